@@ -1,0 +1,138 @@
+package field
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Config is what the bridge needs to know.
+type Config struct {
+	// Prefix is the root of the gateway's own topics.
+	Prefix string
+
+	Devices []DeviceConfig
+}
+
+// DeviceConfig is one [[devices]] table.
+type DeviceConfig struct {
+	// Name is the device's segment in its topics: letters, digits, '_', '-' and
+	// '.', at most 64 characters, unique, and not status, cloud or alarm.
+	Name string `toml:"name"`
+
+	// Kind names the driver.
+	Kind string `toml:"kind"`
+
+	// Every is the time between two samples, at least 10ms. Devices that tell by
+	// themselves when something changes do not use it.
+	Every time.Duration `toml:"every"`
+
+	// QoS of state and availability, 0 to 2.
+	QoS byte `toml:"qos"`
+
+	// Topic takes the place of <prefix>/<name> in all topics of the device.
+	Topic string `toml:"topic"`
+
+	// Options decodes the keys that only the kind knows into dst, a pointer to a
+	// struct that holds their defaults. Nil means that there are none.
+	Options func(dst any) error `toml:"options"`
+
+	// Fault makes an error that points at a key of this table in the file. Nil
+	// outside of a file.
+	Fault func(key, sentence string) error `toml:",fault"`
+}
+
+// DefaultDeviceConfig is what a [[devices]] table starts from.
+func DefaultDeviceConfig() DeviceConfig {
+	return DeviceConfig{Every: 10 * time.Second, QoS: 1}
+}
+
+const (
+	shortestEvery = 10 * time.Millisecond
+	longestName   = 64   // characters
+	longestTopic  = 1024 // bytes; MQTT allows 65535, and a filter must still fit
+)
+
+// Validate says what is wrong with this device alone, in sentences that start
+// with the key.
+func (c DeviceConfig) Validate() error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	switch {
+	case c.Name == "":
+		fail("name is missing: every device needs one, for its topics")
+	case len([]rune(c.Name)) > longestName || strings.ContainsFunc(c.Name, notInName):
+		fail("name %q must be 1 to %d letters, digits, '_', '-' or '.'", c.Name, longestName)
+	case reserved[c.Name]:
+		fail("name %q is reserved for the gateway's own topics, choose another one", c.Name)
+	}
+	if c.Kind == "" {
+		fail("kind is missing: it says which driver the device needs; `gateway devices` lists them")
+	}
+	if c.Every < shortestEvery {
+		fail("every must be at least %v, not %v", shortestEvery, c.Every)
+	}
+	if c.QoS > 2 {
+		fail("qos must be 0, 1 or 2, not %d", c.QoS)
+	}
+	if t := c.Topic; t != "" && (len(t) > longestTopic || strings.ContainsAny(t, "+#\x00") || t[0] == '$' || t[0] == '/' || strings.HasSuffix(t, "/")) {
+		fail("topic %q must be a topic without + and #, not start with $ or /, not end with /, and have at most %d bytes", t, longestTopic)
+	}
+	return errors.Join(errs...)
+}
+
+// Names that are second levels of the gateway's own topics.
+var reserved = map[string]bool{"status": true, "cloud": true, "alarm": true}
+
+func notInName(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_-.", r)
+}
+
+// base is the topic that all topics of the device begin with.
+func (c DeviceConfig) base(prefix string) string {
+	if c.Topic != "" {
+		return c.Topic
+	}
+	return prefix + "/" + c.Name
+}
+
+// fault makes an error at a key of the device, with its position when it came
+// from a file.
+func (c DeviceConfig) fault(key, format string, args ...any) error {
+	sentence := fmt.Sprintf(format, args...)
+	if c.Fault != nil {
+		return c.Fault(key, sentence)
+	}
+	return fmt.Errorf("device %q: %s", c.Name, sentence)
+}
+
+// Validate says what is wrong between the devices: names and topics that meet.
+// It is no replacement for the Validate of each one.
+func (c Config) Validate() error {
+	var errs []error
+	for i, d := range c.Devices {
+		for _, other := range c.Devices[:i] {
+			a, b := d.base(c.Prefix), other.base(c.Prefix)
+			switch {
+			case d.Name == "":
+			case d.Name == other.Name:
+				errs = append(errs, d.fault("name", "name %q is taken by another device", d.Name))
+			case a == b || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/"):
+				// The channel of one would share its topics with the other.
+				errs = append(errs, d.fault("topic", "topic %q lies together with %q of device %q", a, b, other.Name))
+			default:
+				continue
+			}
+			break
+		}
+		if own, ok := strings.CutPrefix(d.Topic, c.Prefix+"/"); ok && d.Topic != "" {
+			if first, _, _ := strings.Cut(own, "/"); reserved[first] {
+				errs = append(errs, d.fault("topic", "topic %q is reserved for the gateway's own topics, choose another one", d.Topic))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
