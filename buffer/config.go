@@ -1,0 +1,113 @@
+package buffer
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"time"
+)
+
+// Config says how long work may wait for the disk and how much room it may
+// take. It is plain data; sizes are bytes.
+type Config struct {
+	// Sync is the longest time that an operation of class [Sync] waits for
+	// company before its commit begins. 0 commits at once.
+	Sync time.Duration `toml:"sync"`
+	// Lazy is the same for operations that nobody waits for.
+	Lazy time.Duration `toml:"lazy"`
+	// RetainedEvery is the longest time that operations of class [Idle] stay in
+	// memory when no other commit takes them along.
+	RetainedEvery time.Duration `toml:"retained_every"`
+	// MaxSize is the largest size of the file.
+	MaxSize int64 `toml:"max_size,bytes"`
+	// Memory bounds what waits for a commit.
+	Memory int64 `toml:"memory,bytes"`
+}
+
+// We chose these.
+const (
+	smallestMaxSize = 1 << 20
+	smallestMemory  = 64 << 10
+
+	// A 32-bit process maps the file into 2 or 3 GiB of addresses that it shares
+	// with everything else.
+	largestMaxSize32 = 512 << 20
+)
+
+// DefaultConfig returns what suits a Raspberry Pi with an SD card.
+func DefaultConfig() Config {
+	c := Config{
+		Sync:          50 * time.Millisecond,
+		Lazy:          5 * time.Second,
+		RetainedEvery: 10 * time.Minute,
+		MaxSize:       512 << 20,
+		Memory:        16 << 20,
+	}
+	if bits.UintSize == 32 {
+		c.Memory = 8 << 20
+	}
+	return c
+}
+
+// Validate returns nil if a store can run with c, else one sentence per problem,
+// each beginning with the key.
+func (c Config) Validate() error {
+	var errs []error
+	durations := []struct {
+		key     string
+		d, most time.Duration
+	}{
+		{"sync", c.Sync, time.Minute},
+		{"lazy", c.Lazy, time.Hour},
+		{"retained_every", c.RetainedEvery, 24 * time.Hour},
+	}
+	for _, d := range durations {
+		if d.d < 0 || d.d > d.most {
+			errs = append(errs, fmt.Errorf("%s must be between 0s and %s", d.key, d.most))
+		}
+	}
+	if c.MaxSize < smallestMaxSize {
+		errs = append(errs, fmt.Errorf("max_size must be at least %d bytes", smallestMaxSize))
+	}
+	if bits.UintSize == 32 && c.MaxSize > largestMaxSize32 {
+		errs = append(errs, fmt.Errorf("max_size must be at most 512MiB on a 32-bit system, whose addresses would not suffice"))
+	}
+	if c.Memory < smallestMemory {
+		errs = append(errs, fmt.Errorf("memory must be at least %d bytes", smallestMemory))
+	}
+	return errors.Join(errs...)
+}
+
+// Policy says what a full queue does with one more record.
+type Policy uint8
+
+const (
+	// DropOldest makes room: the oldest entry that was certainly never sent goes,
+	// from the lowest lane that is not above the lane of the new entry. If there
+	// is none, the new record is not taken.
+	DropOldest Policy = iota
+	// DropNewest does not take the new record, and counts it as dropped.
+	DropNewest
+	// Refuse does not take the new record, and counts it as refused.
+	Refuse
+)
+
+// Limits bound a queue. 0 means no limit.
+type Limits struct {
+	Messages int
+	Bytes    int64 // of record data, without the overhead of the file
+	WhenFull Policy
+}
+
+// Urgency says who waits for an operation.
+type Urgency uint8
+
+const (
+	// Idle: nobody waits, and it may stay in memory for long. Idle operations
+	// never hold back the done function of their Change.
+	Idle Urgency = iota
+	// Lazy: nobody waits.
+	Lazy
+	// Sync: somebody waits.
+	Sync
+)

@@ -1,0 +1,47 @@
+package buffer
+
+import "time"
+
+// Stats is a snapshot of a store. Counters run since Open.
+type Stats struct {
+	BytesWritten int64 // by commits: pages, without the file system's own journal
+	Commits      int64
+	Fsyncs       int64
+	Failures     int64 // commits that ended with an error and were tried again
+
+	Latency     time.Duration // of the last commit
+	LatencyMean time.Duration // of all
+	LatencyMax  time.Duration
+
+	Cancelled      int64 // entries that were acknowledged before they were written
+	CancelledBytes int64
+	Records        int64 // written
+	Damaged        int64 // records with a wrong checksum, skipped
+
+	FileSize     int64
+	PendingBytes int64 // wait for a commit
+	Pending      int   // Changes that wait for a commit
+
+	Full     bool   // the last commit failed for want of space
+	Err      string // why the last commit failed; "" if it did not
+	SetAside string // where a damaged file was moved by Open; "" if none was
+}
+
+// QueueStats is a snapshot of a queue. Messages, Bytes and MaybeSent count what
+// is not acknowledged; counters run since Open.
+type QueueStats struct {
+	Messages  int
+	Bytes     int64
+	Oldest    time.Time // when the oldest entry in memory was appended; zero if unknown
+	InFlight  int       // handed out, not acknowledged
+	MaybeSent int       // in memory, handed out now or before
+
+	Appended int64
+	Acked    int64
+	Dropped  int64 // by limits or damage
+	Refused  int64
+	Rejected int64
+	Damaged  int64
+
+	AckTime time.Duration // smoothed time from Next to Ack; 0 if none was measured
+}
