@@ -1,0 +1,68 @@
+package drivers
+
+import (
+	"fmt"
+	"math"
+	"time"
+	"unicode/utf8"
+)
+
+// clean copies a reading, sets its time if the driver did not, brings numbers to
+// float64 and int64, and takes off values that nobody can use. What it took off is
+// in Fault, unless the driver had something to say there.
+func clean(r Reading) Reading {
+	out := Reading{At: r.At, Fault: r.Fault, Values: make([]Value, 0, len(r.Values))}
+	if out.At.IsZero() {
+		out.At = time.Now()
+	}
+	for _, v := range r.Values {
+		value, err := normal(v.V)
+		if err == nil {
+			out.Values = append(out.Values, Value{v.Channel, value})
+		} else if out.Fault == nil {
+			out.Fault = fmt.Errorf("channel %q: %w", v.Channel, err)
+		}
+	}
+	return out
+}
+
+// normal brings a value into one of the four types.
+func normal(v any) (any, error) {
+	switch x := v.(type) {
+	case bool, int64:
+		return x, nil
+	case string:
+		if !utf8.ValidString(x) {
+			return nil, fmt.Errorf("%q is not UTF-8", x)
+		}
+		return x, nil
+	case float64:
+		// JSON has neither, and whoever computes with one gets more of it.
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return nil, fmt.Errorf("%v is not a measured value", x)
+		}
+		return x, nil
+	case float32:
+		return normal(float64(x))
+	case int:
+		return int64(x), nil
+	case int8:
+		return int64(x), nil
+	case int16:
+		return int64(x), nil
+	case int32:
+		return int64(x), nil
+	case uint8:
+		return int64(x), nil
+	case uint16:
+		return int64(x), nil
+	case uint32:
+		return int64(x), nil
+	case uint64:
+		if x > math.MaxInt64 {
+			return float64(x), nil
+		}
+		return int64(x), nil
+	}
+	return nil, fmt.Errorf("a value of type %T cannot be used", v)
+}

@@ -1,0 +1,107 @@
+package drivers
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+	"time"
+)
+
+// ErrGone is wrapped by errors after which the opened device is of no more use:
+// the adapter was pulled out, the file is closed. It is closed and opened again.
+var ErrGone = errors.New("the device is gone")
+
+// ErrStopped is the reason of Offline, and of the Result of a job that nobody
+// started, when Run ends because its context has.
+var ErrStopped = errors.New("the gateway is stopping")
+
+// ErrExpired is the Result of a job whose deadline passed before its turn came.
+var ErrExpired = errors.New("the command expired before its turn came")
+
+// An OfflineError is the Result of a job for a device that cannot carry it out now.
+type OfflineError struct{ Reason error }
+
+func (e *OfflineError) Error() string { return "the device is offline: " + e.Reason.Error() }
+func (e *OfflineError) Unwrap() error { return e.Reason }
+
+// A StuckError says that a driver's call has not returned although its time is up.
+// It cannot be ended from outside; the device is not touched again before the call
+// has returned.
+type StuckError struct {
+	Op    string // "open", "sample", "watch", "actuate", "close"
+	After time.Duration
+}
+
+func (e *StuckError) Error() string {
+	return fmt.Sprintf("stuck: %s has not returned after %v; check the wiring, power-cycle the device", e.Op, e.After)
+}
+
+// A PanicError says that a driver panicked. It is an error in the driver.
+type PanicError struct {
+	Op    string
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("the driver panicked in %s: %v", e.Op, e.Value)
+}
+
+// A PermissionError says that the gateway's user may not use something, and which
+// group may.
+type PermissionError struct {
+	Path  string
+	Group string // "" if not known
+	Err   error
+}
+
+func (e *PermissionError) Error() string {
+	if e.Group == "" {
+		return fmt.Sprintf("open %s: permission denied; allow it to the user that the gateway runs as", e.Path)
+	}
+	return fmt.Sprintf("open %s: permission denied; add the gateway's user to the group %s and start it again", e.Path, e.Group)
+}
+func (e *PermissionError) Unwrap() error { return e.Err }
+
+// A MissingError says that something is not there, and what to check.
+type MissingError struct {
+	What  string // "/dev/ttyUSB0", "the GPIO line \"GPIO17\""
+	Check string // what to look at, a clause without a full stop
+	Err   error  // may be nil
+}
+
+func (e *MissingError) Error() string { return e.What + " is not there; " + e.Check }
+func (e *MissingError) Unwrap() error { return e.Err }
+
+// A NoAnswerError says that the bus works and the device did not answer.
+type NoAnswerError struct {
+	What string // "address 0x76 on bus 1"
+	Err  error
+}
+
+func (e *NoAnswerError) Error() string {
+	return "no answer from " + e.What + "; check its address, wiring and power"
+}
+func (e *NoAnswerError) Unwrap() error { return e.Err }
+
+// Explain gives an error of the system that concerns what (a path, an address) the
+// type that tells the user what to do: permission (which group may), missing (what
+// to check), no answer, gone. Other errors come back with what before them.
+func Explain(err error, what, group, check string) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrPermission):
+		return &PermissionError{Path: what, Group: group, Err: err}
+	case errors.Is(err, syscall.EREMOTEIO), errors.Is(err, syscall.ENXIO):
+		// A chip that does not acknowledge its address is EREMOTEIO on some I2C
+		// controllers (the Raspberry Pi's) and ENXIO on others.
+		return &NoAnswerError{What: what, Err: err}
+	case errors.Is(err, fs.ErrNotExist):
+		return &MissingError{What: what, Check: check, Err: err}
+	case errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.EIO), errors.Is(err, fs.ErrClosed):
+		return fmt.Errorf("%s: %w: %w", what, ErrGone, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

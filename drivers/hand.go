@@ -1,0 +1,133 @@
+package drivers
+
+import (
+	"context"
+	"runtime/debug"
+	"time"
+)
+
+// A hand is the goroutine that makes all calls of a driver, one after the other,
+// and what Run knows of it. It never touches Run's state: what a call brings comes
+// back through a channel, so a call that returns late disturbs nobody.
+type hand struct {
+	calls   chan func() result
+	results chan result // holds one, so the hand never waits for Run
+	ended   chan struct{}
+
+	device Device // open or nil; belongs to the hand
+
+	busy  bool // the rest belongs to Run: a call has not returned
+	op    string
+	since time.Time
+}
+
+// A result is what a call brought.
+type result struct {
+	device   Device
+	channels []Channel
+	reading  Reading
+	err      error
+}
+
+func newHand() *hand {
+	return &hand{
+		calls:   make(chan func() result),
+		results: make(chan result, 1),
+		ended:   make(chan struct{}),
+	}
+}
+
+// work makes the calls until there are no more, and closes the device.
+func (h *hand) work() {
+	defer close(h.ended)
+	for call := range h.calls {
+		h.results <- call()
+	}
+	h.close()
+}
+
+// close closes the device, if one is open.
+func (h *hand) close() (err error) {
+	if h.device == nil {
+		return nil
+	}
+	defer recovered("close", &err)
+	dev := h.device
+	h.device = nil // also if Close panics: it is not called twice
+	return dev.Close()
+}
+
+// start begins a call. The hand must be free.
+func (h *hand) start(op string, fn func() result) {
+	h.busy, h.op, h.since = true, op, time.Now()
+	h.calls <- func() (res result) {
+		defer recovered(op, &res.err)
+		return fn()
+	}
+}
+
+func (h *hand) free() bool { return !h.busy }
+
+// returned brings the result of the call under way; nil if there is none.
+func (h *hand) returned() <-chan result {
+	if !h.busy {
+		return nil
+	}
+	return h.results
+}
+
+// wait waits for the call under way. If it has not returned after limit, or after
+// ctx ended and stopGrace passed, it is stuck: the hand stays busy.
+func (h *hand) wait(ctx context.Context, limit time.Duration) result {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	done := ctx.Done()
+	for {
+		select {
+		case res := <-h.results:
+			h.busy = false
+			return res
+		case <-done:
+			done = nil
+			timer.Reset(min(limit, stopGrace))
+		case <-timer.C:
+			return result{err: &StuckError{Op: h.op, After: time.Since(h.since).Round(100 * time.Millisecond)}}
+		}
+	}
+}
+
+// end lets the hand close the device and waits for that, at most for grace, and
+// not at all for a call that has been waited for.
+func (h *hand) end(grace time.Duration) error {
+	close(h.calls)
+	if h.busy {
+		grace = 0
+	}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-h.ended:
+		return nil
+	case <-timer.C:
+		if h.free() {
+			h.op, h.since = "close", time.Now().Add(-grace)
+		}
+		return &StuckError{Op: h.op, After: time.Since(h.since).Round(100 * time.Millisecond)}
+	}
+}
+
+// recovered, deferred, turns a panic into the error of a call.
+func recovered(op string, err *error) {
+	if v := recover(); v != nil {
+		*err = &PanicError{Op: op, Value: v, Stack: debug.Stack()}
+	}
+}
+
+// call makes one call of the driver and waits for it. Its context ends after
+// limit, or with ctx.
+func (r *runner) call(ctx context.Context, op string, limit time.Duration, fn func(context.Context) result) result {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	r.hand.start(op, func() result { return fn(limited) })
+	return r.hand.wait(ctx, limit+slack)
+}

@@ -1,0 +1,97 @@
+package drivers
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"periph.io/x/conn/v3/gpio"
+)
+
+// A Kind is a driver as the configuration sees it. KindOf makes one.
+type Kind struct {
+	Name    string // as in `kind = "..."`
+	Summary string // one sentence, for a list of all kinds
+	Example string // a complete [[devices]] block of TOML that opens
+
+	// Check decodes and validates a device's options without touching hardware, so
+	// that a wrong configuration is found before anything starts.
+	Check func(decode func(dst any) error) error
+
+	// Open decodes the options and opens the device. decode fills a struct that
+	// holds the defaults, strictly: a key that the struct does not have is an error.
+	// Open should return when ctx ends. Its error says what to check; errors that
+	// Explain made do. The caller closes the device.
+	Open func(ctx context.Context, decode func(dst any) error, p Ports) (Device, error)
+}
+
+// Options is what a kind decodes its keys into: plain data with toml tags.
+type Options interface {
+	// Validate returns a sentence that begins with the key that is wrong.
+	Validate() error
+}
+
+// KindOf makes a Kind of its options' defaults and of a function that opens a
+// device with options that are valid.
+func KindOf[O Options](name, summary, example string, defaults func() O, open func(context.Context, O, Ports) (Device, error)) Kind {
+	options := func(decode func(any) error) (O, error) {
+		o := defaults()
+		if err := decode(&o); err != nil {
+			return o, err
+		}
+		return o, o.Validate()
+	}
+	return Kind{
+		Name: name, Summary: summary, Example: example,
+		Check: func(decode func(any) error) error {
+			_, err := options(decode)
+			return err
+		},
+		Open: func(ctx context.Context, decode func(any) error, p Ports) (Device, error) {
+			o, err := options(decode)
+			if err != nil {
+				return nil, err
+			}
+			return open(ctx, o, p)
+		},
+	}
+}
+
+// Ports are the ways to the hardware. A nil function means that this gateway has
+// no such way. All functions are safe for concurrent use.
+type Ports struct {
+	// Root stands before /proc and /sys; "" is the machine itself.
+	Root string
+
+	// Serial opens a serial port for the caller alone.
+	Serial func(SerialConfig) (SerialPort, error)
+
+	// Pin finds a GPIO line by its name ("GPIO17") or by chip and offset
+	// ("gpiochip0:17"), for the caller alone. The pin may implement io.Closer; then
+	// the caller closes it.
+	Pin func(name string) (gpio.PinIO, error)
+}
+
+// SerialConfig says which port to open and how.
+type SerialConfig struct {
+	Path     string // "/dev/ttyUSB0", better "/dev/serial/by-id/..."
+	Baud     int    // bits per second
+	DataBits int    // 5 to 8; 0 = 8
+	Parity   string // "none", "odd" or "even"; "" = none
+	StopBits int    // 1 or 2; 0 = 1
+}
+
+// A SerialPort is an open serial port. One goroutine at a time may use it.
+//
+// Read waits for the first byte, at most SerialPatience: then its error is
+// os.ErrDeadlineExceeded and the port is as good as before. Any other error means
+// that the port is gone. Write returns when the driver has taken all bytes. Close
+// lets go of the port; it does not wait for bytes that are still to be sent.
+type SerialPort interface {
+	io.Reader
+	io.Writer
+	io.Closer
+}
+
+// SerialPatience is about how long Read of a SerialPort waits for a byte.
+const SerialPatience = 300 * time.Millisecond

@@ -1,0 +1,400 @@
+package drivers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// What we chose. All of these are far from any limit of the hardware.
+const (
+	defaultEvery   = 10 * time.Second
+	defaultTimeout = 5 * time.Second
+	shortestEvery  = 10 * time.Millisecond
+
+	openTimeout  = 10 * time.Second       // chips that calibrate themselves take seconds
+	slack        = 500 * time.Millisecond // between the end of a call's context and calling it stuck
+	closeTimeout = 2 * time.Second
+	stopGrace    = 1500 * time.Millisecond // how long the end of Run waits for a call, and then for Close
+
+	failuresInRow = 3           // samples that fail before the device is offline
+	settling      = time.Second // a Watcher that says nothing is online after this
+	faultSpell    = time.Minute // without a fault ends a spell of faults
+)
+
+// A Job is a command on its way to a device.
+type Job struct {
+	Command Command
+
+	// Deadline is when the command is no longer wanted; it is looked at when the
+	// job's turn comes. The zero time means never.
+	Deadline time.Time
+
+	// Context is the sender's own. It comes back with the Result.
+	Context any
+}
+
+// Events is told what happens to a device. All methods are called from one
+// goroutine, that of Run, and must not block for long: meanwhile the device rests.
+type Events interface {
+	// Online says that the device works; readings follow. check validates and
+	// normalises a command without touching hardware; it is safe for concurrent use,
+	// stays valid after the device went offline, never panics, and is nil if the
+	// device takes no commands.
+	Online(channels []Channel, check func(Command) (Command, error))
+
+	// Reading hands over a reading, clean and with its time set. The receiver owns
+	// Values, which holds at least one.
+	Reading(r Reading)
+
+	// Offline says why the device does not work. It is called at the first failed
+	// attempt to open the device, when it fails later, when the reason changes, and
+	// with ErrStopped when a device that is online ends with Run.
+	Offline(reason error)
+
+	// Result is called exactly once for each job that Run took from the channel. A
+	// state that the device told after the command has been given to Reading before,
+	// and comes again here. An error says that the command was not carried out, or
+	// (StuckError, an ended context) that nobody knows.
+	Result(j Job, state Reading, err error)
+}
+
+// Spec says which device Run runs, and how.
+type Spec struct {
+	Name   string // for the log
+	Kind   Kind
+	Decode func(dst any) error // strict decoding of the device's options
+	Ports  Ports
+
+	// Every is the sampling interval; 0 means 10 s, less than 10 ms means 10 ms.
+	// Ticks are counted from the first sample, so that the interval does not drift;
+	// ticks that pass during a slow sample are skipped and counted.
+	Every time.Duration
+
+	// Timeout limits one Sample and one Actuate; 0 means 5 s.
+	Timeout time.Duration
+
+	// Jobs brings the commands; nil means none. Jobs of a device that is offline are
+	// answered at once with an OfflineError: a valve must not open an hour late.
+	// The channel stays open as long as Run runs.
+	Jobs <-chan Job
+
+	Log   *slog.Logger // nil = silent. Run logs each change once; Events need not
+	Stats *Stats       // counted into; may be nil
+}
+
+// Run opens the device, samples or watches it and carries out its jobs, one call
+// at a time, until ctx ends. A device that cannot be opened or that fails is closed
+// and opened again after 1 s, doubling to 60 s, each up to a fifth shorter or
+// longer, so that many devices behind one failed hub do not come back in step.
+//
+// Run starts one goroutine, which makes all calls of the driver, because a call
+// that ignores its context can then be left waiting while Run goes on to answer
+// jobs. At the end the device is closed, which brings it into its safe state, and
+// Run returns nil after its goroutine has ended. Only a call that does not return
+// within 1.5 s is left behind, with the StuckError as Run's error: the goroutine
+// closes the device and ends if the call ever returns, and touches nothing of Run.
+func Run(ctx context.Context, s Spec, ev Events) error {
+	r := newRunner(s, ev)
+	go r.hand.work()
+
+	var wait backoff
+	for ctx.Err() == nil {
+		if r.session(ctx) > stableFor {
+			wait.reset()
+		}
+		r.rest(ctx, time.After(wait.next()))
+	}
+	return r.stop()
+}
+
+// A runner is the state of one Run. Only Run's goroutine uses it.
+type runner struct {
+	Spec
+	ev   Events
+	hand *hand
+
+	online    bool
+	openedAt  time.Time
+	reason    error // why the device is offline, as told last
+	lastFault time.Time
+	faults    int64
+}
+
+func newRunner(s Spec, ev Events) *runner {
+	if s.Every <= 0 {
+		s.Every = defaultEvery
+	}
+	s.Every = max(s.Every, shortestEvery)
+	if s.Timeout <= 0 {
+		s.Timeout = defaultTimeout
+	}
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
+	}
+	if s.Stats == nil {
+		s.Stats = new(Stats)
+	}
+	s.Log = s.Log.With("device", s.Name)
+	return &runner{Spec: s, ev: ev, hand: newHand(), reason: errors.New("not opened yet")}
+}
+
+// session opens the device, uses it until it fails or ctx ends, and closes it. It
+// returns how long the device was open.
+func (r *runner) session(ctx context.Context) time.Duration {
+	r.openedAt = time.Now()
+	err := r.use(ctx)
+	lasted := time.Since(r.openedAt)
+	if ctx.Err() != nil {
+		return lasted // the hand closes the device at its end
+	}
+	r.goOffline(err)
+	r.rest(ctx, nil) // a stuck call must return before the next one
+	if ctx.Err() == nil {
+		res := r.call(ctx, "close", closeTimeout, func(context.Context) result {
+			return result{err: r.hand.close()}
+		})
+		if res.err != nil {
+			r.Stats.failed(res.err)
+			r.goOffline(fmt.Errorf("%w; then: %w", err, res.err))
+			r.rest(ctx, nil)
+		}
+	}
+	return lasted
+}
+
+// use opens the device and uses it until it fails or ctx ends.
+func (r *runner) use(ctx context.Context) error {
+	open := r.call(ctx, "open", openTimeout, func(ctx context.Context) result {
+		dev, err := r.Kind.Open(ctx, r.Decode, r.Ports)
+		if err == nil && dev == nil {
+			err = fmt.Errorf("the driver %s opened nothing", r.Kind.Name)
+		}
+		if err != nil {
+			return result{err: err}
+		}
+		// The hand must know the device before its code is called again, so that a
+		// panic in Channels cannot leave it open.
+		r.hand.device = dev
+		return result{device: dev, channels: dev.Channels()}
+	})
+	if open.err != nil {
+		return open.err
+	}
+	r.Stats.add(func(c *Counts) { c.Opens++ })
+	r.openedAt = time.Now()
+	switch dev := open.device.(type) {
+	case Watcher:
+		return r.watch(ctx, dev, open.channels)
+	case Sampler:
+		return r.sample(ctx, dev, open.channels)
+	default:
+		r.goOnline(dev, open.channels)
+		return r.serve(ctx, dev)
+	}
+}
+
+// sample reads the device at every tick, and carries out jobs in between.
+func (r *runner) sample(ctx context.Context, dev Sampler, channels []Channel) error {
+	ticks := newTicks(r.Every)
+	defer ticks.stop()
+	inRow := 0
+	for {
+		res := r.call(ctx, "sample", r.Timeout, func(ctx context.Context) result {
+			reading, err := dev.Sample(ctx)
+			return result{reading: reading, err: err}
+		})
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		reading, err := clean(res.reading), res.err
+		if err == nil && len(reading.Values) == 0 {
+			err = reading.Fault // nothing but trouble is a failure
+		}
+		r.Stats.add(func(c *Counts) { c.Samples++ })
+		switch {
+		case err == nil:
+			inRow = 0
+			r.goOnline(dev, channels)
+			r.tell(reading)
+		case !r.online || fatal(err):
+			return err
+		default:
+			r.fault(err)
+			if inRow++; inRow == failuresInRow {
+				return fmt.Errorf("%d times in a row: %w", inRow, err)
+			}
+		}
+		skipped := ticks.next()
+		r.Stats.add(func(c *Counts) { c.Skipped += skipped })
+		for due := false; !due; {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-ticks.C():
+				due = true
+			case job := <-r.Jobs:
+				if err := r.act(ctx, dev, job); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+// serve carries out jobs for a device that can do nothing else.
+func (r *runner) serve(ctx context.Context, dev Device) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case job := <-r.Jobs:
+			if err := r.act(ctx, dev, job); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// act carries out one job and tells its result. Its error ends the session.
+func (r *runner) act(ctx context.Context, dev Device, job Job) error {
+	r.Stats.add(func(c *Counts) { c.Commands++ })
+	act, ok := dev.(Actuator)
+	if !ok {
+		r.ev.Result(job, Reading{}, errors.New("this device takes no commands"))
+		return nil
+	}
+	if !job.Deadline.IsZero() && time.Now().After(job.Deadline) {
+		r.ev.Result(job, Reading{}, ErrExpired)
+		return nil
+	}
+	res := r.call(ctx, "actuate", r.Timeout, func(ctx context.Context) result {
+		c, err := act.Check(job.Command)
+		if err != nil {
+			return result{err: err}
+		}
+		state, err := act.Actuate(ctx, c)
+		return result{reading: state, err: err}
+	})
+	state := clean(res.reading)
+	if res.err != nil {
+		r.ev.Result(job, Reading{}, res.err)
+		if fatal(res.err) {
+			return res.err
+		}
+		r.Stats.failed(res.err)
+		return nil
+	}
+	r.tell(state)
+	r.ev.Result(job, state, nil)
+	return nil
+}
+
+// fatal tells whether after this error the opened device is of no more use.
+func fatal(err error) bool {
+	var stuck *StuckError
+	var panicked *PanicError
+	return errors.Is(err, ErrGone) || errors.As(err, &stuck) || errors.As(err, &panicked)
+}
+
+// tell hands a clean reading to Events and its trouble to the log.
+func (r *runner) tell(reading Reading) {
+	fault := reading.Fault
+	reading.Fault = nil
+	if len(reading.Values) > 0 {
+		r.Stats.add(func(c *Counts) { c.Readings++ })
+		r.ev.Reading(reading)
+	}
+	if fault != nil {
+		r.fault(fault)
+	} else if !r.lastFault.IsZero() && time.Since(r.lastFault) > faultSpell {
+		r.Log.Info("device works without faults again", "faults", r.faults)
+		r.lastFault, r.faults = time.Time{}, 0
+	}
+}
+
+// fault counts a trouble that the device survives, and logs the first of a spell.
+func (r *runner) fault(err error) {
+	r.Stats.failed(err)
+	r.faults++
+	if r.lastFault.IsZero() {
+		r.Log.Warn("device gave something faulty; it stays in use, more of it is only counted", "err", err)
+	}
+	r.lastFault = time.Now()
+}
+
+func (r *runner) goOnline(dev Device, channels []Channel) {
+	if r.online {
+		return
+	}
+	r.online, r.reason = true, nil
+	r.Stats.add(func(c *Counts) { c.Online = true })
+	r.Log.Info("device online", "kind", r.Kind.Name)
+	var check func(Command) (Command, error)
+	if act, ok := dev.(Actuator); ok {
+		check = func(c Command) (checked Command, err error) {
+			defer recovered("check", &err)
+			return act.Check(c)
+		}
+	}
+	r.ev.Online(channels, check)
+}
+
+// goOffline says why the device does not work, unless that has been said.
+func (r *runner) goOffline(reason error) {
+	r.Stats.failed(reason)
+	if !r.online && r.reason.Error() == reason.Error() {
+		return
+	}
+	r.online, r.reason = false, reason
+	r.Stats.add(func(c *Counts) { c.Online = false })
+	var panicked *PanicError
+	if errors.As(reason, &panicked) {
+		r.Log.Error("device offline", "reason", reason, "stack", string(panicked.Stack))
+	} else {
+		r.Log.Warn("device offline", "reason", reason)
+	}
+	r.ev.Offline(reason)
+}
+
+// rest refuses jobs until a moment has come (nil: none is waited for), no call is
+// under way any more, and ctx has not ended.
+func (r *runner) rest(ctx context.Context, until <-chan time.Time) {
+	for until != nil || !r.hand.free() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-until:
+			until = nil
+		case <-r.hand.returned():
+			r.hand.busy = false
+		case job := <-r.Jobs:
+			r.Stats.add(func(c *Counts) { c.Commands++ })
+			r.ev.Result(job, Reading{}, &OfflineError{r.reason})
+		}
+	}
+}
+
+// stop answers the jobs that nobody will start, and ends the hand.
+func (r *runner) stop() error {
+	for waiting := true; waiting; {
+		select {
+		case job := <-r.Jobs:
+			r.ev.Result(job, Reading{}, ErrStopped)
+		default:
+			waiting = false
+		}
+	}
+	err := r.hand.end(stopGrace)
+	if err != nil {
+		r.Log.Error("device did not let go; its call is left behind", "err", err)
+	}
+	if r.online {
+		r.online = false
+		r.Stats.add(func(c *Counts) { c.Online = false })
+		r.ev.Offline(ErrStopped)
+	}
+	return err
+}
