@@ -1,0 +1,181 @@
+package broker
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"edgegateway/broker/packet"
+)
+
+// Config is the section [broker]. It is plain data.
+type Config struct {
+	// MaxConnections is how many network connections may be open at once, over
+	// all listeners. One more is refused with "server busy".
+	MaxConnections int `toml:"max_connections"`
+
+	// MaxPacketSize is the largest packet taken from a client, in bytes, and what
+	// MQTT 5 clients are told.
+	MaxPacketSize int64 `toml:"max_packet_size,bytes"`
+
+	// MaxInflight is how many QoS 1 and 2 messages may be under way to one client;
+	// a client's Receive Maximum lowers it.
+	MaxInflight int `toml:"max_inflight"`
+
+	// ReceiveMaximum is how many QoS 1 and 2 messages an MQTT 5 client may have
+	// under way to us.
+	ReceiveMaximum int `toml:"receive_maximum"`
+
+	// MaxQueuedMessages and MaxQueuedBytes limit what waits for one session, and
+	// WhenFull says what gives way: "drop-oldest" or "drop-newest".
+	MaxQueuedMessages int    `toml:"max_queued_messages"`
+	MaxQueuedBytes    int64  `toml:"max_queued_bytes,bytes"`
+	WhenFull          string `toml:"when_full"`
+
+	// MaxSessionExpiry is how long the session of an absent client is kept at
+	// most, in every version of the protocol.
+	MaxSessionExpiry time.Duration `toml:"max_session_expiry"`
+
+	// Retry is the schedule of resending to MQTT 3.x clients. It is not
+	// implemented: anything but an empty list is refused.
+	Retry []time.Duration `toml:"retry"`
+
+	// SharedStrategy chooses the receiver in a shared subscription. Shared
+	// subscriptions are not implemented: anything but "round-robin" is refused.
+	SharedStrategy string `toml:"shared_strategy"`
+
+	// SysInterval is the time between two publications below $SYS; 0 is never.
+	SysInterval time.Duration `toml:"sys_interval"`
+
+	// ConnectTimeout is how long a new connection may take to send CONNECT.
+	ConnectTimeout time.Duration `toml:"connect_timeout"`
+
+	// Listeners is where clients come in.
+	Listeners []ListenerConfig `toml:"listeners"`
+}
+
+// ListenerConfig is one [[broker.listeners]].
+type ListenerConfig struct {
+	// Address is tcp://host:port, tls://host:port or unix:///path. Port 0 takes a
+	// free one.
+	Address string `toml:"address"`
+
+	// AllowAnonymous lets clients in without a user name. Not set, it is true on
+	// loopback and unix sockets and false elsewhere, and false where there is a
+	// PasswordFile.
+	AllowAnonymous *bool `toml:"allow_anonymous"`
+
+	// PasswordFile names a file of lines user:hash as mosquitto_passwd writes
+	// them ($7$ and $6$). It is read when the listener starts.
+	PasswordFile string `toml:"password_file"`
+
+	// ACLFile is not implemented: it is refused, not ignored.
+	ACLFile string `toml:"acl_file"`
+
+	TLS TLSConfig `toml:"tls"`
+
+	// Origins is for WebSocket listeners, which are not implemented: it is
+	// refused.
+	Origins []string `toml:"origins"`
+}
+
+// TLSConfig names the files of a tls listener, all in PEM.
+type TLSConfig struct {
+	Cert string `toml:"cert"`
+	Key  string `toml:"key"`
+
+	// ClientCA makes a client certificate, signed by one of this file's, a
+	// condition.
+	ClientCA string `toml:"client_ca"`
+
+	// Identity "cn" takes the common name of the client certificate as the user
+	// name; it then counts as authenticated. It needs ClientCA.
+	Identity string `toml:"identity"`
+}
+
+func (t TLSConfig) isZero() bool { return t == TLSConfig{} }
+
+// DefaultConfig is a broker for this machine alone: 127.0.0.1:1883.
+func DefaultConfig() Config {
+	return Config{
+		MaxConnections:    1000,
+		MaxPacketSize:     1 << 20,
+		MaxInflight:       100,
+		ReceiveMaximum:    1000,
+		MaxQueuedMessages: 10000,
+		MaxQueuedBytes:    16 << 20,
+		WhenFull:          "drop-oldest",
+		MaxSessionExpiry:  168 * time.Hour,
+		SharedStrategy:    "round-robin",
+		SysInterval:       10 * time.Second,
+		ConnectTimeout:    10 * time.Second,
+		Listeners:         []ListenerConfig{{Address: "tcp://127.0.0.1:1883"}},
+	}
+}
+
+// maxExpiry is the longest Session Expiry Interval that is not "never".
+const maxExpiry = (math.MaxUint32 - 1) * time.Second
+
+// Validate reports the first value that can not be, as a sentence that starts
+// with its key.
+func (c Config) Validate() error {
+	switch {
+	case c.MaxConnections < 1:
+		return fmt.Errorf("max_connections must be at least 1, not %d", c.MaxConnections)
+	case c.MaxPacketSize < 1024 || c.MaxPacketSize > packet.MaxSize:
+		return fmt.Errorf("max_packet_size must be from 1KiB to %d bytes, not %d", packet.MaxSize, c.MaxPacketSize)
+	case c.MaxInflight < 1 || c.MaxInflight > 30000:
+		return fmt.Errorf("max_inflight must be from 1 to 30000, not %d", c.MaxInflight)
+	case c.ReceiveMaximum < 1 || c.ReceiveMaximum > math.MaxUint16:
+		return fmt.Errorf("receive_maximum must be from 1 to 65535, not %d", c.ReceiveMaximum)
+	case c.MaxQueuedMessages < 1:
+		return fmt.Errorf("max_queued_messages must be at least 1, not %d", c.MaxQueuedMessages)
+	case c.MaxQueuedBytes < 1024:
+		return fmt.Errorf("max_queued_bytes must be at least 1KiB, not %d bytes", c.MaxQueuedBytes)
+	case c.WhenFull != "drop-oldest" && c.WhenFull != "drop-newest":
+		return fmt.Errorf(`when_full must be "drop-oldest" or "drop-newest", not %q`, c.WhenFull)
+	case c.MaxSessionExpiry < 0 || c.MaxSessionExpiry > maxExpiry:
+		return fmt.Errorf("max_session_expiry must be from 0s to %v, not %v", maxExpiry, c.MaxSessionExpiry)
+	case len(c.Retry) > 0:
+		return fmt.Errorf("retry is not supported in this version; leave it out")
+	case c.SharedStrategy != "round-robin":
+		return fmt.Errorf("shared_strategy is not supported in this version; leave it out")
+	case c.SysInterval < 0 || c.SysInterval > 0 && c.SysInterval < time.Second:
+		return fmt.Errorf("sys_interval must be 0s (off) or at least 1s, not %v", c.SysInterval)
+	case c.ConnectTimeout < time.Second:
+		return fmt.Errorf("connect_timeout must be at least 1s, not %v", c.ConnectTimeout)
+	}
+	for i, l := range c.Listeners {
+		if err := l.Validate(); err != nil {
+			return fmt.Errorf("listeners[%d].%w", i, err)
+		}
+	}
+	return nil
+}
+
+// Validate reports the first value that can not be, as a sentence that starts
+// with its key.
+func (l ListenerConfig) Validate() error {
+	scheme, rest, found := strings.Cut(l.Address, "://")
+	switch {
+	case scheme == "ws" || scheme == "wss":
+		return fmt.Errorf("address %q: WebSocket is not supported in this version; use tcp, tls or unix", l.Address)
+	case !found || rest == "" || !slices.Contains([]string{"tcp", "tls", "unix"}, scheme):
+		return fmt.Errorf("address must be tcp://host:port, tls://host:port or unix:///path, not %q", l.Address)
+	case l.ACLFile != "":
+		return fmt.Errorf("acl_file is not supported in this version, so it would protect nothing; leave it out")
+	case len(l.Origins) > 0:
+		return fmt.Errorf("origins is for WebSocket listeners, which are not supported in this version; leave it out")
+	case scheme != "tls" && !l.TLS.isZero():
+		return fmt.Errorf("tls is set, but the address %q is not tls://", l.Address)
+	case scheme == "tls" && (l.TLS.Cert == "" || l.TLS.Key == ""):
+		return fmt.Errorf("tls.cert and tls.key must name the certificate and key of %s", l.Address)
+	case l.TLS.Identity != "" && l.TLS.Identity != "cn":
+		return fmt.Errorf(`tls.identity must be "cn" or left out, not %q`, l.TLS.Identity)
+	case l.TLS.Identity != "" && l.TLS.ClientCA == "":
+		return fmt.Errorf("tls.identity needs tls.client_ca: without it a certificate proves nothing")
+	}
+	return nil
+}
