@@ -1,0 +1,268 @@
+package cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"edgegateway/broker/topic"
+	"edgegateway/buffer"
+)
+
+// Config is one [[cloud]]: a server far away, what goes up to it and what comes
+// down. It is plain data.
+type Config struct {
+	// Name is the cloud's name in topics, queues and logs: [A-Za-z0-9_-]{1,64}.
+	// The queue belongs to it: another name starts with an empty queue.
+	Name string `toml:"name"`
+
+	// Servers are tried in order, mqtt://host[:1883] or mqtts://host[:8883].
+	Servers []string `toml:"servers"`
+
+	// ServersShareSession says that the servers are one cluster that knows every
+	// session everywhere. Without it, a session that one server has is not
+	// believed to be the one that another server had.
+	ServersShareSession bool `toml:"servers_share_session"`
+
+	ClientID     string `toml:"client_id"` // default: the gateway's id and six hex digits that stay the same on this machine
+	Username     string `toml:"username"`
+	PasswordFile string `toml:"password_file"` // read anew at every connect; one newline at its end is not part of the password
+
+	TLS TLS `toml:"tls"`
+
+	// KeepAlive is the longest silence towards the server, in whole seconds, 1 s
+	// to 65535 s. A link that is dead without saying so is noticed after at most
+	// twice this time.
+	KeepAlive time.Duration `toml:"keep_alive"`
+
+	// SessionExpiry is how long the server keeps our session after the link went:
+	// "never", or a duration of at least one minute.
+	SessionExpiry string `toml:"session_expiry"`
+
+	// StatusTopic carries online or offline on the server, retained.
+	// Default: gateways/<id>/status.
+	StatusTopic string `toml:"status_topic"`
+
+	MaxQueuedMessages int    `toml:"max_queued_messages"`
+	MaxQueuedBytes    int64  `toml:"max_queued_bytes,bytes"`
+	WhenFull          string `toml:"when_full"` // drop-oldest, drop-newest or refuse
+
+	// Transit lets messages that came from another cloud go up to this one.
+	Transit bool `toml:"transit"`
+
+	Up   []Route `toml:"up"`
+	Down []Route `toml:"down"`
+
+	// Dial opens the network connection to "tcp" addresses in place of a
+	// net.Dialer: for tests, and to cut the link in a demonstration. TLS, where
+	// the server's URL asks for it, runs on top.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error) `toml:"-"`
+}
+
+// TLS says whom to trust and who we are. Files are read anew at every connect,
+// so that renewed ones are used without a restart.
+type TLS struct {
+	CA         string `toml:"ca"`          // PEM file; default: the system's
+	Cert       string `toml:"cert"`        // PEM file of the client certificate, with Key
+	Key        string `toml:"key"`         // PEM file
+	ServerName string `toml:"server_name"` // default: the host of the URL
+}
+
+// Route carries messages from one side to the other.
+type Route struct {
+	// From is a topic filter. To is the topic there, with the same wildcards in
+	// the same order; what a wildcard stood for is carried over.
+	From string `toml:"from"`
+	To   string `toml:"to"`
+
+	// QoS is the highest QoS on this route, 1 where a configuration file does not
+	// say: a message keeps its own where that is lower.
+	QoS int `toml:"qos"`
+
+	// Priority, 0 to 9, is for routes up: what waits on a route of a higher
+	// priority leaves first. Inside one priority order holds.
+	Priority int `toml:"priority"`
+}
+
+// SetDefaults fills in what a configuration file may leave out.
+func (r *Route) SetDefaults() { r.QoS = 1 }
+
+// DefaultConfig is a cloud with everything but its name, servers and routes.
+func DefaultConfig() Config {
+	return Config{
+		KeepAlive:         30 * time.Second,
+		SessionExpiry:     "never",
+		MaxQueuedMessages: 1_000_000,
+		MaxQueuedBytes:    256 << 20,
+		WhenFull:          "drop-oldest",
+	}
+}
+
+// Validate says what is wrong with the configuration, in sentences that begin
+// with the key. What depends on the gateway's prefix is checked by New.
+func (c Config) Validate() error {
+	var errs []error
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	if !validName(c.Name) {
+		fault("name must be 1 to 64 of the characters A-Z a-z 0-9 _ -, not %q", c.Name)
+	}
+	if len(c.Servers) == 0 {
+		fault("servers must name at least one server, such as \"mqtts://mqtt.example.com:8883\"")
+	}
+	for i, s := range c.Servers {
+		if _, err := parseServer(s); err != nil {
+			fault("servers[%d] %w", i, err)
+		}
+	}
+	if c.KeepAlive < time.Second || c.KeepAlive > 65535*time.Second || c.KeepAlive%time.Second != 0 {
+		fault("keep_alive must be whole seconds from 1s to 65535s, not %v", c.KeepAlive)
+	}
+	if _, err := parseExpiry(c.SessionExpiry); err != nil {
+		fault("session_expiry %w", err)
+	}
+	if c.MaxQueuedMessages < 1 {
+		fault("max_queued_messages must be at least 1")
+	}
+	if c.MaxQueuedBytes < 1024 {
+		fault("max_queued_bytes must be at least 1024")
+	}
+	if _, err := parsePolicy(c.WhenFull); err != nil {
+		fault("when_full %w", err)
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		fault("tls.cert and tls.key must be given together")
+	}
+	if c.PasswordFile != "" && c.Username == "" {
+		fault("password_file needs username: most servers refuse a password without one")
+	}
+	if c.StatusTopic != "" {
+		if err := topic.ValidName(c.StatusTopic); err != nil {
+			fault("status_topic: %w", err)
+		}
+	}
+	if len(c.ClientID) > 65535 || !utf8.ValidString(c.ClientID) || strings.ContainsRune(c.ClientID, 0) {
+		fault("client_id must be UTF-8 text without NUL, at most 65535 bytes long")
+	}
+	for i, r := range c.Up {
+		if err := r.validate(); err != nil {
+			fault("up[%d].%w", i, err)
+		}
+	}
+	for i, r := range c.Down {
+		if err := r.validate(); err != nil {
+			fault("down[%d].%w", i, err)
+			continue
+		}
+		if r.Priority != 0 {
+			fault("down[%d].priority is for routes up: what comes down comes in the server's order", i)
+		}
+		// A server may send one message once for each subscription that matches
+		// (3.3.4): with filters that overlap, exactly once could not be promised.
+		for j, other := range c.Down[:i] {
+			if overlap(r.From, other.From) {
+				fault("down[%d].from %q and down[%d].from %q match the same topics: the server may deliver such a message twice; make them disjoint", j, other.From, i, r.From)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func validName(s string) bool {
+	if len(s) == 0 || len(s) > 64 {
+		return false
+	}
+	return strings.IndexFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-'
+	}) < 0
+}
+
+// server is one entry of Config.Servers.
+type server struct {
+	url     string // as configured, without user information
+	address string // host:port
+	host    string
+	tls     bool
+}
+
+func parseServer(s string) (server, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" {
+		return server{}, fmt.Errorf("must be a URL such as \"mqtts://mqtt.example.com:8883\", not %q", s)
+	}
+	srv := server{url: u.Scheme + "://" + u.Host, host: u.Hostname()}
+	port := "1883"
+	switch u.Scheme {
+	case "mqtt":
+	case "mqtts":
+		srv.tls, port = true, "8883"
+	case "ws", "wss":
+		return server{}, fmt.Errorf("%q asks for MQTT over WebSocket, which is not supported yet; use mqtt:// or mqtts://", s)
+	default:
+		return server{}, fmt.Errorf("%q must begin with mqtt:// or mqtts://", s)
+	}
+	if u.User != nil {
+		return server{}, fmt.Errorf("must not carry a user name or password; use username and password_file")
+	}
+	if u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
+		return server{}, fmt.Errorf("%q must be scheme, host and port only", s)
+	}
+	if p := u.Port(); p != "" {
+		port = p
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 || srv.host == "" {
+		return server{}, fmt.Errorf("%q must name a host and a port from 1 to 65535", s)
+	}
+	srv.address = net.JoinHostPort(srv.host, port)
+	return srv, nil
+}
+
+// neverExpires is the Session Expiry Interval of a session that stays (3.1.2.11.2).
+const neverExpires = 0xFFFFFFFF
+
+// parseExpiry is the Session Expiry Interval in seconds.
+func parseExpiry(s string) (uint32, error) {
+	if s == "never" {
+		return neverExpires, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < time.Minute || d/time.Second >= neverExpires {
+		return 0, fmt.Errorf("must be \"never\" or a duration of at least 1m, not %q", s)
+	}
+	return uint32(d / time.Second), nil
+}
+
+func parsePolicy(s string) (buffer.Policy, error) {
+	switch s {
+	case "drop-oldest":
+		return buffer.DropOldest, nil
+	case "drop-newest":
+		return buffer.DropNewest, nil
+	case "refuse":
+		return buffer.Refuse, nil
+	}
+	return 0, fmt.Errorf("must be drop-oldest, drop-newest or refuse, not %q", s)
+}
+
+// password is the content of the password file, nil without one.
+func (c Config) password() ([]byte, error) {
+	if c.PasswordFile == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(c.PasswordFile)
+	if err != nil {
+		return nil, fmt.Errorf("read password_file: %w", err)
+	}
+	s := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
+	if len(s) > 65535 {
+		return nil, fmt.Errorf("read password_file: %s holds more than 65535 bytes", c.PasswordFile)
+	}
+	return []byte(s), nil
+}

@@ -1,0 +1,20 @@
+// Package cloud joins the broker to an MQTT 5 server far away over a link that
+// fails.
+//
+// What goes up lies in the queue of a durable session of the broker and stays
+// there until the server has acknowledged it. What it promises:
+//
+//   - Nothing that a route takes up is lost while the link is down or the process
+//     is not running, except by the limits in the configuration.
+//   - QoS 2 is exactly once in both directions while both sides keep their
+//     session. If the server lost its own, everything that it did not finish is
+//     sent again as new: no loss, maybe a duplicate, counted.
+//   - Messages leave in the order in which the broker queued them.
+//   - The status on the server (retained, and carried by the will) bypasses the
+//     queue: an old status never overtakes a new one.
+//
+// The parts: [Config] and its routes; the loop that dials and waits (bridge.go);
+// one link for each connection, with its sending side (uplink.go) and its
+// receiving side (downlink.go); the memory that outlives connections (epoch.go,
+// inbound.go); and one file that speaks to the MQTT client library (paho.go).
+package cloud

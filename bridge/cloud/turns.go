@@ -1,0 +1,42 @@
+package cloud
+
+import "edgegateway/broker/packet"
+
+// turns releases acknowledgements of one kind in the order in which they were
+// asked for, whatever the order in which they become ready [MQTT-4.6.0-2]
+// [MQTT-4.6.0-3] [MQTT-4.6.0-4]. Not safe for concurrent use: the link's lock
+// guards it.
+type turns struct {
+	kind packet.Type
+	wait []*turn
+}
+
+// A turn is one acknowledgement that waits until it is ready and those before it
+// have left.
+type turn struct {
+	id    uint16
+	code  packet.ReasonCode
+	ready bool
+}
+
+// take adds a turn at the end.
+func (t *turns) take(id uint16) *turn {
+	n := &turn{id: id}
+	t.wait = append(t.wait, n)
+	return n
+}
+
+// release appends to dst every acknowledgement whose turn has come, and says how
+// many they are.
+func (t *turns) release(dst []byte) (_ []byte, n int) {
+	for n < len(t.wait) && t.wait[n].ready {
+		ack := packet.Ack{Kind: t.kind, ID: t.wait[n].id, Code: t.wait[n].code}
+		dst = ack.Append(dst, packet.V5)
+		n++
+	}
+	t.wait = t.wait[n:]
+	if len(t.wait) == 0 {
+		t.wait = nil // let go of the array
+	}
+	return dst, n
+}
