@@ -1,0 +1,117 @@
+package status
+
+import "time"
+
+// ReportVersion is the version of the report's JSON. It grows when a field changes its meaning or goes;
+// new fields alone do not change it.
+const ReportVersion = 1
+
+// A Report is the gateway at one moment: the JSON of GET /v1/status, on the page's address and on the
+// control socket. Ages and durations are seconds by the gateway's own monotonic clock, so they are right
+// also on a machine whose clock is not. A field that is absent (null) is not known.
+type Report struct {
+	Version  int       `json:"version"`
+	Time     time.Time `json:"time"`
+	Gateway  Gateway   `json:"gateway"`
+	Problems []string  `json:"problems"` // sentences; empty = healthy
+	Devices  []Device  `json:"devices"`
+	Clouds   []Cloud   `json:"clouds"`
+	Broker   Broker    `json:"broker"`
+	Store    Store     `json:"store"`
+	Link     *LinkInfo `json:"link,omitempty"` // only where there is a link to cut: the demo
+}
+
+// Gateway says who answers.
+type Gateway struct {
+	ID      string      `json:"id"`
+	Prefix  string      `json:"prefix"`
+	Version string      `json:"version"`
+	Commit  string      `json:"commit,omitempty"`
+	Uptime  float64     `json:"uptime_seconds"`
+	Memory  int64       `json:"memory_bytes,omitempty"` // resident set
+	Listens []Listening `json:"listens"`
+}
+
+// Listening is an address that the gateway answers at.
+type Listening struct {
+	What    string `json:"what"` // "mqtt", "status"
+	Address string `json:"address"`
+}
+
+// Device is one configured device.
+type Device struct {
+	Name     string   `json:"name"`
+	Kind     string   `json:"kind"`
+	Online   bool     `json:"online"`
+	Reason   string   `json:"reason,omitempty"` // why it is offline
+	Since    *float64 `json:"since_seconds"`    // how long it has been online or offline
+	Age      *float64 `json:"age_seconds"`      // of the last reading; null: none yet
+	Values   []Value  `json:"values"`
+	Readings int64    `json:"readings"`
+	Errors   int64    `json:"errors"`
+}
+
+// Value is the last value of one channel.
+type Value struct {
+	Channel  string `json:"channel"`
+	Quantity string `json:"quantity,omitempty"`
+	Unit     string `json:"unit,omitempty"`
+	Value    any    `json:"value"` // number, bool or string
+}
+
+// Cloud is one cloud and what waits for it.
+type Cloud struct {
+	Name         string   `json:"name"`
+	Connected    bool     `json:"connected"`
+	Server       string   `json:"server,omitempty"`
+	Since        *float64 `json:"since_seconds"`
+	Queued       int64    `json:"queued"`
+	QueuedBytes  int64    `json:"queued_bytes"`
+	Oldest       *float64 `json:"oldest_seconds"` // age of the oldest queued message; null: nothing is queued
+	Sent         int64    `json:"sent"`           // acknowledged by the cloud
+	Received     int64    `json:"received"`       // from the cloud, safe here
+	Resent       int64    `json:"resent"`         // sent again, marked as such
+	Dropped      int64    `json:"dropped"`        // by a configured limit
+	Rejected     int64    `json:"rejected"`       // set aside: the cloud will never take them
+	Refused      int64    `json:"refused"`        // from the cloud, not taken here
+	Connects     int64    `json:"connects"`
+	SessionsLost int64    `json:"sessions_lost"` // times the cloud had forgotten the gateway's session
+	LastError    string   `json:"last_error,omitempty"`
+	SentRate     *float64 `json:"sent_per_second"`
+}
+
+// Broker sums up the local clients.
+type Broker struct {
+	Clients       int      `json:"clients"`
+	Sessions      int      `json:"sessions"`
+	Subscriptions int      `json:"subscriptions"`
+	Retained      int      `json:"retained"`
+	Received      int64    `json:"messages_received"`
+	Sent          int64    `json:"messages_sent"`
+	Dropped       int64    `json:"messages_dropped"`
+	Refused       int64    `json:"connections_refused"`
+	ReceivedRate  *float64 `json:"received_per_second"` // null until there were two moments to compare
+	SentRate      *float64 `json:"sent_per_second"`
+}
+
+// Store is the file on disk.
+type Store struct {
+	Path        string   `json:"path"`
+	FileBytes   int64    `json:"file_bytes"`
+	Written     int64    `json:"written_bytes"` // since the start
+	Commits     int64    `json:"commits"`
+	Syncs       int64    `json:"syncs"`
+	Pending     int64    `json:"pending_bytes"` // in memory, waiting for a commit
+	Cancelled   int64    `json:"cancelled"`     // writes that an early acknowledgement made unnecessary
+	CommitTime  *float64 `json:"commit_seconds"`
+	WrittenRate *float64 `json:"written_per_second"`
+	Failures    int64    `json:"failed_commits"`
+	Damaged     int64    `json:"damaged_records"`
+	LastError   string   `json:"last_error,omitempty"` // why the last commit failed
+	SetAside    string   `json:"set_aside,omitempty"`  // where a damaged store file was moved at the start
+}
+
+// LinkInfo is the state of a link that can be cut on purpose.
+type LinkInfo struct {
+	Up bool `json:"up"`
+}

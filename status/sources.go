@@ -1,0 +1,146 @@
+package status
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"edgegateway/bridge/cloud"
+	"edgegateway/broker"
+	"edgegateway/buffer"
+)
+
+// Sources are what a report is made from. Their methods must be safe for concurrent use and must not wait.
+type Sources struct {
+	Gateway   Gateway   // who answers; Uptime and Memory are filled in
+	Started   time.Time // with its monotonic reading
+	StorePath string
+
+	Broker interface{ Stats() broker.Stats }
+	Store  interface{ Stats() buffer.Stats }
+	Clouds []interface{ Status() cloud.Status } // in the order of the configuration
+
+	// Healthy asks whether the gateway does its work, within the time that ctx leaves.
+	Healthy func(ctx context.Context) error
+
+	// Link is a link that can be cut on purpose; nil where there is none.
+	Link Link
+}
+
+// Link is a link that can be cut on purpose. Safe for concurrent use.
+type Link interface {
+	Up() bool
+	Set(up bool)
+}
+
+func (s Sources) report(ctx context.Context, now time.Time) Report {
+	g := s.Gateway
+	g.Uptime = now.Sub(s.Started).Seconds()
+	g.Memory = residentMemory()
+	r := Report{
+		Version: ReportVersion, Time: now, Gateway: g,
+		Problems: s.problems(ctx),
+		Devices:  []Device{}, Clouds: []Cloud{},
+		Broker: brokerReport(s.Broker.Stats()),
+		Store:  storeReport(s.StorePath, s.Store.Stats()),
+	}
+	for _, c := range s.Clouds {
+		r.Clouds = append(r.Clouds, cloudReport(c.Status(), now))
+	}
+	if s.Link != nil {
+		r.Link = &LinkInfo{Up: s.Link.Up()}
+	}
+	return r
+}
+
+func brokerReport(b broker.Stats) Broker {
+	return Broker{
+		Clients: b.Clients, Sessions: b.Sessions, Subscriptions: b.Subscriptions, Retained: b.RetainedMessages,
+		Received: b.PublishReceived, Sent: b.PublishSent, Dropped: b.PublishDropped,
+		Refused: b.ConnectionsRefused + b.NotMQTT,
+	}
+}
+
+func cloudReport(c cloud.Status, now time.Time) Cloud {
+	return Cloud{
+		Name: c.Name, Connected: c.Connected, Server: c.Server, Since: age(now, c.Since),
+		Queued: int64(c.Queued), QueuedBytes: c.QueuedBytes, Oldest: age(now, c.Oldest),
+		Sent: c.Sent, Received: c.Received, Resent: c.Resent, Dropped: c.Dropped, Rejected: c.Rejected, Refused: c.Refused,
+		Connects: c.Connects, SessionsLost: c.SessionsLost, LastError: c.LastError,
+	}
+}
+
+func storeReport(path string, s buffer.Stats) Store {
+	r := Store{
+		Path: path, FileBytes: s.FileSize, Written: s.BytesWritten, Commits: s.Commits, Syncs: s.Fsyncs,
+		Pending: s.PendingBytes, Cancelled: s.Cancelled, Failures: s.Failures, Damaged: s.Damaged,
+		LastError: s.Err, SetAside: s.SetAside,
+	}
+	if s.Commits > 0 {
+		mean := s.LatencyMean.Seconds()
+		r.CommitTime = &mean
+	}
+	return r
+}
+
+// healthTimeout bounds how long a question about health may take.
+const healthTimeout = 2 * time.Second
+
+// problems are the sentences that make the gateway unhealthy. A cloud that can not be reached and a device
+// that does not answer are not among them: a restart would not help.
+func (s Sources) problems(ctx context.Context) []string {
+	problems := []string{}
+	if s.Healthy != nil {
+		ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+		defer cancel()
+		if err := s.Healthy(ctx); err != nil {
+			problems = append(problems, err.Error())
+		}
+	}
+	switch st := s.Store.Stats(); {
+	case st.Full:
+		problems = append(problems, fmt.Sprintf("The disk is full: acknowledged messages are safe, new ones are not accepted for the queues until there is room at %s.", s.StorePath))
+	case st.Err != "":
+		problems = append(problems, fmt.Sprintf("The store can not write: %s.", st.Err))
+	}
+	return problems
+}
+
+func (s Sources) counters(now time.Time) counters {
+	b, st := s.Broker.Stats(), s.Store.Stats()
+	sent := make(map[string]int64, len(s.Clouds))
+	for _, c := range s.Clouds {
+		st := c.Status()
+		sent[st.Name] = st.Sent
+	}
+	return counters{at: now, received: b.PublishReceived, sent: b.PublishSent, written: st.BytesWritten, clouds: sent}
+}
+
+// residentMemory is the second field of /proc/self/statm in bytes; 0 where there is none (proc(5)).
+func residentMemory() int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+// age is the time since at in seconds; nil if at is not known.
+func age(now, at time.Time) *float64 {
+	if at.IsZero() {
+		return nil
+	}
+	s := max(now.Sub(at).Seconds(), 0) // a reading from a clock that was ahead is not from the future
+	return &s
+}
