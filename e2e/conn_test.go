@@ -1,0 +1,82 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net"
+	"time"
+
+	"edgegateway/broker/packet"
+)
+
+// conn is one MQTT 3.1.1 connection of a test client.
+type conn struct {
+	net.Conn
+	dec  packet.Decoder
+	buf  []byte // received and not yet decoded
+	used int    // of buf, by the packet that read returned last
+}
+
+// dial connects with a session that outlives the connection and returns what
+// CONNACK says of it.
+func dial(addr, clientID string) (c *conn, sessionPresent bool, err error) {
+	nc, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	if err != nil {
+		return nil, false, err
+	}
+	c = &conn{Conn: nc, dec: packet.Decoder{Role: packet.Client, Version: packet.V311}}
+	if err := c.send(&packet.Connect{Version: packet.V311, ClientID: clientID, KeepAlive: 60}); err != nil {
+		nc.Close()
+		return nil, false, err
+	}
+	nc.SetReadDeadline(time.Now().Add(5 * time.Second))
+	p, err := c.read()
+	if err != nil {
+		nc.Close()
+		return nil, false, err
+	}
+	ack, ok := p.(*packet.Connack)
+	if !ok || ack.Code != packet.Success {
+		nc.Close()
+		return nil, false, fmt.Errorf("connect to %s as %s: answered with %+v", addr, clientID, p)
+	}
+	nc.SetReadDeadline(time.Time{})
+	return c, ack.SessionPresent, nil
+}
+
+// send writes all packets with one call.
+func (c *conn) send(packets ...packet.Packet) error {
+	var out []byte
+	for _, p := range packets {
+		out = p.Append(out, packet.V311)
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	_, err := c.Write(out)
+	return err
+}
+
+// read returns the next packet, which is valid until the next call.
+func (c *conn) read() (packet.Packet, error) {
+	c.buf = c.buf[c.used:]
+	c.used = 0
+	for {
+		p, n, _, err := c.dec.Next(c.buf)
+		if err != nil {
+			return nil, err
+		}
+		if p != nil {
+			c.used = n
+			return p, nil
+		}
+		chunk := make([]byte, 16<<10)
+		k, err := c.Read(chunk)
+		if err != nil {
+			return nil, err
+		}
+		c.buf = append(c.buf, chunk[:k]...)
+	}
+}
+
+// buffered reports whether read has bytes that it has not looked at.
+func (c *conn) buffered() bool { return len(c.buf) > c.used }

@@ -1,0 +1,155 @@
+package e2e_test
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// process is a program that tells through NOTIFY_SOCKET when it is ready, as
+// systemd expects it. Both Mosquitto and the gateway do.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the program has ended
+	err  error         // its end; valid after done
+	out  output
+}
+
+// start runs the program and returns when it has said READY=1.
+func start(t *testing.T, name string, args ...string) *process {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ready-") // t.TempDir is too long for a unix socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	sock, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "s"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sock.Close()
+
+	p := &process{t: t, cmd: exec.Command(name, args...), done: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+filepath.Join(dir, "s"))
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	if err := p.cmd.Start(); err != nil {
+		t.Fatalf("start %s: %v", name, err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+		sock.Close() // ends the wait below when the program ends early
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("what %s printed:\n%s", filepath.Base(name), p.out.String())
+		}
+	})
+	sock.SetReadDeadline(time.Now().Add(30 * time.Second))
+	buf := make([]byte, 4096)
+	for {
+		n, err := sock.Read(buf)
+		if err != nil {
+			t.Fatalf("%s is not ready: %v\n%s", name, err, p.out.String())
+		}
+		if strings.Contains("\n"+string(buf[:n])+"\n", "\nREADY=1\n") {
+			return p
+		}
+	}
+}
+
+// kill ends the program as a power cut would and waits for its end.
+func (p *process) kill() {
+	p.cmd.Process.Kill()
+	<-p.done
+}
+
+// stop asks the program to end and fails the test unless it does so cleanly
+// within five seconds.
+func (p *process) stop() {
+	p.t.Helper()
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+		if p.err != nil {
+			p.t.Fatalf("stop %s: %v\n%s", p.cmd.Path, p.err, p.out.String())
+		}
+	case <-time.After(5 * time.Second):
+		p.t.Fatalf("%s has not stopped 5 s after SIGTERM\n%s", p.cmd.Path, p.out.String())
+	}
+}
+
+// output collects what a program prints and lets a test wait for a text.
+type output struct {
+	mu      sync.Mutex
+	text    bytes.Buffer
+	waiters []chan struct{}
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, w := range o.waiters {
+		close(w)
+	}
+	o.waiters = nil
+	return o.text.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// waitFor returns when text has been printed.
+func (o *output) waitFor(t *testing.T, text string) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	for {
+		o.mu.Lock()
+		found := strings.Contains(o.text.String(), text)
+		more := make(chan struct{})
+		o.waiters = append(o.waiters, more)
+		o.mu.Unlock()
+		if found {
+			return
+		}
+		select {
+		case <-more:
+		case <-deadline:
+			t.Fatalf("%q was not printed within 30 s; this was:\n%s", text, o.String())
+		}
+	}
+}
+
+// freePort asks the system for a TCP port on the loopback interface. The port
+// is free when it returns; programs that are restarted need the same one again.
+func freePort(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// write puts a file into dir and returns its path.
+func write(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

@@ -1,0 +1,132 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"edgegateway/broker/packet"
+)
+
+// sender publishes numbered messages, QoS 1 and QoS 2 in turn, and does what the
+// standard asks of a client whose connection breaks: it connects to the same
+// session and sends again, in the original order and with the same identifiers
+// [v3 MQTT-4.4.0-1] [v3 MQTT-4.6.0-1].
+type sender struct {
+	addr, name string
+	each       int // messages of each QoS
+	window     int
+	onSafe     func() // called once for each message that is acknowledged
+
+	next      int // number of the next message over both QoS
+	lastID    uint16
+	inflight  []flight
+	connected bool // at least once
+
+	sessionsLost atomic.Int64 // Session Present 0 at a reconnect
+	reconnects   atomic.Int64
+}
+
+// flight is one message between PUBLISH and its last acknowledgement.
+type flight struct {
+	id       uint16
+	n        int
+	qos      packet.QoS
+	released bool // PUBREC has come: PUBREL is to be sent, never PUBLISH again
+}
+
+func (s *sender) publish(f flight, dup bool) *packet.Publish {
+	return &packet.Publish{
+		Topic:   fmt.Appendf(nil, "load/%s/q%d", s.name, f.qos),
+		Payload: strconv.AppendInt(nil, int64(f.n), 10),
+		QoS:     f.qos, ID: f.id, DUP: dup,
+	}
+}
+
+// run returns nil when everything is acknowledged.
+func (s *sender) run(ctx context.Context) error {
+	for {
+		c, present, err := dial(s.addr, s.name)
+		if err == nil {
+			if s.connected {
+				s.reconnects.Add(1)
+				if !present {
+					s.sessionsLost.Add(1)
+				}
+			}
+			s.connected = true
+			stop := context.AfterFunc(ctx, func() { c.Close() })
+			err = s.drive(c, present)
+			stop()
+			c.Close()
+			if err == nil {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %d of %d sent, %d in flight: %w (last: %v)", s.name, s.next, 2*s.each, len(s.inflight), ctx.Err(), err)
+		case <-time.After(20 * time.Millisecond): // the broker is away: try again
+		}
+	}
+}
+
+// drive sends and reads on one connection until all is done or it breaks.
+func (s *sender) drive(c *conn, present bool) error {
+	var out []packet.Packet
+	for i := range s.inflight {
+		f := &s.inflight[i]
+		if !present {
+			f.released = false
+		}
+		if f.released {
+			out = append(out, &packet.Ack{Kind: packet.PUBREL, ID: f.id})
+		} else {
+			out = append(out, s.publish(*f, present))
+		}
+	}
+	for {
+		if !c.buffered() { // answer all that has come with one write
+			for len(s.inflight) < s.window && s.next < 2*s.each {
+				s.lastID = s.lastID%65535 + 1
+				f := flight{id: s.lastID, n: s.next / 2, qos: packet.QoS(1 + s.next%2)}
+				s.inflight = append(s.inflight, f)
+				s.next++
+				out = append(out, s.publish(f, false))
+			}
+			if err := c.send(out...); err != nil {
+				return err
+			}
+			out = out[:0]
+		}
+		if len(s.inflight) == 0 {
+			return c.send(&packet.Disconnect{})
+		}
+		p, err := c.read()
+		if err != nil {
+			return err
+		}
+		ack, ok := p.(*packet.Ack)
+		if !ok {
+			return fmt.Errorf("%s: unexpected %v", s.name, p.Type())
+		}
+		if ack.Kind == packet.PUBREC {
+			for i := range s.inflight {
+				if s.inflight[i].id == ack.ID {
+					s.inflight[i].released = true
+				}
+			}
+			out = append(out, &packet.Ack{Kind: packet.PUBREL, ID: ack.ID})
+			continue
+		}
+		for i, f := range s.inflight {
+			if f.id == ack.ID && (f.qos == packet.QoS1) == (ack.Kind == packet.PUBACK) {
+				s.inflight = append(s.inflight[:i], s.inflight[i+1:]...)
+				s.onSafe()
+				break
+			}
+		}
+	}
+}
