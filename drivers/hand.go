@@ -16,9 +16,8 @@ type hand struct {
 
 	device Device // open or nil; belongs to the hand
 
-	busy  bool // the rest belongs to Run: a call has not returned
-	op    string
-	since time.Time
+	busy bool // a call has not returned; this and what follows belongs to Run
+	op   string
 }
 
 // A result is what a call brought.
@@ -59,7 +58,7 @@ func (h *hand) close() (err error) {
 
 // start begins a call. The hand must be free.
 func (h *hand) start(op string, fn func() result) {
-	h.busy, h.op, h.since = true, op, time.Now()
+	h.busy, h.op = true, op
 	h.calls <- func() (res result) {
 		defer recovered(op, &res.err)
 		return fn()
@@ -79,6 +78,7 @@ func (h *hand) returned() <-chan result {
 // wait waits for the call under way. If it has not returned after limit, or after
 // ctx ended and stopGrace passed, it is stuck: the hand stays busy.
 func (h *hand) wait(ctx context.Context, limit time.Duration) result {
+	began := time.Now()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	done := ctx.Done()
@@ -91,7 +91,7 @@ func (h *hand) wait(ctx context.Context, limit time.Duration) result {
 			done = nil
 			timer.Reset(min(limit, stopGrace))
 		case <-timer.C:
-			return result{err: &StuckError{Op: h.op, After: time.Since(h.since).Round(100 * time.Millisecond)}}
+			return result{err: &StuckError{Op: h.op, After: time.Since(began).Round(100 * time.Millisecond)}}
 		}
 	}
 }
@@ -102,6 +102,8 @@ func (h *hand) end(grace time.Duration) error {
 	close(h.calls)
 	if h.busy {
 		grace = 0
+	} else {
+		h.op = "close"
 	}
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
@@ -109,10 +111,7 @@ func (h *hand) end(grace time.Duration) error {
 	case <-h.ended:
 		return nil
 	case <-timer.C:
-		if h.free() {
-			h.op, h.since = "close", time.Now().Add(-grace)
-		}
-		return &StuckError{Op: h.op, After: time.Since(h.since).Round(100 * time.Millisecond)}
+		return &StuckError{Op: h.op, After: stopGrace}
 	}
 }
 
