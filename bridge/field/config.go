@@ -66,7 +66,7 @@ func (c DeviceConfig) Validate() error {
 		fail("name is missing: every device needs one, for its topics")
 	case len([]rune(c.Name)) > longestName || strings.ContainsFunc(c.Name, notInName):
 		fail("name %q must be 1 to %d letters, digits, '_', '-' or '.'", c.Name, longestName)
-	case reserved[c.Name]:
+	case reserved(c.Name):
 		fail("name %q is reserved for the gateway's own topics, choose another one", c.Name)
 	}
 	if c.Kind == "" {
@@ -84,8 +84,10 @@ func (c DeviceConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Names that are second levels of the gateway's own topics.
-var reserved = map[string]bool{"status": true, "cloud": true, "alarm": true}
+// reserved tells whether a name is a second level of the gateway's own topics.
+func reserved(name string) bool {
+	return name == "status" || name == "cloud" || name == "alarm"
+}
 
 func notInName(r rune) bool {
 	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_-.", r)
@@ -109,6 +111,23 @@ func (c DeviceConfig) fault(key, format string, args ...any) error {
 	return fmt.Errorf("device %q: %s", c.Name, sentence)
 }
 
+// place gives an error about the options its position, or at least the device.
+func (c DeviceConfig) place(err error) error {
+	if c.Fault != nil {
+		return err // the decoder has placed it
+	}
+	return fmt.Errorf("device %q: options: %w", c.Name, err)
+}
+
+// options is Options, or for a device without any a decoder that leaves the
+// defaults as they are.
+func (c DeviceConfig) options() func(dst any) error {
+	if c.Options == nil {
+		return func(any) error { return nil }
+	}
+	return c.Options
+}
+
 // Validate says what is wrong between the devices: names and topics that meet.
 // It is no replacement for the Validate of each one.
 func (c Config) Validate() error {
@@ -129,7 +148,7 @@ func (c Config) Validate() error {
 			break
 		}
 		if own, ok := strings.CutPrefix(d.Topic, c.Prefix+"/"); ok && d.Topic != "" {
-			if first, _, _ := strings.Cut(own, "/"); reserved[first] {
+			if first, _, _ := strings.Cut(own, "/"); reserved(first) {
 				errs = append(errs, d.fault("topic", "topic %q is reserved for the gateway's own topics, choose another one", d.Topic))
 			}
 		}

@@ -11,8 +11,9 @@ import (
 // LaterFunc and FaultFunc are the two function types that a field may have.
 type (
 	// LaterFunc decodes the sub-tree that was kept under a key into dst, a
-	// pointer to a struct that holds its defaults. Its error is an Errors. It
-	// may be called from any goroutine, any number of times.
+	// pointer to a struct that holds its defaults, and calls dst's Validate if it
+	// has one: only here its sentences can be given positions. The error is an
+	// Errors. It may be called from any goroutine, any number of times.
 	LaterFunc = func(dst any) error
 	// FaultFunc makes an Error at a key of the table that the field stands in,
 	// or at the table when the key is not in the file.

@@ -91,6 +91,9 @@ func literal(v reflect.Value, f field) string {
 			return strconv.Quote(string(text))
 		}
 	}
+	if reflect.PointerTo(t).Implements(textType) {
+		return "" // how it is written cannot be told
+	}
 	if s, ok := v.Interface().(fmt.Stringer); ok && t.Kind() != reflect.Pointer && t != durationType {
 		return strconv.Quote(s.String())
 	}

@@ -1,0 +1,211 @@
+package field
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"edgegateway/broker"
+	"edgegateway/broker/packet"
+	"edgegateway/drivers"
+)
+
+// What we chose.
+const (
+	mailbox  = 8                // commands of one device that have no outcome yet
+	patience = 30 * time.Second // a command that waited longer is not wanted any more
+)
+
+// sender is what an outcome needs to know of the message that brought a command.
+type sender struct {
+	response    string // topic; "" = none
+	correlation []byte // nil = none
+}
+
+// An outcome is what became of a command.
+type outcome struct {
+	device  *device
+	sender  sender
+	command drivers.Command
+	state   drivers.Reading // after it, if the device can tell
+	err     error
+	at      time.Time
+}
+
+// value is the state of the channel that was set, or what it was set to.
+func (o outcome) value() (any, bool) {
+	for _, v := range o.state.Values {
+		if v.Channel == o.command.Channel || o.command.Channel == "" && len(o.state.Values) == 1 {
+			return v.V, true
+		}
+	}
+	switch o.command.Value.(type) {
+	case bool, float64, int64, string:
+		return o.command.Value, true
+	}
+	return nil, false
+}
+
+// Deliver implements broker.Sink: it decides about a command, without touching
+// hardware, and lets it in or refuses it.
+func (d *device) Deliver(dl *broker.Delivery) {
+	m := dl.Message
+	if dl.Replay || m.Retain && len(m.Payload) == 0 {
+		// Nobody sent it now; or it only clears a retained command [MQTT-3.3.1-6].
+		return
+	}
+	o := outcome{device: d, sender: senderOf(m), at: time.Now()}
+	o.command.Channel = strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(m.Topic, d.base+"/"), "set"), "/")
+
+	deadline := m.At.Add(patience)
+	if p := m.Properties; p != nil && p.Has&packet.HasMessageExpiry != 0 {
+		if expiry := m.At.Add(time.Duration(p.MessageExpiry) * time.Second); expiry.Before(deadline) {
+			deadline = expiry
+		}
+	}
+	var err error
+	switch {
+	case dl.Retain || m.Retain:
+		// It would move the device again at every restart.
+		d.refuse(dl, o, packet.ImplementationSpecificError, errors.New("a retained command is never carried out; publish it without the retain flag"))
+		return
+	case o.at.After(deadline):
+		d.refuse(dl, o, packet.ImplementationSpecificError, drivers.ErrExpired)
+		return
+	}
+	if o.command.Value, err = parseCommand(m.Payload); err != nil {
+		d.refuse(dl, o, packet.PayloadFormatInvalid, err)
+		return
+	}
+	if o.command, err = d.reserve(o.command); err != nil {
+		d.refuse(dl, o, codeOf(err), err)
+		return
+	}
+	job := drivers.Job{Command: o.command, Deadline: deadline, Context: o.sender}
+	if m.QoS < 2 {
+		d.take(job)
+		return
+	}
+	// Before its identifier is on disk, a QoS 2 message that is sent again after a
+	// crash is a new one: it would move the device twice.
+	dl.Receipt.Done(func(err error) {
+		if err != nil {
+			d.release()
+			return
+		}
+		d.take(job)
+	})
+}
+
+var (
+	errFull     = errors.New("too many commands wait for this device")
+	errTakeNone = errors.New("this device takes no commands")
+)
+
+// codeOf is the reason code for an error of reserve. 0x97 says that the same
+// command may be accepted later.
+func codeOf(err error) packet.ReasonCode {
+	switch err {
+	case errFull:
+		return packet.QuotaExceeded
+	case errTakeNone, drivers.ErrStopped:
+		return packet.ImplementationSpecificError
+	}
+	return packet.PayloadFormatInvalid
+}
+
+// reserve validates a command where the device is open, and takes its place among
+// those that wait.
+func (d *device) reserve(c drivers.Command) (drivers.Command, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped {
+		return c, drivers.ErrStopped
+	}
+	if d.online {
+		if d.check == nil {
+			return c, errTakeNone
+		}
+		checked, err := d.check(c)
+		if err != nil {
+			return c, err
+		}
+		c = checked
+	}
+	if d.waiting == mailbox {
+		return c, errFull
+	}
+	d.waiting++
+	d.accepted++
+	return c, nil
+}
+
+// release gives back a place taken by reserve.
+func (d *device) release() {
+	d.mu.Lock()
+	d.waiting--
+	d.mu.Unlock()
+}
+
+// take puts a job with a reserved place before the device.
+func (d *device) take(job drivers.Job) {
+	d.mu.Lock()
+	stopped := d.stopped
+	if !stopped {
+		d.jobs <- job // has room for everyone with a place
+	}
+	d.mu.Unlock()
+	if stopped {
+		d.Result(job, drivers.Reading{}, drivers.ErrStopped)
+	}
+}
+
+// refuse tells the publisher by reason code, where its protocol has one, and
+// leaves the result to be published outside of the broker's lock.
+func (d *device) refuse(dl *broker.Delivery, o outcome, code packet.ReasonCode, err error) {
+	o.err = err
+	d.mu.Lock()
+	d.refusals++
+	d.mu.Unlock()
+	dl.Receipt.Hold()(broker.ErrRefused{Code: code, Reason: err.Error()})
+	select {
+	case d.bridge.refused <- o:
+	default:
+		d.bridge.lost.Add(1)
+	}
+}
+
+// Result implements drivers.Events.
+func (d *device) Result(j drivers.Job, state drivers.Reading, err error) {
+	d.release()
+	from, _ := j.Context.(sender)
+	d.publishResult(outcome{device: d, sender: from, command: j.Command, state: state, err: err, at: time.Now()})
+}
+
+// publishResult tells everyone who listens to the device's results, and the
+// response topic of the command, if it has one.
+func (d *device) publishResult(o outcome) {
+	m := broker.Message{Topic: d.base + "/result", Payload: appendResult(nil, o), QoS: 1}
+	if o.sender.correlation != nil {
+		m.Properties = &packet.Properties{Has: packet.HasCorrelationData, CorrelationData: o.sender.correlation}
+	}
+	d.send(m)
+	if d.bridge.mayRespond(o.sender.response) {
+		m.Topic = o.sender.response
+		d.send(m)
+	}
+}
+
+func senderOf(m *broker.Message) (s sender) {
+	p := m.Properties
+	if p == nil {
+		return s
+	}
+	if p.Has&packet.HasResponseTopic != 0 {
+		s.response = p.ResponseTopic
+	}
+	if p.Has&packet.HasCorrelationData != 0 {
+		s.correlation = p.CorrelationData
+	}
+	return s
+}

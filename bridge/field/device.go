@@ -1,0 +1,215 @@
+package field
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"edgegateway/broker"
+	"edgegateway/drivers"
+)
+
+// mostChannels bounds what a device keeps of readings whose channels are named by
+// what it receives.
+const mostChannels = 256
+
+// DeviceStatus tells about one device at one moment.
+type DeviceStatus struct {
+	Name, Kind, Topic string
+
+	Online bool
+	Reason string    // why it is offline; "" while online
+	Since  time.Time // of Online or of Reason
+
+	LastReading time.Time       // when it was taken; zero before the first
+	Values      []drivers.Value // the last value of every channel, in the order of State
+
+	Accepted int64 // commands
+	Refused  int64 // commands
+	Waiting  int   // commands that were accepted and have no outcome yet
+	Unsent   int64 // messages of the device that the broker did not take
+	Counts   drivers.Counts
+}
+
+// A device is one configured device: drivers.Events towards the driver,
+// broker.Sink towards the broker.
+type device struct {
+	bridge *Bridge
+	cfg    DeviceConfig
+	spec   drivers.Spec
+	base   string // of its topics
+	log    *slog.Logger
+	stats  drivers.Stats
+	jobs   chan drivers.Job // as deep as the commands that are let in: sending never blocks
+
+	mu       sync.Mutex // guards what follows
+	online   bool
+	reason   error
+	since    time.Time
+	channels []drivers.Channel
+	check    func(drivers.Command) (drivers.Command, error) // nil: takes no commands
+	last     []drivers.Value                                // last value of each channel, in the order of the state
+	lastAt   time.Time
+	stopped  bool
+	waiting  int // accepted, no outcome yet
+	accepted int64
+	refusals int64
+	unsent   int64
+	sendErr  string // why the last message was not taken
+	crowded  bool   // the limit of channels was logged
+}
+
+var errNotOpened = errors.New("not opened yet")
+
+func newDevice(b *Bridge, c DeviceConfig, kind drivers.Kind, ports drivers.Ports) *device {
+	d := &device{
+		bridge: b,
+		cfg:    c,
+		base:   c.base(b.cfg.Prefix),
+		log:    b.log.With("device", c.Name),
+		jobs:   make(chan drivers.Job, mailbox),
+		reason: errNotOpened,
+		since:  time.Now(),
+	}
+	d.spec = drivers.Spec{
+		Name:   c.Name,
+		Kind:   kind,
+		Decode: c.options(),
+		Ports:  ports,
+		Every:  c.Every,
+		Jobs:   d.jobs,
+		Log:    b.log,
+		Stats:  &d.stats,
+	}
+	return d
+}
+
+// run runs the device until ctx ends.
+func (d *device) run(ctx context.Context) {
+	// After a power cut the retained value may still say online.
+	d.publish("availability", []byte("offline"), true)
+	// Its error, a driver that hangs, is logged by drivers.Run.
+	_ = drivers.Run(ctx, d.spec, d)
+
+	d.mu.Lock()
+	d.stopped = true
+	d.mu.Unlock()
+	for { // nobody puts a job in any more
+		select {
+		case job := <-d.jobs:
+			d.Result(job, drivers.Reading{}, drivers.ErrStopped)
+			continue
+		default:
+		}
+		return
+	}
+}
+
+// Online implements drivers.Events.
+func (d *device) Online(channels []drivers.Channel, check func(drivers.Command) (drivers.Command, error)) {
+	d.mu.Lock()
+	d.online, d.reason, d.since = true, nil, time.Now()
+	d.channels, d.check = channels, check
+	d.last = nil // values from before may not be true any more
+	d.mu.Unlock()
+	d.publish("availability", []byte("online"), true)
+}
+
+// Offline implements drivers.Events.
+func (d *device) Offline(reason error) {
+	d.mu.Lock()
+	was := d.online
+	d.online, d.reason, d.since = false, reason, time.Now()
+	d.mu.Unlock()
+	if was {
+		d.publish("availability", []byte("offline"), true)
+	}
+}
+
+// Reading implements drivers.Events.
+func (d *device) Reading(r drivers.Reading) {
+	d.mu.Lock()
+	d.merge(r.Values)
+	d.lastAt = r.At
+	state := appendState(nil, d.last, r.At)
+	d.mu.Unlock()
+	d.publish("state", state, true)
+}
+
+// merge notes the newest value of each channel. New channels take their place in
+// the order in which the device lists them, unlisted ones behind, in the order of
+// their appearance.
+func (d *device) merge(values []drivers.Value) {
+	for _, v := range values {
+		at := slices.IndexFunc(d.last, func(old drivers.Value) bool { return old.Channel == v.Channel })
+		switch {
+		case at >= 0:
+			d.last[at] = v
+		case len(d.last) < mostChannels:
+			rank := d.rank(v.Channel)
+			at = slices.IndexFunc(d.last, func(old drivers.Value) bool { return d.rank(old.Channel) > rank })
+			if at < 0 {
+				at = len(d.last)
+			}
+			d.last = slices.Insert(d.last, at, v)
+		case !d.crowded:
+			d.crowded = true
+			d.log.Warn("device names too many channels; further ones are left out of its state", "limit", mostChannels, "channel", v.Channel)
+		}
+	}
+}
+
+func (d *device) rank(channel string) int {
+	at := slices.IndexFunc(d.channels, func(c drivers.Channel) bool { return c.Name == channel })
+	if at < 0 {
+		return len(d.channels)
+	}
+	return at
+}
+
+// publish sends one message of the device. Nobody waits for it.
+func (d *device) publish(leaf string, payload []byte, retain bool) {
+	d.send(broker.Message{Topic: d.base + "/" + leaf, Payload: payload, QoS: d.cfg.QoS, Retain: retain})
+}
+
+func (d *device) send(m broker.Message) {
+	topic := m.Topic
+	d.bridge.local.Publish(m, broker.Lazy()).Done(func(err error) {
+		if err != nil {
+			d.notSent(topic, err)
+		}
+	})
+}
+
+// notSent counts, and logs the first of equal reasons.
+func (d *device) notSent(topic string, err error) {
+	d.mu.Lock()
+	d.unsent++
+	repeated := d.sendErr == err.Error()
+	d.sendErr = err.Error()
+	d.mu.Unlock()
+	if !repeated {
+		d.log.Warn("the broker did not take a message of the device; more of this reason are only counted", "topic", topic, "err", err)
+	}
+}
+
+func (d *device) status() DeviceStatus {
+	counts := d.stats.Snapshot()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := DeviceStatus{
+		Name: d.cfg.Name, Kind: d.cfg.Kind, Topic: d.base,
+		Online: d.online, Since: d.since,
+		LastReading: d.lastAt, Values: slices.Clone(d.last),
+		Accepted: d.accepted, Refused: d.refusals, Waiting: d.waiting,
+		Unsent: d.unsent,
+		Counts: counts,
+	}
+	if d.reason != nil {
+		s.Reason = d.reason.Error()
+	}
+	return s
+}

@@ -1,0 +1,21 @@
+// Package field joins the devices around the gateway to the broker.
+//
+// Each device of the configuration has its own topics, below <prefix>/<name>:
+//
+//	state          JSON: the last value of every channel, and ts, taken at the sensor; retained
+//	availability   online or offline; retained
+//	set            a command to the device, JSON or a bare value
+//	<channel>/set  a command to one channel
+//	result         JSON: the outcome of a command
+//
+// Acceptance and outcome of a command are two things. A command is accepted when
+// it is valid and there is room among the commands that wait for the device (8,
+// with the one under way): then its publisher gets its acknowledgement. What
+// became of it says the result. Commands live in memory only, on purpose: a valve
+// must not open an hour late because the gateway was restarted. For the same
+// reason a retained or expired command never moves anything, and one that has
+// waited for 30 s is not carried out any more.
+//
+// One device never disturbs another: each has its own drivers.Run, and what does
+// not work is offline, with the reason.
+package field

@@ -1,0 +1,150 @@
+// Package config reads the one file that a gateway is configured by.
+//
+// The file is TOML, and read strictly: a key that nobody knows, a value of the
+// wrong type or out of range, a name taken twice are errors, all reported in one
+// run, each with file, line and column. Each section is the Config type of the
+// package of the same name and starts from its defaults; so a file says only
+// what is different.
+//
+// Paths in the file are relative to the working directory of the process, not
+// to the file; under systemd that is /, so write them in full there.
+package config
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"edgegateway/bridge/cloud"
+	"edgegateway/bridge/field"
+	"edgegateway/broker"
+	"edgegateway/buffer"
+	"edgegateway/config/strict"
+	"edgegateway/status"
+)
+
+// Version is the value of config_version that this program knows.
+const Version = 1
+
+// largest is the largest file that is read, in bytes.
+const largest = 1 << 20
+
+// Config is a whole configuration. It is plain data, to be passed by value and
+// not changed.
+type Config struct {
+	ConfigVersion int                  `toml:"config_version"` // of the file's format; absent means 1
+	ID            string               `toml:"id"`             // names this gateway: [A-Za-z0-9_-]{1,64}; default: first label of the host name
+	DataDir       string               `toml:"data_dir"`       // where the store lives; default: $STATE_DIRECTORY, else ./gateway-data
+	Prefix        string               `toml:"prefix"`         // root of the gateway's own topics; default: id
+	Log           Log                  `toml:"log"`
+	Broker        broker.Config        `toml:"broker"`
+	Buffer        buffer.Config        `toml:"buffer"`
+	Cloud         []cloud.Config       `toml:"cloud"`
+	Devices       []field.DeviceConfig `toml:"devices"`
+	Status        status.Config        `toml:"status"`
+
+	doc *strict.Document // where the values came from; nil without a file
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	Level  string `toml:"level"`  // debug, info, warn or error
+	Format string `toml:"format"` // text or json
+}
+
+// Threshold is Level as slog knows it. A level that Validate refuses is info.
+func (l Log) Threshold() slog.Level {
+	var level slog.Level
+	if l.Validate() != nil || level.UnmarshalText([]byte(l.Level)) != nil {
+		return slog.LevelInfo
+	}
+	return level
+}
+
+// Load reads the file at path. Its errors are a strict.Errors, or say why the
+// file can not be read. getenv is os.Getenv; STATE_DIRECTORY is looked up.
+func Load(path string, getenv func(string) string) (Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("read the configuration: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, largest+1))
+	if err != nil {
+		return Config{}, fmt.Errorf("read the configuration: %w", err)
+	}
+	if len(text) > largest {
+		return Config{}, fmt.Errorf("read the configuration %s: it is larger than %s, which no configuration is", path, strict.FormatSize(largest))
+	}
+	hostname, _ := os.Hostname() // without one there is a default
+	return Decode(path, text, getenv, hostname)
+}
+
+// Decode reads the text of a file. Path is used in errors only.
+func Decode(path string, text []byte, getenv func(string) string, hostname string) (Config, error) {
+	c := base(getenv, hostname)
+	c.doc = strict.Parse(path, text)
+	err := c.doc.Decode(&c, elements()...)
+	if c.ConfigVersion > Version {
+		// Whatever else is wrong may be right in that version.
+		return Config{}, strict.Errors{c.doc.Errorf("config_version",
+			"config_version %d is newer than this gateway, which knows %d: update the gateway", c.ConfigVersion, Version)}
+	}
+	if !c.doc.Has("prefix") {
+		c.Prefix = c.ID
+	}
+	if !c.doc.Broken() { // else what is missing may stand in the part that was not read
+		err = strict.Merge(err, c.faults()...)
+	}
+	if err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// Default is the configuration without a file: a broker and a status page for
+// this machine alone, and the machine itself as a device.
+func Default(getenv func(string) string, hostname string) Config {
+	c := base(getenv, hostname)
+	host := field.DefaultDeviceConfig()
+	host.Name, host.Kind, host.Every = "host", "host", 10*time.Second
+	c.Devices = []field.DeviceConfig{host}
+	return c
+}
+
+// Fault makes an error that points at the value at path, written as in
+// broker.listeners[0].password_file, for what is found out only after loading.
+// Without a file it names the path.
+func (c Config) Fault(path, format string, args ...any) error {
+	if c.doc == nil {
+		return fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...))
+	}
+	return c.doc.Errorf(path, format, args...)
+}
+
+// Keys lists every key that a file may have, with its default.
+func Keys() []strict.Key {
+	return strict.Keys(base(func(string) string { return "" }, "gateway"), elements()...)
+}
+
+// base is what every configuration starts from.
+func base(getenv func(string) string, hostname string) Config {
+	id := idOf(hostname)
+	return Config{
+		ConfigVersion: Version,
+		ID:            id,
+		DataDir:       dataDir(getenv),
+		Prefix:        id,
+		Log:           Log{Level: "info", Format: "text"},
+		Broker:        broker.DefaultConfig(),
+		Buffer:        buffer.DefaultConfig(),
+		Status:        status.DefaultConfig(),
+	}
+}
+
+// elements are what the tables of a list start from, each by its type.
+func elements() []any {
+	return []any{cloud.DefaultConfig(), field.DefaultDeviceConfig()}
+}

@@ -1,0 +1,82 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"edgegateway/bridge/field"
+	"edgegateway/config/strict"
+)
+
+const longestPrefix = 256 // bytes; a topic has at most 65535
+
+// Validate says what is wrong with the gateway's own keys, those above the
+// first section.
+func (c Config) Validate() error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.ConfigVersion != Version {
+		fail("config_version must be %d, not %d", Version, c.ConfigVersion)
+	}
+	if len(c.ID) == 0 || len(c.ID) > longestID || strings.ContainsFunc(c.ID, func(r rune) bool { return !inID(r) }) {
+		fail("id must be 1 to %d of the characters A-Z a-z 0-9 _ -, not %q", longestID, c.ID)
+	}
+	if c.DataDir == "" {
+		fail("data_dir must name a directory, such as \"/var/lib/gateway\"")
+	}
+	if p := c.Prefix; p == "" || len(p) > longestPrefix || strings.ContainsAny(p, "+#\x00") || p[0] == '$' || p[0] == '/' || strings.HasSuffix(p, "/") {
+		fail("prefix must be a topic without + and #, not start with $ or /, not end with /, and have 1 to %d bytes, not %q", longestPrefix, p)
+	}
+	return errors.Join(errs...)
+}
+
+// Validate reports the first value that is none of the known words.
+func (l Log) Validate() error {
+	switch l.Level {
+	case "debug", "info", "warn", "error":
+	default:
+		return fmt.Errorf("level must be debug, info, warn or error, not %q", l.Level)
+	}
+	switch l.Format {
+	case "text", "json":
+	default:
+		return fmt.Errorf("format must be text or json, not %q", l.Format)
+	}
+	return nil
+}
+
+// faults asks every part what is wrong with it and gives the answers their
+// positions in the file.
+func (c Config) faults() []strict.Errors {
+	type section struct {
+		path string
+		part interface{ Validate() error }
+	}
+	sections := []section{{"", c}, {"log", c.Log}, {"broker", c.Broker}, {"buffer", c.Buffer}, {"status", c.Status}}
+	for i, one := range c.Cloud {
+		sections = append(sections, section{fmt.Sprintf("cloud[%d]", i), one})
+	}
+	for i, one := range c.Devices {
+		sections = append(sections, section{fmt.Sprintf("devices[%d]", i), one})
+	}
+	sections = append(sections, section{"devices", field.Config{Prefix: c.Prefix, Devices: c.Devices}})
+
+	var all []strict.Errors
+	for _, s := range sections {
+		all = append(all, c.doc.Locate(s.path, s.part.Validate()))
+	}
+	return append(all, c.sameClouds())
+}
+
+// sameClouds finds clouds of one name: they would share a queue.
+func (c Config) sameClouds() (errs strict.Errors) {
+	taken := map[string]bool{}
+	for i, one := range c.Cloud {
+		if one.Name != "" && taken[one.Name] {
+			errs = append(errs, c.doc.Errorf(fmt.Sprintf("cloud[%d].name", i), "cloud.name %q is taken by another cloud", one.Name))
+		}
+		taken[one.Name] = true
+	}
+	return errs
+}
