@@ -73,7 +73,7 @@ func (p *Ack) decode(r *reader, kind Type, v Version) {
 			r.fail(ProtocolError, unknownCode)
 		}
 		if len(r.b) > 0 {
-			for list := r.properties(infoProperties); list.next(); {
+			for list := r.properties(infoProperties); list.next(r); {
 				list.info(&p.Info)
 			}
 		}

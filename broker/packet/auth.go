@@ -38,7 +38,7 @@ func (p *Auth) decode(r *reader, role Role) {
 	if len(r.b) > 0 {
 		p.Code = ReasonCode(r.u8())
 		list := r.properties(authProperties)
-		for list.next() {
+		for list.next(r) {
 			list.info(&p.Info)
 			list.auth(&p.Authentication)
 		}

@@ -114,7 +114,7 @@ func (p *Connack) decode(r *reader, v Version) {
 
 func (p *Connack) decodeProperties(r *reader) {
 	list := r.properties(connackProperties)
-	for list.next() {
+	for list.next(r) {
 		list.info(&p.Info)
 		list.auth(&p.Authentication)
 		switch list.id {
@@ -146,5 +146,5 @@ func (p *Connack) decodeProperties(r *reader) {
 			p.ServerReference = list.text()
 		}
 	}
-	list.authComplete()
+	list.authComplete(r)
 }

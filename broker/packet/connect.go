@@ -165,7 +165,7 @@ func (p *Connect) decode(r *reader) (answer Version) {
 	// In 3.1 the remaining length wins over the two flags: a name or password
 	// that is announced and missing counts as not announced.
 	short := func() bool { return p.Version == V31 && r.err == nil && len(r.b) == 0 }
-	if flags&usernameFlag != 0 && !short() { // [MQTT-3.1.3-11] [v3 MQTT-3.1.3-11]
+	if flags&usernameFlag != 0 && !short() { // [MQTT-3.1.3-12] [v3 MQTT-3.1.3-11]
 		p.UsernameFlag = true
 		p.Username = string(r.text())
 	}
@@ -204,7 +204,7 @@ func (p *Connect) readFlags(r *reader) byte {
 
 func (p *Connect) decodeProperties(r *reader) {
 	list := r.properties(connectProperties)
-	for list.next() {
+	for list.next(r) {
 		list.auth(&p.Authentication)
 		switch list.id {
 		case propSessionExpiry:
@@ -223,14 +223,14 @@ func (p *Connect) decodeProperties(r *reader) {
 			p.UserProperties = append(p.UserProperties, list.user())
 		}
 	}
-	list.authComplete()
+	list.authComplete(r)
 }
 
 func (w *Will) decode(r *reader, v Version, flags byte) {
 	w.QoS = QoS(flags & willQoSFlags >> willQoSShift)
 	w.Retain = flags&willRetainFlag != 0
 	if v == V5 {
-		for list := r.properties(willProperties); list.next(); {
+		for list := r.properties(willProperties); list.next(r); {
 			if list.id == propWillDelay {
 				w.Delay = list.num
 			}
@@ -245,7 +245,7 @@ func (w *Will) decode(r *reader, v Version, flags byte) {
 	if len(topic) == 0 { // [MQTT-4.7.3-1] [v3 MQTT-4.7.3-1]
 		r.fail(TopicNameInvalid, "the will topic is empty")
 	}
-	if code, fault := nameFault(topic); fault != "" { // [MQTT-4.7.1-1] [v3 MQTT-4.7.1-1]
+	if code, fault := nameFault(topic); fault != "" { // [MQTT-4.7.0-1] [v3 MQTT-4.7.1-1]
 		r.fail(code, fault)
 	}
 	w.Topic = string(topic)

@@ -42,6 +42,7 @@ type Decoder struct {
 // other packets are the caller's and share nothing with buf.
 func (d *Decoder) Next(buf []byte) (p Packet, n, need int, err error) {
 	if len(buf) == 0 {
+		d.publish.release()
 		return nil, 0, 2, nil
 	}
 	first := buf[0]
@@ -51,6 +52,7 @@ func (d *Decoder) Next(buf []byte) (p Packet, n, need int, err error) {
 	rest, width := varint(buf[1:])
 	switch {
 	case width == 0:
+		d.publish.release()
 		return nil, 0, len(buf) + 1, nil
 	case width < 0: // 2.1.4, v3 2.2.3
 		return nil, 0, 0, d.refuse(&Error{Code: MalformedPacket, Reason: "the remaining length has more than four bytes"}, first)
@@ -62,6 +64,7 @@ func (d *Decoder) Next(buf []byte) (p Packet, n, need int, err error) {
 		return nil, 0, 0, d.refuse(&Error{Code: PacketTooLarge, Reason: "the packet is larger than the maximum packet size"}, first)
 	}
 	if len(buf) < total {
+		d.publish.release()
 		return nil, 0, total, nil
 	}
 	body := buf[1+width : total : total]

@@ -67,7 +67,7 @@ func (p *Disconnect) decode(r *reader, v Version, role Role) {
 		}
 		if len(r.b) > 0 {
 			list := r.properties(disconnectProperties)
-			for list.next() {
+			for list.next(r) {
 				list.info(&p.Info)
 				switch list.id {
 				case propSessionExpiry:

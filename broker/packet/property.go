@@ -70,29 +70,24 @@ type property struct {
 }
 
 // properties reads a property list one by one. Its faults go to the reader of
-// the packet.
+// the packet, which is passed to each call: held here, it would be allocated.
 type properties struct {
 	property
-	from    *reader
-	list    reader
+	list    reader // what is left
+	all     []byte // the list as it came
+	copied  string // all, once a string of it was wanted
 	allowed ids
 	seen    ids
 }
 
 func (r *reader) properties(allowed ids) properties {
-	n := r.varint()
-	return properties{from: r, list: reader{b: r.take(int(n))}, allowed: allowed}
-}
-
-func (p *properties) fail(code ReasonCode, reason string) bool {
-	p.from.fail(code, reason)
-	p.list.b = nil
-	return false
+	all := r.take(int(r.varint()))
+	return properties{list: reader{b: all}, all: all, allowed: allowed}
 }
 
 // next reads the next property. It is false at the end and at the first fault.
-func (p *properties) next() bool {
-	if len(p.list.b) == 0 || p.from.err != nil {
+func (p *properties) next(r *reader) bool {
+	if len(p.list.b) == 0 || r.err != nil {
 		return false
 	}
 	p.id = p.list.b[0]
@@ -100,21 +95,25 @@ func (p *properties) next() bool {
 	// An identifier that is unknown, or not for this packet, makes it malformed
 	// (2.2.2.2). So do identifiers of two bytes and more, none of which exists.
 	if p.id >= 64 || p.allowed&(1<<p.id) == 0 {
-		return p.fail(MalformedPacket, "the packet holds a property that it may not hold")
+		r.fail(MalformedPacket, "the packet holds a property that it may not hold")
+		return false
 	}
 	// User properties may repeat, and so may the subscription identifiers of a
 	// PUBLISH: one for each subscription that matches (3.3.2.3.8). For all others
 	// the standard calls a second one a protocol error.
 	if p.seen&(1<<p.id) != 0 && p.id != propUserProperty &&
 		(p.id != propSubscriptionID || p.allowed&(1<<propTopicAlias) == 0) {
-		return p.fail(ProtocolError, "a property is there twice")
+		r.fail(ProtocolError, "a property is there twice")
+		return false
 	}
 	p.seen |= 1 << p.id
 	p.read()
 	if p.list.err != nil {
-		return p.fail(p.list.err.Code, p.list.err.Reason)
+		r.fail(p.list.err.Code, p.list.err.Reason)
+		return false
 	}
-	return p.check()
+	p.check(r)
+	return r.err == nil
 }
 
 // read reads the value by the type that its identifier has.
@@ -140,42 +139,57 @@ func (p *properties) read() {
 }
 
 // check refuses the values that the standard calls protocol errors.
-func (p *properties) check() bool {
+func (p *properties) check(r *reader) {
 	switch p.id {
 	case propPayloadFormat, propRequestProblemInfo, propRequestResponseInfo, propMaximumQoS, propRetainAvailable,
 		propWildcardAvailable, propSubscriptionIDAvailable, propSharedAvailable:
 		if p.num > 1 {
-			return p.fail(ProtocolError, "a property that is 0 or 1 has another value")
+			r.fail(ProtocolError, "a property that is 0 or 1 has another value")
 		}
 	case propReceiveMaximum, propMaximumPacketSize, propSubscriptionID:
 		// 3.1.2.11.3, 3.1.2.11.4, 3.3.2.3.8, 3.8.2.1.2
 		if p.num == 0 {
-			return p.fail(ProtocolError, "a property that must not be 0 is 0")
+			r.fail(ProtocolError, "a property that must not be 0 is 0")
 		}
 	case propTopicAlias: // [MQTT-3.3.2-8]
 		if p.num == 0 {
-			return p.fail(TopicAliasInvalid, "the topic alias is 0")
+			r.fail(TopicAliasInvalid, "the topic alias is 0")
 		}
 	case propResponseTopic: // [MQTT-3.3.2-14] [MQTT-4.7.3-1]
 		if len(p.data) == 0 {
-			return p.fail(ProtocolError, "the response topic is empty")
+			r.fail(ProtocolError, "the response topic is empty")
 		}
 		if _, fault := nameFault(p.data); fault != "" {
-			return p.fail(ProtocolError, "the response topic holds a wildcard")
+			r.fail(ProtocolError, "the response topic holds a wildcard")
 		}
 	}
-	return true
 }
 
 // has reports whether the property was in the list.
 func (p *properties) has(id byte) bool { return p.seen&(1<<id) != 0 }
 
-func (p *properties) text() string { return string(p.data) }
+// text is the string that was read last. All strings of a list are parts of one
+// copy of it: one allocation, however many there are.
+func (p *properties) text() string { return p.part(len(p.data), 0) }
+
+func (p *properties) user() UserProperty {
+	return UserProperty{p.part(len(p.data), 2+len(p.value)), p.part(len(p.value), 0)}
+}
+
+// part is n bytes of the list that end so many bytes before what is not yet read.
+func (p *properties) part(n, before int) string {
+	if n == 0 {
+		return ""
+	}
+	if p.copied == "" {
+		p.copied = string(p.all)
+	}
+	end := len(p.all) - len(p.list.b) - before
+	return p.copied[end-n : end]
+}
 
 // bytes is a copy of binary data, never nil.
 func (p *properties) bytes() []byte { return append(make([]byte, 0, len(p.data)), p.data...) }
-
-func (p *properties) user() UserProperty { return UserProperty{string(p.data), string(p.value)} }
 
 // info puts what the property says into i, if it is one of Info's.
 func (p *properties) info(i *Info) {
@@ -204,8 +218,8 @@ func (p *properties) auth(a **Authentication) {
 
 // authComplete refuses Authentication Data without a method (3.1.2.11.10,
 // 3.2.2.3.18, 3.15.2.2.3).
-func (p *properties) authComplete() {
+func (p *properties) authComplete(r *reader) {
 	if p.has(propAuthenticationData) && !p.has(propAuthenticationMethod) {
-		p.fail(ProtocolError, "authentication data without an authentication method")
+		r.fail(ProtocolError, "authentication data without an authentication method")
 	}
 }

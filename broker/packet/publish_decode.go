@@ -65,10 +65,20 @@ func (p *Publish) decode(first byte, body []byte, v Version, role Role) *Error {
 	return nil
 }
 
+// release lets go of the last packet when there is no next one yet: a connection
+// may be silent for hours, and should not hold a buffer or a heap of properties
+// for as long.
+func (p *Publish) release() {
+	p.Topic, p.Payload = nil, nil
+	if !p.Properties.IsZero() {
+		p.Properties.reset()
+	}
+}
+
 // decode reads the properties of a PUBLISH.
 func (p *Properties) decode(r *reader, role Role) {
 	list := r.properties(publishProperties)
-	for list.next() {
+	for list.next(r) {
 		p.take(&list)
 	}
 	if role == Server && list.has(propSubscriptionID) { // [MQTT-3.3.4-6]

@@ -145,7 +145,7 @@ const (
 	notUTF8  = "a string is not well-formed UTF-8"     // [MQTT-1.5.4-1] [v3 MQTT-1.5.3-1]
 	holdsNUL = "a string holds the null character"     // [MQTT-1.5.4-2] [v3 MQTT-1.5.3-2]
 	noTopic  = "the topic is empty"                    // [MQTT-4.7.3-1] [v3 MQTT-4.7.3-1]
-	wildcard = "the topic name holds a wildcard"       // [MQTT-4.7.1-1] [v3 MQTT-4.7.1-1]
+	wildcard = "the topic name holds a wildcard"       // [MQTT-4.7.0-1] [v3 MQTT-4.7.1-1]
 	badHash  = "'#' is not the last level on its own"  // [MQTT-4.7.1-1] [v3 MQTT-4.7.1-2]
 	badPlus  = "'+' does not stand alone in its level" // [MQTT-4.7.1-2] [v3 MQTT-4.7.1-3]
 )

@@ -93,7 +93,7 @@ func (s *Subscription) options(v Version) byte {
 func (p *Subscribe) decode(r *reader, v Version) {
 	p.ID = r.id()
 	if v == V5 {
-		for list := r.properties(subscribeProperties); list.next(); {
+		for list := r.properties(subscribeProperties); list.next(r); {
 			switch list.id {
 			case propSubscriptionID:
 				p.SubscriptionID = list.num
@@ -201,7 +201,7 @@ func (p *Suback) decode(r *reader, v Version) {
 	allowed := &subackCodes3
 	if v == V5 {
 		allowed = &subackCodes
-		for list := r.properties(infoProperties); list.next(); {
+		for list := r.properties(infoProperties); list.next(r); {
 			list.info(&p.Info)
 		}
 	}

@@ -40,7 +40,7 @@ func (p *Unsubscribe) write(w *writer, v Version) {
 func (p *Unsubscribe) decode(r *reader, v Version) {
 	p.ID = r.id()
 	if v == V5 {
-		for list := r.properties(unsubscribeProperties); list.next(); {
+		for list := r.properties(unsubscribeProperties); list.next(r); {
 			p.UserProperties = append(p.UserProperties, list.user())
 		}
 	}
@@ -82,7 +82,7 @@ var unsubackCodes = codesOf(Success, NoSubscriptionExisted, UnspecifiedError, Im
 func (p *Unsuback) decode(r *reader, v Version) {
 	p.ID = r.id()
 	if v == V5 {
-		for list := r.properties(infoProperties); list.next(); {
+		for list := r.properties(infoProperties); list.next(r); {
 			list.info(&p.Info)
 		}
 		p.Codes = r.codes(&unsubackCodes)

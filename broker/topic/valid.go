@@ -15,7 +15,7 @@ func ValidName(name string) error {
 	if err := validText(name); err != nil {
 		return fmt.Errorf("topic name %s: %w", shown(name), err)
 	}
-	if strings.ContainsAny(name, "+#") { // [MQTT-4.7.1-1] [MQTT-3.3.2-2]
+	if strings.ContainsAny(name, "+#") { // [MQTT-4.7.0-1] [v3 MQTT-4.7.1-1]
 		return fmt.Errorf("topic name %s: '+' and '#' are for filters only", shown(name))
 	}
 	return nil

@@ -1,0 +1,325 @@
+package packet_test
+
+import (
+	"strings"
+	"testing"
+
+	"edgegateway/broker/packet"
+)
+
+const (
+	malformed = packet.MalformedPacket
+	protocol  = packet.ProtocolError
+	badName   = packet.TopicNameInvalid
+	badFilter = packet.TopicFilterInvalid
+	badLevel  = packet.UnsupportedProtocolVersion
+)
+
+// refused are packets that must be refused with the code.
+var refused = []struct {
+	name string
+	role packet.Role
+	v    packet.Version // 0: no CONNECT yet
+	wire string
+	code packet.ReasonCode
+}{
+	// The fixed header.
+	{"type 0", server, v5, `00 []`, malformed},
+	{"type 15 in 3.1.1", server, v311, `f0 []`, malformed},
+	{"remaining length of five bytes", server, v5, `c0 8080808001`, malformed},
+	{"remaining length of four bytes that all go on", server, v311, `c0 ffffffff`, malformed},
+	{"5 remaining length longer than it needs to be", server, v5, `c0 8000`, malformed},
+	{"5 connect with a longer remaining length than it needs", server, 0, `10 8d00 "MQTT" 05 02 003c [] ""`, malformed},
+	{"connect flags", server, 0, `11 ["MQTT" 04 02 003c "c"]`, malformed},
+	{"connack flags", client, v311, `21 [00 00]`, malformed},
+	{"puback flags", server, v311, `42 [0001]`, malformed},
+	{"pubrec flags", server, v5, `58 [0001]`, malformed},
+	{"pubrel flags", server, v311, `60 [0001]`, malformed},
+	{"pubrel marked as duplicate in 3.1.1", server, v311, `6a [0001]`, malformed},
+	{"3.1 pubrel of QoS 2", server, v31, `64 [0001]`, malformed},
+	{"pubcomp flags", server, v5, `71 [0001]`, malformed},
+	{"subscribe flags", server, v311, `80 [0001 "a" 00]`, malformed},
+	{"suback flags", client, v5, `92 [0001 [] 00]`, malformed},
+	{"unsubscribe flags", server, v5, `a0 [0001 [] "a"]`, malformed},
+	{"unsuback flags", client, v311, `b2 [0001]`, malformed},
+	{"pingreq flags", server, v311, `c8 []`, malformed},
+	{"pingresp flags", client, v311, `d1 []`, malformed},
+	{"disconnect flags", server, v5, `e1 []`, malformed},
+	{"auth flags", server, v5, `f2 [18 [15 "M"]]`, malformed},
+
+	// Who may send what, and when.
+	{"publish before connect", server, 0, `30 ["a"]`, protocol},
+	{"pingreq before connect", server, 0, `c0 []`, protocol},
+	{"type 0 before connect", server, 0, `00`, protocol},
+	{"web browser before connect", server, 0, `474554202f20485454502f312e310d0a`, protocol},
+	{"connect twice", server, v5, `10 ["MQTT" 05 02 003c [] "c"]`, protocol},
+	{"connack to a server", server, v311, `20 [00 00]`, protocol},
+	{"suback to a server", server, v5, `90 [0001 [] 00]`, protocol},
+	{"unsuback to a server", server, v5, `b0 [0001 [] 00]`, protocol},
+	{"pingresp to a server", server, v311, `d0 []`, protocol},
+	{"connect to a client", client, v311, `10 ["MQTT" 04 02 003c "c"]`, protocol},
+	{"subscribe to a client", client, v311, `82 [0001 "a" 00]`, protocol},
+	{"unsubscribe to a client", client, v5, `a2 [0001 [] "a"]`, protocol},
+	{"pingreq to a client", client, v5, `c0 []`, protocol},
+	{"3.1.1 disconnect to a client", client, v311, `e0 []`, protocol},
+
+	// CONNECT.
+	{"unknown protocol name", server, 0, `10 ["HTTP" 04 02 003c "c"]`, badLevel},
+	{"protocol name in lower case", server, 0, `10 ["mqtt" 04 02 003c "c"]`, badLevel},
+	{"empty protocol name", server, 0, `10 ["" 04 02 003c "c"]`, badLevel},
+	{"level 6", server, 0, `10 ["MQTT" 06 02 003c [] "c"]`, badLevel},
+	{"level 0", server, 0, `10 ["MQTT" 00 02 003c "c"]`, badLevel},
+	{"level 3 by the name MQTT", server, 0, `10 ["MQTT" 03 02 003c "c"]`, badLevel},
+	{"level 4 by the name MQIsdp", server, 0, `10 ["MQIsdp" 04 02 003c "c"]`, badLevel},
+	{"level of a bridge's private variant", server, 0, `10 ["MQTT" 84 02 003c "c"]`, badLevel},
+	{"empty connect", server, 0, `10 []`, malformed},
+	{"3.1.1 reserved connect flag", server, 0, `10 ["MQTT" 04 03 003c "c"]`, malformed},
+	{"5 reserved connect flag", server, 0, `10 ["MQTT" 05 03 003c [] "c"]`, malformed},
+	{"will QoS without will", server, 0, `10 ["MQTT" 04 0a 003c "c"]`, malformed},
+	{"will retain without will", server, 0, `10 ["MQTT" 05 22 003c [] "c"]`, malformed},
+	{"will QoS 3", server, 0, `10 ["MQTT" 04 1e 003c "c" "w" "p"]`, malformed},
+	{"will QoS 3 in 3.1", server, 0, `10 ["MQIsdp" 03 1e 003c "c" "w" "p"]`, malformed},
+	{"3.1.1 password without name", server, 0, `10 ["MQTT" 04 42 003c "c" "p"]`, malformed},
+	{"3.1 password without name", server, 0, `10 ["MQIsdp" 03 42 003c "c" "p"]`, malformed},
+	{"no client identifier", server, 0, `10 ["MQTT" 04 02 003c]`, malformed},
+	{"announced will is missing", server, 0, `10 ["MQTT" 04 06 003c "c"]`, malformed},
+	{"announced will payload is missing", server, 0, `10 ["MQTT" 04 06 003c "c" "w"]`, malformed},
+	{"announced name is missing", server, 0, `10 ["MQTT" 04 82 003c "c"]`, malformed},
+	{"announced password is missing", server, 0, `10 ["MQTT" 05 c2 003c [] "c" "u"]`, malformed},
+	{"name that is not announced", server, 0, `10 ["MQTT" 04 02 003c "c" "u"]`, malformed},
+	{"connect with bytes behind", server, 0, `10 ["MQTT" 05 02 003c [] "c" 00]`, malformed},
+	{"client identifier with NUL", server, 0, `10 ["MQTT" 04 02 003c 0003 610062]`, malformed},
+	{"client identifier with a surrogate", server, 0, `10 ["MQTT" 04 02 003c 0003 eda080]`, malformed},
+	{"client identifier longer than the packet", server, 0, `10 ["MQTT" 04 02 003c 0005 6162]`, malformed},
+	{"user name with NUL", server, 0, `10 ["MQTT" 04 82 003c "c" 0001 00]`, malformed},
+	{"user name that is not UTF-8", server, 0, `10 ["MQTT" 04 82 003c "c" 0001 ff]`, malformed},
+	{"will topic that is overlong UTF-8", server, 0, `10 ["MQTT" 04 06 003c "c" 0002 c0af "p"]`, malformed},
+	{"will topic with wildcard", server, 0, `10 ["MQTT" 04 06 003c "c" "w/+" "p"]`, badName},
+	{"empty will topic", server, 0, `10 ["MQTT" 05 06 003c [] "c" [] "" "p"]`, badName},
+	{"receive maximum 0", server, 0, `10 ["MQTT" 05 02 003c [21 0000] "c"]`, protocol},
+	{"maximum packet size 0", server, 0, `10 ["MQTT" 05 02 003c [27 00000000] "c"]`, protocol},
+	{"request response information 2", server, 0, `10 ["MQTT" 05 02 003c [19 02] "c"]`, protocol},
+	{"request problem information 2", server, 0, `10 ["MQTT" 05 02 003c [17 02] "c"]`, protocol},
+	{"session expiry twice", server, 0, `10 ["MQTT" 05 02 003c [11 00000001 11 00000001] "c"]`, protocol},
+	{"authentication data without method", server, 0, `10 ["MQTT" 05 02 003c [16 "d"] "c"]`, protocol},
+	{"will property outside of the will", server, 0, `10 ["MQTT" 05 02 003c [18 00000001] "c"]`, malformed},
+	{"will delay twice", server, 0, `10 ["MQTT" 05 06 003c [] "c" [18 00000001 18 00000001] "w" "p"]`, protocol},
+	{"topic alias in a will", server, 0, `10 ["MQTT" 05 06 003c [] "c" [23 0001] "w" "p"]`, malformed},
+	{"will payload format 2", server, 0, `10 ["MQTT" 05 06 003c [] "c" [01 02] "w" "p"]`, protocol},
+	{"5 connect without properties", server, 0, `10 ["MQTT" 05 02 003c]`, malformed},
+	{"5 connect whose properties are longer than it is", server, 0, `10 ["MQTT" 05 02 003c 7f "c"]`, malformed},
+	{"user property without value", server, 0, `10 ["MQTT" 05 02 003c [26 "k"] "c"]`, malformed},
+
+	// CONNACK.
+	{"connack of one byte", client, v311, `20 [00]`, malformed},
+	{"connack with bytes behind", client, v311, `20 [00 00 00]`, malformed},
+	{"connack reserved flags", client, v311, `20 [02 00]`, malformed},
+	{"3.1.1 connack return code 6", client, v311, `20 [00 06]`, protocol},
+	{"3.1.1 connack refused with session", client, v311, `20 [01 05]`, protocol},
+	{"5 connack refused with session", client, v5, `20 [01 87 []]`, protocol},
+	{"5 connack of 3.1.1", client, v5, `20 [00 05 []]`, protocol},
+	{"5 connack code that is not for it", client, v5, `20 [00 8e []]`, protocol},
+	{"5 connack without properties", client, v5, `20 [00 00]`, malformed},
+	{"maximum QoS 2", client, v5, `20 [00 00 [24 02]]`, protocol},
+	{"retain available 2", client, v5, `20 [00 00 [25 02]]`, protocol},
+	{"wildcard available 2", client, v5, `20 [00 00 [28 02]]`, protocol},
+	{"connack receive maximum 0", client, v5, `20 [00 00 [21 0000]]`, protocol},
+	{"property of connect in connack", client, v5, `20 [00 00 [19 01]]`, malformed},
+
+	// PUBLISH.
+	{"QoS 3", server, v311, `36 ["a" 0001]`, malformed},
+	{"5 QoS 3", server, v5, `36 ["a" 0001 []]`, malformed},
+	{"DUP at QoS 0", server, v311, `38 ["a"]`, malformed},
+	{"packet identifier 0 at QoS 1", server, v311, `32 ["a" 0000]`, protocol},
+	{"packet identifier 0 at QoS 2", server, v5, `34 ["a" 0000 []]`, protocol},
+	{"no packet identifier", server, v311, `32 ["a"]`, malformed},
+	{"half a packet identifier", server, v311, `32 ["a" 00]`, malformed},
+	{"empty publish", server, v311, `30 []`, malformed},
+	{"half a topic length", server, v311, `30 [00]`, malformed},
+	{"topic longer than the packet", server, v5, `30 [0005 61 00]`, malformed},
+	{"3.1.1 empty topic", server, v311, `30 ["" 68]`, badName},
+	{"5 empty topic without alias", server, v5, `30 ["" [] 68]`, protocol},
+	{"topic with +", server, v311, `30 ["a/+"]`, badName},
+	{"topic with #", server, v5, `30 ["#" []]`, badName},
+	{"topic with NUL", server, v311, `30 [0003 610062]`, malformed},
+	{"topic with a surrogate", server, v311, `30 [0003 eda080]`, malformed},
+	{"topic with overlong UTF-8", server, v311, `30 [0002 c080]`, malformed},
+	{"topic with UTF-8 beyond U+10FFFF", server, v311, `30 [0004 f4908080]`, malformed},
+	{"topic cut inside a character", server, v311, `30 [0002 e282 ac]`, malformed},
+	{"5 publish without properties", server, v5, `30 ["a"]`, malformed},
+	{"5 property length of five bytes", server, v5, `30 ["a" 8080808001]`, malformed},
+	{"5 property length longer than it needs to be", server, v5, `30 ["a" 8000]`, malformed},
+	{"properties longer than the packet", server, v5, `30 ["a" 02 01]`, malformed},
+	{"property cut in its value", server, v5, `30 ["a" 03 02 0000 0000]`, malformed},
+	{"property without a value", server, v5, `30 ["a" [01]]`, malformed},
+	{"unknown property", server, v5, `30 ["a" [04 00]]`, malformed},
+	{"property identifier 0", server, v5, `30 ["a" [00]]`, malformed},
+	{"property identifier of two bytes", server, v5, `30 ["a" [8100 00]]`, malformed},
+	{"property of connect in publish", server, v5, `30 ["a" [11 00000001]]`, malformed},
+	{"payload format 2", server, v5, `30 ["a" [01 02]]`, protocol},
+	{"payload format twice", server, v5, `30 ["a" [01 00 01 00]]`, protocol},
+	{"message expiry twice", server, v5, `30 ["a" [02 00000001 02 00000001]]`, protocol},
+	{"content type twice", server, v5, `30 ["a" [03 "t" 03 "t"]]`, protocol},
+	{"response topic twice", server, v5, `30 ["a" [08 "t" 08 "t"]]`, protocol},
+	{"correlation data twice", server, v5, `30 ["a" [09 "t" 09 "t"]]`, protocol},
+	{"topic alias twice", server, v5, `30 ["a" [23 0001 23 0001]]`, protocol},
+	{"topic alias 0", server, v5, `30 ["a" [23 0000]]`, packet.TopicAliasInvalid},
+	{"response topic with wildcard", server, v5, `30 ["a" [08 "r/#"]]`, protocol},
+	{"empty response topic", server, v5, `30 ["a" [08 ""]]`, protocol},
+	{"response topic with NUL", server, v5, `30 ["a" [08 0001 00]]`, malformed},
+	{"content type that is not UTF-8", server, v5, `30 ["a" [03 0001 ff]]`, malformed},
+	{"user property key that is not UTF-8", server, v5, `30 ["a" [26 0001 ff "v"]]`, malformed},
+	{"user property value with NUL", server, v5, `30 ["a" [26 "k" 0001 00]]`, malformed},
+	{"subscription identifier from a client", server, v5, `30 ["a" [0b 01]]`, protocol},
+	{"subscription identifier 0", client, v5, `30 ["a" [0b 00]]`, protocol},
+	{"subscription identifier of five bytes", client, v5, `30 ["a" [0b 8080808001]]`, malformed},
+	{"subscription identifier longer than it needs to be", client, v5, `30 ["a" [0b 8100]]`, malformed},
+
+	// PUBACK, PUBREC, PUBREL, PUBCOMP.
+	{"puback of identifier 0", server, v311, `40 [0000]`, protocol},
+	{"pubrec of identifier 0", server, v5, `50 [0000]`, protocol},
+	{"pubrel of identifier 0", server, v311, `62 [0000]`, protocol},
+	{"pubcomp of identifier 0", server, v311, `70 [0000]`, protocol},
+	{"puback of one byte", server, v311, `40 [00]`, malformed},
+	{"empty pubrel", server, v311, `62 []`, malformed},
+	{"3.1.1 puback with bytes behind", server, v311, `40 [0001 00]`, malformed},
+	{"5 puback with bytes behind", server, v5, `40 [0001 00 [] 00]`, malformed},
+	{"puback code of pubrel", server, v5, `40 [0001 92]`, protocol},
+	{"puback unknown code", server, v5, `40 [0001 7f]`, protocol},
+	{"pubrec unknown code", server, v5, `50 [0001 01]`, protocol},
+	{"pubrel code of puback", server, v5, `62 [0001 10]`, protocol},
+	{"pubcomp code of puback", server, v5, `70 [0001 80]`, protocol},
+	{"reason string twice", server, v5, `40 [0001 00 [1f "a" 1f "b"]]`, protocol},
+	{"property of publish in puback", server, v5, `40 [0001 00 [01 00]]`, malformed},
+
+	// SUBSCRIBE and UNSUBSCRIBE.
+	{"subscribe without filter", server, v311, `82 [0001]`, protocol},
+	{"5 subscribe without filter", server, v5, `82 [0001 []]`, protocol},
+	{"subscribe without identifier", server, v311, `82 []`, malformed},
+	{"subscribe identifier 0", server, v311, `82 [0000 "a" 00]`, protocol},
+	{"subscribe cut before its options", server, v311, `82 [0001 "a"]`, malformed},
+	{"5 subscribe cut before its options", server, v5, `82 [0001 [] "a"]`, malformed},
+	{"second filter cut", server, v311, `82 [0001 "a" 00 0003 61]`, malformed},
+	{"empty filter", server, v311, `82 [0001 "" 00]`, badFilter},
+	{"filter a#", server, v311, `82 [0001 "a#" 00]`, badFilter},
+	{"filter #/x", server, v5, `82 [0001 [] "#/x" 00]`, badFilter},
+	{"filter a/#/b", server, v311, `82 [0001 "a/#/b" 00]`, badFilter},
+	{"filter a+", server, v311, `82 [0001 "a+" 00]`, badFilter},
+	{"filter +a/b", server, v311, `82 [0001 "+a/b" 00]`, badFilter},
+	{"filter a/b+/c", server, v5, `82 [0001 [] "a/b+/c" 00]`, badFilter},
+	{"filter ##", server, v311, `82 [0001 "##" 00]`, badFilter},
+	{"filter with NUL", server, v311, `82 [0001 0001 00 00]`, malformed},
+	{"filter that is not UTF-8", server, v311, `82 [0001 0001 80 00]`, malformed},
+	{"3.1.1 requested QoS 3", server, v311, `82 [0001 "a" 03]`, malformed},
+	{"3.1.1 reserved options", server, v311, `82 [0001 "a" 04]`, malformed},
+	{"3.1 requested QoS 3", server, v31, `82 [0001 "a" 03]`, malformed},
+	{"5 maximum QoS 3", server, v5, `82 [0001 [] "a" 03]`, protocol},
+	{"5 reserved option 6", server, v5, `82 [0001 [] "a" 40]`, malformed},
+	{"5 reserved option 7", server, v5, `82 [0001 [] "a" 80]`, malformed},
+	{"retain handling 3", server, v5, `82 [0001 [] "a" 30]`, protocol},
+	{"no local on a shared subscription", server, v5, `82 [0001 [] "$share/g/a" 04]`, protocol},
+	{"empty share name", server, v5, `82 [0001 [] "$share//a" 00]`, badFilter},
+	{"wildcard share name", server, v5, `82 [0001 [] "$share/+/a" 00]`, badFilter},
+	{"share without filter", server, v5, `82 [0001 [] "$share/g" 00]`, badFilter},
+	{"share with an empty filter", server, v5, `82 [0001 [] "$share/g/" 00]`, badFilter},
+	{"subscription identifier 0 in subscribe", server, v5, `82 [0001 [0b 00] "a" 00]`, protocol},
+	{"subscription identifier twice", server, v5, `82 [0001 [0b 01 0b 02] "a" 00]`, protocol},
+	{"reason string in subscribe", server, v5, `82 [0001 [1f "r"] "a" 00]`, malformed},
+	{"unsubscribe without filter", server, v311, `a2 [0001]`, protocol},
+	{"5 unsubscribe without filter", server, v5, `a2 [0001 []]`, protocol},
+	{"unsubscribe identifier 0", server, v5, `a2 [0000 [] "a"]`, protocol},
+	{"unsubscribe cut in a filter", server, v311, `a2 [0001 0002 61]`, malformed},
+	{"unsubscribe an empty filter", server, v311, `a2 [0001 ""]`, badFilter},
+	{"unsubscribe a+", server, v5, `a2 [0001 [] "a+"]`, badFilter},
+	{"unsubscribe an empty share name", server, v5, `a2 [0001 [] "$share//a"]`, badFilter},
+	{"subscription identifier in unsubscribe", server, v5, `a2 [0001 [0b 01] "a"]`, malformed},
+
+	// SUBACK and UNSUBACK.
+	{"suback without codes", client, v311, `90 [0001]`, protocol},
+	{"suback identifier 0", client, v311, `90 [0000 00]`, protocol},
+	{"3.1.1 suback code 3", client, v311, `90 [0001 03]`, protocol},
+	{"3.1.1 suback code of 5", client, v311, `90 [0001 87]`, protocol},
+	{"5 suback unknown code", client, v5, `90 [0001 [] 03]`, protocol},
+	{"3.1.1 unsuback with bytes behind", client, v311, `b0 [0001 00]`, malformed},
+	{"5 unsuback without codes", client, v5, `b0 [0001 []]`, protocol},
+	{"5 unsuback unknown code", client, v5, `b0 [0001 [] 01]`, protocol},
+
+	// PINGREQ, PINGRESP, DISCONNECT, AUTH.
+	{"pingreq with a body", server, v311, `c0 [00]`, malformed},
+	{"pingresp with a body", client, v5, `d0 [00]`, malformed},
+	{"3.1.1 disconnect with a body", server, v311, `e0 [00]`, malformed},
+	{"disconnect unknown code", server, v5, `e0 [01]`, protocol},
+	{"disconnect code of a server, by a client", server, v5, `e0 [8e]`, protocol},
+	{"disconnect code of a client, by a server", client, v5, `e0 [04]`, protocol},
+	{"session expiry by a server", client, v5, `e0 [00 [11 00000001]]`, protocol},
+	{"session expiry twice in disconnect", server, v5, `e0 [00 [11 00000001 11 00000001]]`, protocol},
+	{"disconnect with bytes behind", server, v5, `e0 [00 [] 00]`, malformed},
+	{"will delay in disconnect", server, v5, `e0 [00 [18 00000001]]`, malformed},
+	{"auth without method", server, v5, `f0 [18 []]`, protocol},
+	{"auth of one byte", server, v5, `f0 [18]`, malformed},
+	{"auth unknown code", server, v5, `f0 [01 [15 "M"]]`, protocol},
+	{"auth success by a client", server, v5, `f0 []`, protocol},
+	{"re-authenticate by a server", client, v5, `f0 [19 [15 "M"]]`, protocol},
+	{"authentication method twice", server, v5, `f0 [18 [15 "M" 15 "M"]]`, protocol},
+	{"auth with bytes behind", server, v5, `f0 [18 [15 "M"] 00]`, malformed},
+}
+
+func TestEveryFaultIsRefusedWithItsCode(t *testing.T) {
+	names := map[string]bool{}
+	for _, c := range refused {
+		if names[c.name] {
+			t.Errorf("two cases are called %q", c.name)
+		}
+		names[c.name] = true
+		t.Run(c.name, func(t *testing.T) {
+			b := wire(t, c.wire)
+			e := refusal(t, &packet.Decoder{Role: c.role, Version: c.v}, b)
+			if e.Code != c.code {
+				t.Errorf("% x: %v\nwant code 0x%02X", b, e, byte(c.code))
+			}
+			if e.Packet != packet.Type(b[0]>>4) {
+				t.Errorf("the error names %v, the packet is %v", e.Packet, packet.Type(b[0]>>4))
+			}
+			if text := e.Error(); !strings.HasPrefix(text, "refuse "+e.Packet.String()+": ") || !strings.Contains(text, e.Reason) {
+				t.Errorf("the error reads %q", text)
+			}
+		})
+	}
+}
+
+// A role that takes both sides still knows what each of them may not say.
+func TestEitherRefusesWhatNoSideMaySend(t *testing.T) {
+	for _, s := range []string{`e0 [01]`, `f0 [01 [15 "M"]]`, `00 []`, `30 ["" []]`} {
+		refusal(t, &packet.Decoder{Role: packet.Either, Version: v5}, wire(t, s))
+	}
+	for _, s := range []string{`e0 [04]`, `e0 [8e]`, `30 ["a" [0b 01]]`, `20 [00 00 []]`, `c0 []`} {
+		one(t, &packet.Decoder{Role: packet.Either, Version: v5}, wire(t, s))
+	}
+}
+
+func TestAnUnsupportedLevelSaysInWhichVersionToAnswer(t *testing.T) {
+	for _, c := range []struct {
+		name, wire string
+		want       packet.Version
+	}{
+		{"older than all", `10 ["MQTT" 02 02 003c "c"]`, v311},
+		{"level 3 by another name", `10 ["MQTT" 03 02 003c "c"]`, v311},
+		{"level 5 by the name of 3.1", `10 ["MQIsdp" 05 02 003c "c"]`, v311},
+		{"newer than all", `10 ["MQTT" 07 02 003c [] "c"]`, v5},
+		{"private bridge variant of 3.1.1", `10 ["MQTT" 84 02 003c "c"]`, v311},
+		{"no MQTT", `10 ["AMQP" 04 02 003c "c"]`, 0},
+		{"no string", `10 [0009 4d51]`, 0},
+		{"malformed 5", `10 ["MQTT" 05 03 003c [] "c"]`, v5},
+		{"malformed 3.1.1", `10 ["MQTT" 04 03 003c "c"]`, v311},
+		{"no connect", `c0 []`, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if e := refusal(t, new(packet.Decoder), wire(t, c.wire)); e.Version != c.want {
+				t.Errorf("answer in %v, want %v (%v)", e.Version, c.want, e)
+			}
+		})
+	}
+	if e := refusal(t, &packet.Decoder{Version: v5}, wire(t, `00 []`)); e.Version != v5 {
+		t.Errorf("after CONNECT: answer in %v, want 5.0", e.Version)
+	}
+}
