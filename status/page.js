@@ -7,7 +7,7 @@ function el(spec, ...children) {
   const [tag, ...classes] = spec.split('.');
   const node = svgTags.has(tag) ? document.createElementNS('http://www.w3.org/2000/svg', tag) : document.createElement(tag);
   if (classes.length) node.setAttribute('class', classes.join(' '));
-  for (const child of children.flat()) {
+  for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;
     if (child instanceof Node) node.append(child);
     else if (typeof child === 'object') for (const [name, value] of Object.entries(child)) node.setAttribute(name, value);

@@ -42,6 +42,7 @@ type Listening struct {
 type Device struct {
 	Name     string   `json:"name"`
 	Kind     string   `json:"kind"`
+	Topic    string   `json:"topic"` // its state is at <topic>/state
 	Online   bool     `json:"online"`
 	Reason   string   `json:"reason,omitempty"` // why it is offline
 	Since    *float64 `json:"since_seconds"`    // how long it has been online or offline
@@ -49,6 +50,8 @@ type Device struct {
 	Values   []Value  `json:"values"`
 	Readings int64    `json:"readings"`
 	Errors   int64    `json:"errors"`
+	Accepted int64    `json:"commands_accepted"`
+	Refused  int64    `json:"commands_refused"`
 }
 
 // Value is the last value of one channel.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"edgegateway/bridge/cloud"
+	"edgegateway/bridge/field"
 	"edgegateway/broker"
 	"edgegateway/buffer"
 )
@@ -19,9 +20,10 @@ type Sources struct {
 	Started   time.Time // with its monotonic reading
 	StorePath string
 
-	Broker interface{ Stats() broker.Stats }
-	Store  interface{ Stats() buffer.Stats }
-	Clouds []interface{ Status() cloud.Status } // in the order of the configuration
+	Broker  interface{ Stats() broker.Stats }
+	Store   interface{ Stats() buffer.Stats }
+	Devices interface{ Devices() []field.DeviceStatus }
+	Clouds  []CloudSource // in the order of the configuration
 
 	// Healthy asks whether the gateway does its work, within the time that ctx leaves.
 	Healthy func(ctx context.Context) error
@@ -29,6 +31,9 @@ type Sources struct {
 	// Link is a link that can be cut on purpose; nil where there is none.
 	Link Link
 }
+
+// CloudSource is the bridge to one cloud.
+type CloudSource interface{ Status() cloud.Status }
 
 // Link is a link that can be cut on purpose. Safe for concurrent use.
 type Link interface {
@@ -46,6 +51,9 @@ func (s Sources) report(ctx context.Context, now time.Time) Report {
 		Devices:  []Device{}, Clouds: []Cloud{},
 		Broker: brokerReport(s.Broker.Stats()),
 		Store:  storeReport(s.StorePath, s.Store.Stats()),
+	}
+	for _, d := range s.Devices.Devices() {
+		r.Devices = append(r.Devices, deviceReport(d, now))
 	}
 	for _, c := range s.Clouds {
 		r.Clouds = append(r.Clouds, cloudReport(c.Status(), now))
@@ -71,6 +79,18 @@ func cloudReport(c cloud.Status, now time.Time) Cloud {
 		Sent: c.Sent, Received: c.Received, Resent: c.Resent, Dropped: c.Dropped, Rejected: c.Rejected, Refused: c.Refused,
 		Connects: c.Connects, SessionsLost: c.SessionsLost, LastError: c.LastError,
 	}
+}
+
+func deviceReport(d field.DeviceStatus, now time.Time) Device {
+	r := Device{
+		Name: d.Name, Kind: d.Kind, Topic: d.Topic, Online: d.Online, Reason: d.Reason,
+		Since: age(now, d.Since), Age: age(now, d.LastReading), Values: []Value{},
+		Readings: d.Counts.Readings, Errors: d.Counts.Errors, Accepted: d.Accepted, Refused: d.Refused,
+	}
+	for _, v := range d.Values {
+		r.Values = append(r.Values, Value{Channel: v.Channel, Value: v.V})
+	}
+	return r
 }
 
 func storeReport(path string, s buffer.Stats) Store {
