@@ -189,6 +189,8 @@ func (r *rig) pass(d time.Duration) {
 func (r *rig) end() error {
 	r.stop()
 	err := <-r.done
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.overlap {
 		r.t.Error("two calls of the driver were under way at once")
 	}

@@ -96,16 +96,13 @@ func (h *hand) wait(ctx context.Context, limit time.Duration) result {
 	}
 }
 
-// end lets the hand close the device and waits for that, at most for grace, and
-// not at all for a call that has been waited for.
-func (h *hand) end(grace time.Duration) error {
+// end lets the hand close the device and waits for that, at most stopGrace.
+func (h *hand) end() error {
 	close(h.calls)
-	if h.busy {
-		grace = 0
-	} else {
+	if !h.busy {
 		h.op = "close"
 	}
-	timer := time.NewTimer(grace)
+	timer := time.NewTimer(stopGrace)
 	defer timer.Stop()
 	select {
 	case <-h.ended:

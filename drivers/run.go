@@ -17,7 +17,7 @@ const (
 	openTimeout  = 10 * time.Second       // chips that calibrate themselves take seconds
 	slack        = 500 * time.Millisecond // between the end of a call's context and calling it stuck
 	closeTimeout = 2 * time.Second
-	stopGrace    = 1500 * time.Millisecond // how long the end of Run waits for a call, and then for Close
+	stopGrace    = time.Second // how long the end of Run waits for a call, and then for Close
 
 	failuresInRow = 3           // samples that fail before the device is offline
 	settling      = time.Second // a Watcher that says nothing is online after this
@@ -94,7 +94,7 @@ type Spec struct {
 // that ignores its context can then be left waiting while Run goes on to answer
 // jobs. At the end the device is closed, which brings it into its safe state, and
 // Run returns nil after its goroutine has ended. Only a call that does not return
-// within 1.5 s is left behind, with the StuckError as Run's error: the goroutine
+// within 2 s is left behind, with the StuckError as Run's error: the goroutine
 // closes the device and ends if the call ever returns, and touches nothing of Run.
 func Run(ctx context.Context, s Spec, ev Events) error {
 	r := newRunner(s, ev)
@@ -362,7 +362,7 @@ func (r *runner) goOffline(reason error) {
 // rest refuses jobs until a moment has come (nil: none is waited for), no call is
 // under way any more, and ctx has not ended.
 func (r *runner) rest(ctx context.Context, until <-chan time.Time) {
-	for until != nil || !r.hand.free() {
+	for ctx.Err() == nil && (until != nil || !r.hand.free()) {
 		select {
 		case <-ctx.Done():
 			return
@@ -387,7 +387,7 @@ func (r *runner) stop() error {
 			waiting = false
 		}
 	}
-	err := r.hand.end(stopGrace)
+	err := r.hand.end()
 	if err != nil {
 		r.Log.Error("device did not let go; its call is left behind", "err", err)
 	}

@@ -1,0 +1,227 @@
+package host_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"edgegateway/drivers"
+	"edgegateway/drivers/host"
+)
+
+// Fixtures are files of /proc and /sys, cut to what matters.
+var (
+	common = map[string]string{
+		"proc/loadavg":     "0.42 1.05 0.99 2/213 4711\n",
+		"proc/meminfo":     "MemTotal:         948304 kB\nMemFree:          112000 kB\nMemAvailable:     711228 kB\nHugePages_Total:       0\n",
+		"proc/uptime":      "35411.75 101000.12\n",
+		"proc/self/status": "Name:\tgateway\nState:\tS (sleeping)\nVmRSS:\t   12345 kB\n",
+		"proc/net/dev": `Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo: 9999999    2677    0    0    0     0          0         0 9999999     2677    0    0    0     0       0          0
+  eth0:5000000000  6497    0    0    0     0          0         0   373537    3815    0    0    0     0       0          0
+ wlan0:    1000    6497    0    0    0     0          0         0      537    3815    0    0    0     0       0          0
+docker0:   7777    6497    0    0    0     0          0         0     7777    3815    0    0    0     0       0          0
+`,
+		"sys/class/net/lo/mtu":             "65536\n",
+		"sys/class/net/eth0/device/uevent": "",
+		"sys/class/net/wlan0/device/x":     "",
+		"sys/class/net/docker0/mtu":        "1500\n",
+	}
+	raspberryPi = map[string]string{
+		"sys/class/thermal/thermal_zone0/type":   "cpu-thermal\n",
+		"sys/class/thermal/thermal_zone0/temp":   "48312\n",
+		"sys/class/hwmon/hwmon0/name":            "cpu_thermal\n",
+		"sys/class/hwmon/hwmon0/temp1_input":     "48312\n",
+		"sys/class/hwmon/hwmon1/name":            "rpi_volt\n",
+		"sys/class/hwmon/hwmon1/in0_lcrit_alarm": "0\n",
+	}
+	rockchip = map[string]string{
+		"sys/class/thermal/thermal_zone0/type": "gpu-thermal\n",
+		"sys/class/thermal/thermal_zone0/temp": "41000\n",
+		"sys/class/thermal/thermal_zone1/type": "soc-thermal\n",
+		"sys/class/thermal/thermal_zone1/temp": "39500\n",
+	}
+	personalComputer = map[string]string{
+		"sys/class/thermal/thermal_zone0/type": "acpitz\n",
+		"sys/class/thermal/thermal_zone0/temp": "27800\n",
+		"sys/class/thermal/thermal_zone1/type": "iwlwifi_1\n", // switched off: cannot be read
+		"sys/class/hwmon/hwmon3/name":          "k10temp\n",
+		"sys/class/hwmon/hwmon3/temp1_input":   "55125\n",
+	}
+)
+
+func tree(t *testing.T, parts ...map[string]string) (root string) {
+	root = t.TempDir()
+	for _, part := range parts {
+		for name, text := range part {
+			path := filepath.Join(root, name)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return root
+}
+
+func with(options string) func(any) error {
+	return func(dst any) error {
+		return toml.NewDecoder(strings.NewReader(options)).DisallowUnknownFields().Decode(dst)
+	}
+}
+
+func open(t *testing.T, root, options string) (drivers.Sampler, error) {
+	d, err := host.Kind().Open(t.Context(), with(options), drivers.Ports{Root: root})
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { d.Close() })
+	return d.(drivers.Sampler), nil
+}
+
+func values(t *testing.T, d drivers.Sampler) map[string]any {
+	r, err := d.Sample(t.Context())
+	if err != nil || r.Fault != nil {
+		t.Fatal(err, r.Fault)
+	}
+	got := make(map[string]any)
+	for _, v := range r.Values {
+		got[v.Channel] = v.V
+	}
+	return got
+}
+
+func TestMachinesGiveWhatTheyHave(t *testing.T) {
+	for _, c := range []struct {
+		name, options string
+		files         map[string]string
+		temperature   any
+	}{
+		{"Raspberry Pi", "", raspberryPi, 48.312},
+		{"Rockchip: the SoC, not the GPU", "", rockchip, 39.5},
+		{"PC: the processor, not the mainboard", "", personalComputer, 55.125},
+		{"another sensor by name", `sensor = "gpu-thermal"`, rockchip, 41.0},
+		{"no thermal zone at all", "", nil, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d, err := open(t, tree(t, common, c.files), c.options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := values(t, d)
+			if free, _ := got["disk_free"].(int64); free <= 0 {
+				t.Errorf("disk_free = %v", got["disk_free"])
+			}
+			if used, _ := got["disk_used"].(float64); used < 0 || used > 100 {
+				t.Errorf("disk_used = %v", got["disk_used"])
+			}
+			delete(got, "disk_free")
+			delete(got, "disk_used")
+			want := map[string]any{
+				"load_1m": 0.42, "load_5m": 1.05, "load_15m": 0.99,
+				"memory_total": int64(948304 * 1024), "memory_available": int64(711228 * 1024), "memory_used": 25.0,
+				"uptime":           int64(35411),
+				"network_received": int64(5000001000), "network_sent": int64(374074),
+				"gateway_memory": int64(12345 * 1024),
+			}
+			if c.temperature != nil {
+				want["cpu_temperature"] = c.temperature
+			}
+			for k, w := range want {
+				if got[k] != w {
+					t.Errorf("%s = %v, want %v", k, got[k], w)
+				}
+			}
+			if len(got) != len(want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+			if n := len(d.Channels()); n != len(want)+2 {
+				t.Errorf("%d channels for %d values", n, len(want)+2)
+			}
+		})
+	}
+}
+
+func TestChannelsAreOnlyThoseThatExist(t *testing.T) {
+	d, err := open(t, tree(t, map[string]string{"proc/uptime": "1.5 2\n"}), `disk = ""`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ch := d.Channels(); len(ch) != 1 || ch[0].Name != "uptime" {
+		t.Errorf("channels %v", ch)
+	}
+	_, err = open(t, t.TempDir(), `disk = ""`)
+	var missing *drivers.MissingError
+	if !errors.As(err, &missing) {
+		t.Errorf("an empty machine opened: %v", err)
+	}
+}
+
+func TestNamedInterfacesAlone(t *testing.T) {
+	d, err := open(t, tree(t, common), `interfaces = ["docker0", "wlan0"]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := values(t, d)["network_received"]; got != int64(8777) {
+		t.Errorf("network_received = %v, want 8777", got)
+	}
+}
+
+func TestMissingPartIsAFaultOfTheRest(t *testing.T) {
+	root := tree(t, common, raspberryPi)
+	d, err := open(t, root, `interfaces = ["wwan0"]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "sys/class/thermal/thermal_zone0/temp"), []byte("rubbish"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r, err := d.Sample(t.Context())
+	if err != nil || r.Fault == nil || !strings.Contains(r.Fault.Error(), "wwan0") || !strings.Contains(r.Fault.Error(), "rubbish") {
+		t.Errorf("fault %v, error %v", r.Fault, err)
+	}
+	if len(r.Values) != 10 {
+		t.Errorf("%d values beside the faults, want 10", len(r.Values))
+	}
+}
+
+func TestUnknownSensorNamesThoseThatExist(t *testing.T) {
+	_, err := open(t, tree(t, common, rockchip), `sensor = "cpu"`)
+	want := `the temperature sensor "cpu" is not there; this machine has gpu-thermal, soc-thermal`
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestWrongOptions(t *testing.T) {
+	for options, want := range map[string]string{
+		`disk = "data"`:           "disk must be",
+		`interfaces = ["eth0:1"]`: "interfaces holds",
+		`temperature = true`:      "strict mode",
+	} {
+		if err := host.Kind().Check(with(options)); err == nil || !strings.HasPrefix(strings.TrimPrefix(err.Error(), "toml: "), want) && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", options, err)
+		}
+	}
+}
+
+func TestThisMachine(t *testing.T) {
+	d, err := open(t, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := values(t, d)
+	for _, name := range []string{"load_1m", "memory_total", "disk_free", "uptime", "gateway_memory"} {
+		if got[name] == nil {
+			t.Errorf("no %s on a Linux machine: %v", name, got)
+		}
+	}
+	t.Log(got)
+}

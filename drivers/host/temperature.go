@@ -1,0 +1,104 @@
+package host
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"edgegateway/drivers"
+)
+
+// processorSensors are the names that kernels give to the processor's temperature,
+// the best first: the type of a thermal zone or the name of a hwmon chip.
+func processorSensors() []string {
+	return []string{
+		"cpu-thermal", "cpu_thermal", "cpu", "cpu0-thermal", "cpu-0-thermal", // Raspberry Pi, Allwinner, many others
+		"soc-thermal", "soc_thermal", "soc", "bcm2835_thermal", "imx_thermal_zone", "aml_thermal",
+		"x86_pkg_temp", "coretemp", "k10temp", "zenpower",
+		"acpitz",
+	}
+}
+
+// temperature reads one sensor of the kernel, in thousandths of a degree Celsius:
+// /sys/class/thermal (Documentation/driver-api/thermal/sysfs-api.rst) or
+// /sys/class/hwmon (Documentation/hwmon/sysfs-interface.rst). Numbers of zones and
+// chips change from boot to boot, so it is chosen by name.
+func (m machine) temperature(name string) (source, error) {
+	found := m.sensors()
+	wanted := processorSensors()
+	if name != "" {
+		wanted = []string{name}
+	}
+	for _, want := range wanted {
+		for _, s := range found {
+			if s.name == want {
+				return m.sensor(s.file), nil
+			}
+		}
+	}
+	if name == "" {
+		return source{}, errNone
+	}
+	var names []string
+	for _, s := range found {
+		names = append(names, s.name)
+	}
+	check := "this machine has no temperature sensor"
+	if len(names) > 0 {
+		check = "this machine has " + strings.Join(slices.Compact(slices.Sorted(slices.Values(names))), ", ")
+	}
+	return source{}, &drivers.MissingError{What: fmt.Sprintf("the temperature sensor %q", name), Check: check}
+}
+
+type sensor struct{ name, file string }
+
+// sensors lists what can be read now; zones that are switched off cannot.
+func (m machine) sensors() (found []sensor) {
+	add := func(pattern, nameFile string, values ...string) {
+		dirs, _ := filepath.Glob(m.path(pattern)) // the pattern is ours and well formed
+		for _, dir := range dirs {
+			name, err := machine(dir).text(nameFile)
+			if err != nil {
+				continue
+			}
+			for _, value := range values {
+				file := filepath.Join(dir, value)
+				if _, err := degrees(file); err == nil {
+					found = append(found, sensor{name, file})
+					break
+				}
+			}
+		}
+	}
+	add("sys/class/thermal/thermal_zone*", "type", "temp")
+	add("sys/class/hwmon/hwmon*", "name", "temp1_input", "temp2_input")
+	return found
+}
+
+func (m machine) sensor(file string) source {
+	return source{
+		channels: []drivers.Channel{{Name: "cpu_temperature", Quantity: drivers.Temperature, Unit: "°C", Type: drivers.Float}},
+		read: func() ([]any, error) {
+			t, err := degrees(file)
+			return []any{t}, err
+		},
+	}
+}
+
+func degrees(file string) (float64, error) {
+	text, err := machine("").text(file)
+	if err != nil {
+		return 0, err
+	}
+	milli, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", file, err)
+	}
+	// A sensor that is not connected gives its end stops.
+	if milli < -60_000 || milli > 200_000 {
+		return 0, fmt.Errorf("read %s: %d thousandths of a degree cannot be", file, milli)
+	}
+	return float64(milli) / 1000, nil
+}
