@@ -33,10 +33,10 @@ cd "$(dirname "$0")/.."
 
 # A source archive may lie inside somebody else's repository; only our own tells
 # our version.
-version=dev commit=unknown
+version=dev commit=
 if [ "$(git rev-parse --show-toplevel 2>/dev/null)" = "$(pwd -P)" ]; then
 	version=$(git describe --tags --always --dirty 2>/dev/null) || version=dev
-	commit=$(git rev-parse HEAD 2>/dev/null) || commit=unknown
+	commit=$(git rev-parse --short=12 HEAD 2>/dev/null) || commit=
 fi
 version=${VERSION:-$version}
 
@@ -45,7 +45,7 @@ sums() { # of the files given; sha256sum is GNU, shasum comes with macOS
 }
 
 mkdir -p dist
-echo "version $version, commit $commit, $(go env GOVERSION)"
+echo "version $version, commit ${commit:-unknown}, $(go env GOVERSION)"
 for target in $targets; do
 	case $target in
 		armv6) arch=arm arm=6 ;;

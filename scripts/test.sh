@@ -158,12 +158,29 @@ check_gofmt() {
 	echo "${#files[@]} files are formatted"
 }
 
-check_vet() { # check_vet GOARCH GOARM
-	# The flags of cross-build.sh, so that the compiled packages serve both.
-	GOOS=linux GOARCH=$1 GOARM=$2 CGO_ENABLED=0 go vet -trimpath ./... && echo "go vet is content"
+# content WHAT: says how much was looked at, and that it was not nothing.
+content() {
+	local packages
+	packages=$(go list ./... | wc -l)
+	[ "$packages" -gt 0 ] || { echo "there are no packages"; return 1; }
+	echo "$1 is content with $packages packages"
 }
 
-check_staticcheck() { go tool staticcheck ./... && echo "staticcheck is content"; }
+check_vet() {
+	go vet ./...
+	content "go vet"
+}
+
+check_vet_for() { # check_vet_for GOARCH GOARM
+	# The flags of cross-build.sh, so that the compiled packages serve both.
+	GOOS=linux GOARCH=$1 GOARM=$2 CGO_ENABLED=0 go vet -trimpath ./...
+	content "go vet"
+}
+
+check_staticcheck() {
+	go tool staticcheck ./...
+	content staticcheck
+}
 
 check_layers() { # -count=1: a cached answer knows nothing of other packages' imports
 	go test -count=1 -v -run '^TestLayers$' . | tee "$work/layers"
@@ -174,15 +191,18 @@ check_layers() { # -count=1: a cached answer knows nothing of other packages' im
 # fails is shown whole; of one that passes, what it skipped and its ok line.
 check_tests() {
 	go test "$@" -v ./... 2>&1 | awk '
-		/^(=== (RUN|PAUSE|CONT|NAME)|PASS$)/ { next }
-		/^--- PASS/ { passed++ }
-		/^ *--- SKIP/ { skipped++; skips = skips last $0 "\n" } # the reason is the line before
-		{ block = block $0 "\n"; last = $0 "\n" }
+		/^=== (RUN|PAUSE|CONT|NAME)/ { name = $3; next }
+		/^PASS$/ { next }
+		/^ +[^ ]+\.go:[0-9]+: / { said[name] = $0 "\n" } # the last words of a skipped test are its reason
+		/^ *--- PASS/ { if (/^-/) passed++; next }
+		/^ *--- SKIP/ { skipped++; skips = skips $0 "\n" said[$3] }
+		{ block = block $0 "\n" }
 		/^(ok|\?|FAIL)[ \t]/ {
 			if ($1 == "FAIL") printf "%s", block
 			else printf "%s%s\n", skips, $0
 			fflush()
 			block = skips = ""
+			split("", said)
 		}
 		END {
 			printf "%s%d tests passed, %d skipped\n", block, passed, skipped
@@ -216,7 +236,7 @@ check_armv6() {
 	qemu=$(emulator arm)
 	version=$("$qemu" -cpu arm1176 dist/gateway-linux-armv6 version)
 	echo "\"$version\" ran on an ARM1176"
-	if "$qemu" -cpu arm1176 dist/gateway-linux-armv7 version >/dev/null 2>&1; then
+	if { "$qemu" -cpu arm1176 dist/gateway-linux-armv7 version; } >/dev/null 2>&1; then
 		echo "the armv7 binary runs on an ARM1176, too: this check proves nothing"
 		return 1
 	fi
@@ -242,11 +262,11 @@ step "tools" install_tools
 have mosquitto || skip "tests against a real Mosquitto" "mosquitto is missing (apt-get install mosquitto)"
 
 step "gofmt" check_gofmt
-step "vet" go vet ./...
+step "vet" check_vet
 if [ -z "$fast" ]; then
-	step "vet for arm v6" check_vet arm 6
-	step "vet for arm v7" check_vet arm 7
-	step "vet for arm64" check_vet arm64 ''
+	step "vet for arm v6" check_vet_for arm 6
+	step "vet for arm v7" check_vet_for arm 7
+	step "vet for arm64" check_vet_for arm64 ''
 fi
 step "staticcheck" check_staticcheck
 step "layers" check_layers
