@@ -27,5 +27,7 @@ type Status struct {
 	Reconnects   int64 // accepted connections after the first
 	SessionsLost int64 // the server had forgotten us: what it had not finished was sent again as new
 
-	LastError string // why the link is down, or what the server last refused; "" once the link has proved good
+	// LastError says why the link was lost, until the next one has lasted, else
+	// what went wrong on the link that is up; "": nothing.
+	LastError string
 }

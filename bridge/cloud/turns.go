@@ -27,16 +27,21 @@ func (t *turns) take(id uint16) *turn {
 }
 
 // release appends to dst every acknowledgement whose turn has come, and says how
-// many they are.
-func (t *turns) release(dst []byte) (_ []byte, n int) {
-	for n < len(t.wait) && t.wait[n].ready {
-		ack := packet.Ack{Kind: t.kind, ID: t.wait[n].id, Code: t.wait[n].code}
+// many handshakes end with them: all but those of a PUBREC that is a success.
+func (t *turns) release(dst []byte) (_ []byte, finished int) {
+	n := 0
+	for ; n < len(t.wait) && t.wait[n].ready; n++ {
+		w := t.wait[n]
+		ack := packet.Ack{Kind: t.kind, ID: w.id, Code: w.code}
 		dst = ack.Append(dst, packet.V5)
-		n++
+		if t.kind != packet.PUBREC || w.code.IsError() {
+			finished++
+		}
 	}
-	t.wait = t.wait[n:]
-	if len(t.wait) == 0 {
+	if n == len(t.wait) {
 		t.wait = nil // let go of the array
+	} else {
+		t.wait = t.wait[n:]
 	}
-	return dst, n
+	return dst, finished
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,7 @@ type wire struct {
 	net.Conn
 	in    *bufio.Reader
 	frame frame
+	lost  atomic.Pointer[error] // the first error of the reader
 
 	mu  sync.Mutex // guards what follows; held during the write itself
 	out []byte
@@ -82,6 +84,27 @@ func (w *wire) send(packets []byte) error {
 // Read is for one goroutine. It never returns bytes of two packets at once, so
 // that the frame can refuse a header before the library sees it.
 func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.read(p)
+	if err != nil {
+		w.lost.CompareAndSwap(nil, &err)
+	}
+	return n, err
+}
+
+// cause is why the connection ended, nil if it was closed in good order.
+func (w *wire) cause() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return w.err
+	}
+	if lost := w.lost.Load(); lost != nil && !errors.Is(*lost, net.ErrClosed) {
+		return *lost
+	}
+	return nil
+}
+
+func (w *wire) read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}

@@ -1,0 +1,70 @@
+package cloud_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"edgegateway/bridge/cloud"
+)
+
+func good() cloud.Config {
+	c := cloud.DefaultConfig()
+	c.Name = "acme"
+	c.Servers = []string{"mqtt://127.0.0.1:1883"}
+	c.Up = []cloud.Route{{From: "g/+/state", To: "acme/g/+/state", QoS: 1}}
+	c.Down = []cloud.Route{{From: "acme/g/+/set", To: "g/+/set", QoS: 1}}
+	return c
+}
+
+func TestConfigSaysWhatIsWrong(t *testing.T) {
+	if err := good().Validate(); err != nil {
+		t.Fatalf("the good one: %v", err)
+	}
+	for _, c := range []struct {
+		name  string
+		spoil func(*cloud.Config)
+		want  string // contained
+	}{
+		{"no name", func(c *cloud.Config) { c.Name = "" }, "name must be"},
+		{"name with slash", func(c *cloud.Config) { c.Name = "a/b" }, "name must be"},
+		{"no server", func(c *cloud.Config) { c.Servers = nil }, "servers must name"},
+		{"websocket", func(c *cloud.Config) { c.Servers[0] = "wss://a:443/mqtt" }, "not supported yet; use mqtt:// or mqtts://"},
+		{"no scheme", func(c *cloud.Config) { c.Servers[0] = "a.example:1883" }, "servers[0] must be a URL"},
+		{"another scheme", func(c *cloud.Config) { c.Servers[0] = "http://a" }, "servers[0] \"http://a\" must begin with"},
+		{"password in URL", func(c *cloud.Config) { c.Servers[0] = "mqtt://u:p@a" }, "use username and password_file"},
+		{"port", func(c *cloud.Config) { c.Servers[0] = "mqtt://a:0" }, "port from 1 to 65535"},
+		{"path", func(c *cloud.Config) { c.Servers[0] = "mqtt://a/b" }, "host and port only"},
+		{"keep alive off", func(c *cloud.Config) { c.KeepAlive = 0 }, "keep_alive must be"},
+		{"keep alive in parts", func(c *cloud.Config) { c.KeepAlive = 1500 * time.Millisecond }, "keep_alive must be"},
+		{"expiry", func(c *cloud.Config) { c.SessionExpiry = "1s" }, "session_expiry must be"},
+		{"queue", func(c *cloud.Config) { c.MaxQueuedMessages = 0 }, "max_queued_messages must be"},
+		{"queue bytes", func(c *cloud.Config) { c.MaxQueuedBytes = 0 }, "max_queued_bytes must be"},
+		{"policy", func(c *cloud.Config) { c.WhenFull = "keep-last" }, "when_full must be"},
+		{"half a certificate", func(c *cloud.Config) { c.TLS.Cert = "a" }, "tls.cert and tls.key"},
+		{"password alone", func(c *cloud.Config) { c.PasswordFile = "a" }, "password_file needs username"},
+		{"status topic", func(c *cloud.Config) { c.StatusTopic = "a/#" }, "status_topic: "},
+		{"route", func(c *cloud.Config) { c.Up[0].To = "x" }, "up[0].to "},
+		{"qos", func(c *cloud.Config) { c.Up[0].QoS = 3 }, "up[0].qos must be"},
+		{"priority", func(c *cloud.Config) { c.Up[0].Priority = 10 }, "up[0].priority must be"},
+		{"priority down", func(c *cloud.Config) { c.Down[0].Priority = 1 }, "down[0].priority is for routes up"},
+		{"twice the same topic", func(c *cloud.Config) { c.Down = append(c.Down, cloud.Route{From: "acme/#", To: "h/#"}) }, "match the same topics"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := good()
+			c.spoil(&cfg)
+			err := cfg.Validate()
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("Validate = %v, want it to say %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestRouteDefaults(t *testing.T) {
+	var r cloud.Route
+	r.SetDefaults()
+	if r.QoS != 1 {
+		t.Errorf("the QoS of a route that does not say is %d, want 1", r.QoS)
+	}
+}

@@ -1,0 +1,150 @@
+package cloud
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"edgegateway/buffer"
+)
+
+// epoch says to which session the unfinished handshakes on disk belong: the
+// received marks of the queue and the identifiers that came in. They mean
+// something to that one session of that one server and would do harm in another:
+// a stale identifier makes a new message look like a duplicate.
+//
+// An attempt is written before CONNECT goes out and cleared after CONNACK. Where
+// one is found, the server may have begun a new session without our seeing it.
+type epoch struct {
+	Server   string   `json:"server"`
+	ClientID string   `json:"client_id"`
+	Number   uint64   `json:"number"`            // counts sessions; 0: there was none yet
+	Attempt  string   `json:"attempt,omitempty"` // server of a CONNECT whose CONNACK was not seen
+	Filters  []string `json:"filters,omitempty"` // subscribed in that session
+}
+
+var epochKey = []byte("epoch")
+
+func loadEpoch(t *buffer.Table) (e epoch, err error) {
+	b, ok, err := t.Get(epochKey)
+	if err != nil {
+		return epoch{}, fmt.Errorf("read the state of the session: %w", err)
+	}
+	if !ok || json.Unmarshal(b, &e) != nil {
+		// Unreadable is as good as absent: the session will begin anew.
+		return epoch{}, nil
+	}
+	return e, nil
+}
+
+func (e epoch) put(c *buffer.Change, t *buffer.Table) error {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	c.Put(t, epochKey, b, buffer.Sync)
+	return nil
+}
+
+// errForeignSession means that the server has a session of ours that we know
+// nothing of; the next CONNECT must be one with Clean Start [MQTT-3.2.2-4].
+var errForeignSession = errors.New("the server has a session that this gateway does not know; it will be replaced")
+
+// belongs reports whether a session that the server has is the one of the epoch.
+func (b *Bridge) belongs(s server) bool {
+	return b.epoch.Number > 0 && b.epoch.ClientID == b.clientID &&
+		(b.cfg.ServersShareSession || b.epoch.Server == s.url)
+}
+
+// attempt makes sure, before CONNECT, that the disk knows of it. unsure says that
+// an earlier attempt at the same session was never answered.
+func (b *Bridge) attempt(ctx context.Context, s server) (unsure bool, err error) {
+	if b.epoch.Number == 0 {
+		return false, nil // there is nothing yet that could belong to another session
+	}
+	if b.epoch.Attempt == s.url {
+		return true, nil
+	}
+	next := b.epoch
+	next.Attempt = s.url
+	c := b.store.Begin()
+	if err := next.put(c, b.table); err != nil {
+		return false, err
+	}
+	if err := commit(ctx, c); err != nil {
+		return false, err
+	}
+	unsure = b.epoch.Attempt != "" && b.cfg.ServersShareSession
+	b.epoch = next
+	return unsure, nil
+}
+
+// settleEpoch takes the word of CONNACK on the session, and returns when it is
+// on disk: no other packet is handled before [MQTT-3.2.2-5].
+func (b *Bridge) settleEpoch(ctx context.Context, s server, present, cleanStart bool) error {
+	next := b.epoch
+	next.Server, next.ClientID, next.Attempt = s.url, b.clientID, ""
+	c := b.store.Begin()
+	switch {
+	case present && cleanStart: // [MQTT-3.2.2-2]
+		return errors.Join(errors.New("the server says that it kept the session that it was told to discard"), commit(ctx, c))
+	case present && !b.belongs(s):
+		return errors.Join(errForeignSession, commit(ctx, c))
+	case present:
+		next.Filters = union(b.epoch.Filters, b.filters())
+	default:
+		if b.epoch.Number > 0 {
+			b.counts.sessionsLost.Add(1)
+		}
+		next.Number++
+		next.Filters = b.filters()
+		c.Forget(b.queue, buffer.Sync)
+		b.inbound.forget(c)
+	}
+	c.Attach(b.queue, buffer.Sync)
+	if err := next.put(c, b.table); err != nil {
+		return errors.Join(err, commit(ctx, c))
+	}
+	if err := commit(ctx, c); err != nil {
+		return err
+	}
+	b.epoch = next
+	return nil
+}
+
+// filters are those of the routes down.
+func (b *Bridge) filters() (f []string) {
+	for _, r := range b.cfg.Down {
+		f = append(f, r.From)
+	}
+	return f
+}
+
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// commitTimeout bounds the wait for the disk while a server waits for us.
+const commitTimeout = 30 * time.Second
+
+// commit returns when the Change is on disk.
+func commit(ctx context.Context, c *buffer.Change) error {
+	done := make(chan error, 1)
+	c.Commit(func(err error) { done <- err })
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	select {
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("write the state of the session: %w", err)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("write the state of the session: %w", ctx.Err())
+	}
+}

@@ -1,0 +1,190 @@
+package cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+	"github.com/eclipse/paho.golang/paho"
+
+	"edgegateway/broker/packet"
+	"edgegateway/buffer"
+)
+
+// link is one connection to a server, from CONNECT to its end. Three goroutines
+// use it: the library's reader, which never waits for anything; the pump, which
+// is the only one that sends messages and acknowledgements; and the bridge's own,
+// which waits for the end. Callbacks of the store come from anywhere.
+type link struct {
+	b      *Bridge
+	server server
+	wire   *wire
+	client *paho.Client
+	pinger paho.Pinger
+
+	// Set before the reader and the pump start, and read only.
+	window    int  // messages that may be under way: what the server said, and our cap
+	maxPacket int  // largest packet that the server takes, in bytes
+	maxQoS    byte // of messages up
+	retain    bool // the server keeps retained messages
+	unsure    bool // the session may be a new one although the server calls it the old one
+
+	kick chan struct{} // one token: the pump has something to look at
+
+	// Of the pump alone.
+	held *buffer.Entry // handed out by the queue, waiting for room or its identifier
+
+	mu       sync.Mutex // guards what follows; the last lock in every order but the wire's
+	fault    error      // why the link has to end; the first one counts
+	goodbye  []byte     // DISCONNECT to send before it does
+	out      []byte     // acknowledgements that leave before the next message
+	control  []control  // the gateway's own messages that bypass the queue
+	flights  map[uint16]flight
+	paused   time.Time // no messages before this time
+	pause    backoff
+	barrier  bool // a commit is under way that lets identifiers be used again
+	stopping bool // no messages from the queue any more
+
+	pubrels, pubacks, pubrecs, pubcomps turns
+	arriving                            int // messages from the server that are not finished
+
+	requests map[uint16]chan<- packets.ControlPacket
+}
+
+// control is a message of the gateway itself: its status.
+type control struct {
+	id      uint16
+	encoded []byte
+	acked   func(packet.ReasonCode)
+}
+
+func (b *Bridge) newLink(s server, w *wire) *link {
+	return &link{
+		b: b, server: s, wire: w,
+		kick:     make(chan struct{}, 1),
+		flights:  make(map[uint16]flight),
+		requests: make(map[uint16]chan<- packets.ControlPacket),
+		pause:    backoff{first: b.tuning.pause, most: time.Minute},
+		pubrels:  turns{kind: packet.PUBREL},
+		pubacks:  turns{kind: packet.PUBACK},
+		pubrecs:  turns{kind: packet.PUBREC},
+		pubcomps: turns{kind: packet.PUBCOMP},
+	}
+}
+
+// signal wakes the pump.
+func (l *link) signal() {
+	select {
+	case l.kick <- struct{}{}:
+	default: // it has a token already
+	}
+}
+
+// fail ends the link. The first reason counts.
+func (l *link) fail(err error) {
+	l.mu.Lock()
+	if l.fault == nil {
+		l.fault = err
+	}
+	l.mu.Unlock()
+	_ = l.wire.Close() // the reader ends with it, and with the reader all else
+}
+
+// violated ends the link because the server broke the protocol, and tells it.
+func (l *link) violated(code packet.ReasonCode, reason string) {
+	l.mu.Lock()
+	if l.fault == nil {
+		l.fault = fmt.Errorf("the server broke the protocol: %s", reason)
+		d := packet.Disconnect{Code: code}
+		l.goodbye = d.Append(nil, packet.V5)
+	}
+	l.mu.Unlock()
+	l.signal()
+}
+
+// reason says why the link ended.
+func (l *link) reason() error {
+	l.mu.Lock()
+	fault := l.fault
+	l.mu.Unlock()
+	if fault != nil {
+		return fault
+	}
+	switch err := l.wire.cause(); {
+	case errors.Is(err, io.EOF):
+		return errors.New("the server closed the connection")
+	case err != nil:
+		return err
+	}
+	return errors.New("the server sent something that is not MQTT 5")
+}
+
+// accepted handles CONNACK before any other packet is read.
+func (l *link) accepted(ctx context.Context, ca *packets.Connack, cleanStart bool) error {
+	l.window, l.maxPacket, l.maxQoS, l.retain = 65535, packet.MaxSize, 2, true
+	if p := ca.Properties; p != nil {
+		if p.ReceiveMaximum != nil {
+			l.window = int(*p.ReceiveMaximum)
+		}
+		if p.MaximumPacketSize != nil && *p.MaximumPacketSize < packet.MaxSize {
+			l.maxPacket = int(*p.MaximumPacketSize)
+		}
+		if p.MaximumQOS != nil {
+			l.maxQoS = *p.MaximumQOS
+		}
+		l.retain = p.RetainAvailable == nil || *p.RetainAvailable == 1
+	}
+	if l.window == 0 { // 3.2.2.3.3: zero is a protocol error
+		return errors.New("the server says that it receives no messages: Receive Maximum is 0")
+	}
+	l.window = min(l.window, l.b.tuning.window, max(1, int(l.b.tuning.modulus-1)/2))
+	if err := l.b.settleEpoch(ctx, l.server, ca.SessionPresent, cleanStart); err != nil {
+		if errors.Is(err, errForeignSession) {
+			d := packet.Disconnect{Code: packet.NormalDisconnection}
+			_ = l.wire.send(d.Append(nil, packet.V5)) // the connection ends in any case
+		}
+		return err
+	}
+	l.say(onlineID, "online", func(code packet.ReasonCode) {
+		if code.IsError() {
+			l.b.note(fmt.Errorf("the server refuses the status at %q: %v (may this user publish there?)", l.b.statusTopic, code))
+		}
+	})
+	return nil
+}
+
+// say sends the gateway's status around the queue.
+func (l *link) say(id uint16, status string, acked func(packet.ReasonCode)) {
+	p := packet.Publish{Topic: []byte(l.b.statusTopic), Payload: []byte(status), QoS: min(packet.QoS1, packet.QoS(l.maxQoS)), Retain: l.retain, ID: id}
+	l.mu.Lock()
+	l.control = append(l.control, control{id: id, encoded: p.Append(nil, packet.V5), acked: acked})
+	l.mu.Unlock()
+	l.signal()
+}
+
+// farewell says offline on the server and returns when the server has it, when
+// the link has ended, or after a short while. The connection is closed with or
+// without the will, so that the retained status says offline in any case.
+func (l *link) farewell() {
+	l.mu.Lock()
+	l.stopping = true
+	l.mu.Unlock()
+	acked := make(chan struct{})
+	l.say(offlineID, "offline", func(packet.ReasonCode) { close(acked) })
+	wait := time.NewTimer(farewellTimeout)
+	defer wait.Stop()
+	code := packet.DisconnectWithWillMessage
+	select {
+	case <-acked:
+		code = packet.NormalDisconnection
+	case <-l.client.Done():
+	case <-wait.C:
+	}
+	l.disconnect(code)
+}
+
+const farewellTimeout = 2 * time.Second

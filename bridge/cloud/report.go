@@ -1,0 +1,187 @@
+package cloud
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"edgegateway/broker"
+	"edgegateway/buffer"
+)
+
+// trying notes which server the next attempt goes to.
+func (b *Bridge) trying(s server) {
+	b.mu.Lock()
+	b.status.Server = s.url
+	b.mu.Unlock()
+}
+
+// linkUp notes that a server has accepted us.
+func (b *Bridge) linkUp(l *link) {
+	b.counts.connects.Add(1)
+	b.mu.Lock()
+	b.link = l
+	b.status.Connected, b.status.Since = true, time.Now()
+	b.told, b.fault = false, ""
+	b.mu.Unlock()
+	queued := b.queue.Stats()
+	b.log.Info("cloud link up", "server", l.server.url, "client_id", b.clientID, "queued", queued.Messages, "window", l.window)
+	b.tell()
+}
+
+// linkEnded notes that the connection is gone, and makes the queue hand out again
+// what it had under way. Nothing of the link runs any more.
+func (b *Bridge) linkEnded() {
+	b.mu.Lock()
+	b.link = nil
+	b.status.Connected, b.status.Since = false, time.Now()
+	b.mu.Unlock()
+	b.queue.Rewind()
+	c := b.store.Begin()
+	c.Detach(b.queue, buffer.Lazy)
+	c.Commit(nil)
+	b.tell()
+}
+
+// failed notes why there is no link. The log hears of it once, until the link has
+// been up again.
+func (b *Bridge) failed(err error) {
+	b.mu.Lock()
+	b.status.LastError = err.Error()
+	told := b.told
+	b.told = true
+	server := b.status.Server
+	b.mu.Unlock()
+	b.tell()
+	if told {
+		return
+	}
+	attrs := []any{"server", server, "queued", b.queue.Stats().Messages, "err", err}
+	if step := nextStep(err); step != "" {
+		attrs = append(attrs, "next", step)
+	}
+	b.log.Warn("cloud link down", attrs...)
+}
+
+// proved notes that the connection has lasted.
+func (b *Bridge) proved() {
+	b.mu.Lock()
+	b.status.LastError = ""
+	b.mu.Unlock()
+	b.tell()
+}
+
+// note keeps an error that does not end the link. The log hears of the first one
+// in each connection.
+func (b *Bridge) note(err error) {
+	b.mu.Lock()
+	first := b.fault == ""
+	b.fault = err.Error()
+	b.mu.Unlock()
+	if first {
+		b.log.Warn("cloud link has a fault", "err", err)
+	}
+	b.tell()
+}
+
+// tell lets the reporter publish a new state.
+func (b *Bridge) tell() {
+	select {
+	case b.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Status is a snapshot.
+func (b *Bridge) Status() Status {
+	q := b.queue.Stats()
+	b.mu.Lock()
+	s, l := b.status, b.link
+	if s.LastError == "" {
+		s.LastError = b.fault
+	}
+	b.mu.Unlock()
+	s.Queued, s.QueuedBytes, s.Oldest = q.Messages, q.Bytes, q.Oldest
+	s.Dropped, s.Rejected = q.Dropped+q.Refused, q.Rejected
+	s.Sent, s.Received = b.counts.sent.Load(), b.counts.received.Load()
+	s.Resent, s.Duplicates, s.Refused = b.counts.resent.Load(), b.counts.duplicates.Load(), b.counts.refused.Load()
+	s.Connects, s.SessionsLost = b.counts.connects.Load(), b.counts.sessionsLost.Load()
+	s.Reconnects = max(0, s.Connects-1)
+	if l != nil {
+		l.mu.Lock()
+		s.InFlight = len(l.flights)
+		l.mu.Unlock()
+	}
+	return s
+}
+
+func (b *Bridge) stateTopic() string      { return b.env.Prefix + "/cloud/" + b.cfg.Name + "/state" }
+func (b *Bridge) connectionTopic() string { return "$SYS/broker/connection/" + b.clientID + "/state" }
+
+// state is what the local broker is told of the link.
+type state struct {
+	Connected bool    `json:"connected"`
+	Server    string  `json:"server"`
+	Since     string  `json:"since"` // RFC 3339
+	Queued    int     `json:"queued"`
+	Oldest    *string `json:"oldest"` // RFC 3339; null: nothing is queued
+	LastError string  `json:"last_error"`
+}
+
+// report publishes the state on the local broker when it has changed, at most
+// once in a while, and a last time at the end.
+func (b *Bridge) report(ctx context.Context) {
+	var last, lastFlag string
+	publish := func() (changed bool) {
+		s := b.Status()
+		if text := s.json(); text != last {
+			last, changed = text, true
+			b.publishState(b.stateTopic(), text)
+		}
+		if flag := s.flag(); flag != lastFlag {
+			lastFlag, changed = flag, true
+			b.publishState(b.connectionTopic(), flag)
+		}
+		return changed
+	}
+	tick := time.NewTicker(b.tuning.report) // a longer queue tells nobody that it has changed
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		if publish() {
+			sleep(ctx, b.tuning.report)
+			continue
+		}
+		select {
+		case <-b.changed:
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+	publish()
+}
+
+func (b *Bridge) publishState(name, payload string) {
+	// Nobody waits for it, and the next one is better: an error is not worth more
+	// than the one that the broker counts.
+	b.local.Publish(broker.Message{Topic: name, Payload: []byte(payload), QoS: 1, Retain: true}, broker.Lazy())
+}
+
+func (s Status) json() string {
+	j := state{Connected: s.Connected, Server: s.Server, Since: stamp(s.Since), Queued: s.Queued, LastError: s.LastError}
+	if s.Queued > 0 && !s.Oldest.IsZero() {
+		oldest := stamp(s.Oldest)
+		j.Oldest = &oldest
+	}
+	text, _ := json.Marshal(j) // of strings and numbers: can not fail
+	return string(text)
+}
+
+// flag is the state as bridges have always published it below $SYS.
+func (s Status) flag() string {
+	if s.Connected {
+		return "1"
+	}
+	return "0"
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -1,0 +1,391 @@
+package cloud
+
+import (
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"edgegateway/broker"
+	"edgegateway/broker/packet"
+	"edgegateway/buffer"
+)
+
+// The packet identifier of an entry is 1 + its sequence number mod modulus: it is
+// the same after a restart without having been written. Above the modulus there
+// is room for requests and for the status.
+const (
+	modulus      = 65000
+	firstRequest = 65001
+	lastRequest  = 65500
+	onlineID     = 65534
+	offlineID    = 65535
+)
+
+// flight is an entry of the queue between its PUBLISH and the end of its
+// handshake.
+type flight struct {
+	seq     uint64
+	qos     byte
+	state   flightState
+	control *control // the status, not an entry
+}
+
+type flightState uint8
+
+const (
+	published flightState = iota
+	marking               // PUBREC came; its mark is on the way to the disk
+	released              // PUBREL was sent, or is about to be
+)
+
+// batchBytes is how much the pump collects before it writes.
+const batchBytes = 32 << 10
+
+// pump sends what is to be sent until the client has ended.
+func (l *link) pump() {
+	var buf []byte
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		var wait time.Duration
+		var last bool
+		buf, wait, last = l.collect(buf[:0])
+		if len(buf) > 0 {
+			if err := l.wire.send(buf); err != nil {
+				return // the wire has closed itself: the reader tells the rest
+			}
+			l.pinger.PacketSent()
+		}
+		if last {
+			_ = l.wire.Close()
+			return
+		}
+		if len(buf) > 0 {
+			if cap(buf) > 4*batchBytes {
+				buf = nil
+			}
+			continue
+		}
+		if wait <= 0 {
+			wait = time.Hour
+		}
+		timer.Reset(wait)
+		select {
+		case <-l.client.Done():
+			return
+		case <-l.kick:
+		case <-l.b.session.Wake():
+		case <-timer.C:
+		}
+	}
+}
+
+// collect appends what may leave now. wait is how long the pump may sleep if
+// nothing wakes it, 0 for as long as it likes; last says that the link ends with
+// these bytes.
+func (l *link) collect(buf []byte) (_ []byte, wait time.Duration, last bool) {
+	l.mu.Lock()
+	buf = append(buf, l.out...)
+	if cap(l.out) > batchBytes {
+		l.out = nil
+	}
+	l.out = l.out[:0]
+	if l.goodbye != nil {
+		buf = append(buf, l.goodbye...)
+		l.mu.Unlock()
+		return buf, 0, true
+	}
+	for len(l.control) > 0 && len(l.flights) < l.window {
+		c := l.control[0]
+		l.control = l.control[1:]
+		buf = append(buf, c.encoded...)
+		if l.maxQoS == 0 {
+			defer c.acked(packet.Success) // nothing will come
+		} else {
+			l.flights[c.id] = flight{qos: 1, control: &c}
+		}
+	}
+	quiet := l.stopping || l.fault != nil || len(l.control) > 0
+	if d := time.Until(l.paused); d > 0 {
+		quiet, wait = true, d
+	}
+	l.mu.Unlock()
+	for !quiet && len(buf) < batchBytes {
+		var more bool
+		if buf, more = l.next(buf); !more {
+			break
+		}
+	}
+	return buf, wait, false
+}
+
+// next appends the packet of the next entry; more is false if there is no entry,
+// or no room for it.
+func (l *link) next(buf []byte) (_ []byte, more bool) {
+	l.mu.Lock()
+	full := len(l.flights) >= l.window
+	l.mu.Unlock()
+	if full {
+		return buf, false
+	}
+	if l.held == nil {
+		e, ok, err := l.b.queue.Next()
+		if err != nil {
+			l.fail(fmt.Errorf("read the queue: %w", err))
+		}
+		if err != nil || !ok {
+			return buf, false
+		}
+		l.held = &e
+	}
+	e := *l.held
+	if !l.identifierFree(e) {
+		return buf, false
+	}
+	l.held = nil
+	if e.Received {
+		return l.resume(buf, e), true
+	}
+	return l.publish(buf, e), true
+}
+
+// identifierFree reports whether the entry's identifier can not be taken for that
+// of an older entry, now or after a crash: removals that are not on disk count as
+// not done. If it is not free, a commit is begun that takes the removals along.
+func (l *link) identifierFree(e buffer.Entry) bool {
+	if e.Again || e.Received {
+		return true // it was free when it was first sent
+	}
+	oldest, ok := l.b.queue.Oldest()
+	if !ok || e.Seq < oldest || e.Seq-oldest < l.b.tuning.modulus-uint64(l.window) {
+		return true
+	}
+	l.mu.Lock()
+	begin := !l.barrier
+	l.barrier = true
+	l.mu.Unlock()
+	if begin {
+		c := l.b.store.Begin()
+		c.Put(l.b.table, []byte("barrier"), []byte{1}, buffer.Sync)
+		c.Commit(func(error) { // after a failure it is tried again
+			l.mu.Lock()
+			l.barrier = false
+			l.mu.Unlock()
+			l.signal()
+		})
+	}
+	return false
+}
+
+func (l *link) id(seq uint64) uint16 { return uint16(1 + seq%l.b.tuning.modulus) }
+
+// resume continues with PUBREL what was received in an earlier connection.
+func (l *link) resume(buf []byte, e buffer.Entry) []byte {
+	id := l.id(e.Seq)
+	l.mu.Lock()
+	l.flights[id] = flight{seq: e.Seq, qos: 2, state: released}
+	l.mu.Unlock()
+	return (&packet.Ack{Kind: packet.PUBREL, ID: id}).Append(buf, packet.V5)
+}
+
+// publish appends the PUBLISH of an entry, or settles the entry if there is none
+// to send.
+func (l *link) publish(buf []byte, e buffer.Entry) []byte {
+	b, q := l.b, l.b.queue
+	rec, err := broker.DecodeRecord(e.Data)
+	if err != nil {
+		b.reject(e.Seq, fmt.Errorf("the record can not be read: %w", err))
+		return buf
+	}
+	if b.staysHome(&rec) {
+		q.Ack(e.Seq)
+		return buf
+	}
+	to, qos, ok := b.up.find(rec.Message.Topic)
+	if !ok {
+		b.reject(e.Seq, fmt.Errorf("no route leads %q up any more", rec.Message.Topic))
+		return buf
+	}
+	p := packet.Publish{
+		Topic:      []byte(to),
+		Payload:    rec.Message.Payload,
+		QoS:        packet.QoS(min(qos, rec.QoS, l.maxQoS)),
+		Retain:     rec.Retain && l.retain,
+		Properties: upProperties(&rec),
+	}
+	if p.QoS > 0 {
+		p.ID, p.DUP = l.id(e.Seq), e.Again // [MQTT-3.3.1-1]
+	}
+	if n := p.Size(packet.V5); n > l.maxPacket { // [MQTT-3.2.2-15]
+		b.reject(e.Seq, fmt.Errorf("the message to %q has %d bytes as a packet, and the server takes %d", to, n, l.maxPacket))
+		return buf
+	}
+	buf = p.Append(buf, packet.V5)
+	if p.QoS == 0 {
+		q.Ack(e.Seq)
+		b.counts.sent.Add(1)
+		return buf
+	}
+	if p.DUP {
+		b.counts.resent.Add(1)
+	}
+	l.mu.Lock()
+	l.flights[p.ID] = flight{seq: e.Seq, qos: byte(p.QoS)}
+	l.mu.Unlock()
+	return buf
+}
+
+// staysHome reports whether a message never goes up although a route would take
+// it: what speaks of the gateway itself, and what came from another cloud.
+func (b *Bridge) staysHome(rec *broker.Record) bool {
+	return isOwn(b.env.Prefix, rec.Message.Topic) ||
+		!b.cfg.Transit && strings.HasPrefix(rec.Message.Origin, localPrefix)
+}
+
+// upProperties are those of the message, and when and as what it entered the
+// gateway. Properties of the same name that a publisher set stay in front.
+func upProperties(rec *broker.Record) packet.Properties {
+	var p packet.Properties
+	if rec.Message.Properties != nil {
+		p = *rec.Message.Properties
+	}
+	p.Has &^= packet.HasTopicAlias
+	p.SubscriptionIDs = nil // [MQTT-3.3.4-6]
+	if p.Has&packet.HasMessageExpiry != 0 {
+		// What is left [MQTT-3.3.2-6]. Never nothing: the clock may have been set
+		// since, and the server can judge that too.
+		waited := max(0, time.Since(rec.Message.At)/time.Second)
+		p.MessageExpiry = uint32(max(1, int64(p.MessageExpiry)-int64(waited)))
+	}
+	p.UserProperties = append(slices.Clip(p.UserProperties),
+		packet.UserProperty{Key: "id", Value: hex.EncodeToString(rec.ID[:])},
+		packet.UserProperty{Key: "ts", Value: stamp(rec.Message.At)})
+	return p
+}
+
+// puback ends a QoS 1 handshake.
+func (l *link) puback(id uint16, code packet.ReasonCode) {
+	l.mu.Lock()
+	f, ok := l.flights[id]
+	if ok && f.qos == 1 {
+		delete(l.flights, id)
+	}
+	l.mu.Unlock()
+	switch {
+	case !ok:
+		return // nothing of ours
+	case f.qos != 1:
+		l.violated(packet.ProtocolError, "PUBACK for a message of QoS 2")
+	case f.control != nil:
+		f.control.acked(code)
+	default:
+		l.settle(f.seq, code)
+	}
+	l.signal()
+}
+
+// pubrec is the middle of a QoS 2 handshake: PUBREL follows when the mark is on
+// disk. From then on the message is never sent again in this session.
+func (l *link) pubrec(id uint16, code packet.ReasonCode) {
+	l.mu.Lock()
+	f, ok := l.flights[id]
+	switch {
+	case !ok:
+		// Nothing of ours: PUBREL that says so ends it for the server (4.3.3, 3.6.2.1).
+		l.out = (&packet.Ack{Kind: packet.PUBREL, ID: id, Code: packet.PacketIdentifierNotFound}).Append(l.out, packet.V5)
+	case f.qos != 2:
+		l.mu.Unlock()
+		l.violated(packet.ProtocolError, "PUBREC for a message of QoS 1")
+		return
+	case f.state != published:
+		// It came twice. PUBREL is on its way: nothing is sent again while a
+		// connection lives [MQTT-4.4.0-1].
+	case code.IsError():
+		delete(l.flights, id)
+		l.mu.Unlock()
+		l.settle(f.seq, code) // the identifier is free; no PUBREL [MQTT-4.3.3-4]
+		l.signal()
+		return
+	default:
+		f.state = marking
+		l.flights[id] = f
+		t := l.pubrels.take(id)
+		l.mu.Unlock()
+		if !l.b.queue.Received(f.seq, func(err error) { l.marked(t, err) }) {
+			l.fail(fmt.Errorf("the queue has lost message %d, which was sent", f.seq))
+		}
+		return
+	}
+	l.mu.Unlock()
+	l.signal()
+}
+
+func (l *link) marked(t *turn, err error) {
+	if err != nil {
+		l.fail(fmt.Errorf("write that the server has a message: %w", err))
+		return
+	}
+	l.mu.Lock()
+	if f, ok := l.flights[t.id]; ok && f.state == marking {
+		f.state = released
+		l.flights[t.id] = f
+	}
+	t.ready = true
+	l.out, _ = l.pubrels.release(l.out)
+	l.mu.Unlock()
+	l.signal()
+}
+
+// pubcomp ends a QoS 2 handshake, whatever its code: 0x92 is what a server says
+// that had already finished when the link was cut.
+func (l *link) pubcomp(id uint16) {
+	l.mu.Lock()
+	f, ok := l.flights[id]
+	if ok && f.state == released {
+		delete(l.flights, id)
+	}
+	l.mu.Unlock()
+	switch {
+	case !ok:
+		return
+	case f.state != released:
+		l.violated(packet.ProtocolError, "PUBCOMP without PUBREL")
+	default:
+		l.settle(f.seq, packet.Success)
+	}
+	l.signal()
+}
+
+// settle ends an entry with the server's word on it.
+func (l *link) settle(seq uint64, code packet.ReasonCode) {
+	switch code {
+	case packet.NotAuthorized, packet.TopicNameInvalid, packet.PacketTooLarge, packet.PayloadFormatInvalid:
+		l.b.reject(seq, fmt.Errorf("the server refuses it: %v", code))
+	default:
+		if code.IsError() {
+			// It may be taken later: again as a new message, after a pause that
+			// holds for all, so that order is kept.
+			l.b.queue.Requeue(seq)
+			l.b.note(fmt.Errorf("the server does not take messages now: %v (0x%02X); they are kept and tried again", code, byte(code)))
+			l.mu.Lock()
+			if !time.Now().Before(l.paused) {
+				l.paused = time.Now().Add(l.pause.next())
+			}
+			l.mu.Unlock()
+			return
+		}
+		l.b.queue.Ack(seq)
+		l.b.counts.sent.Add(1)
+		l.mu.Lock()
+		l.pause.reset()
+		l.mu.Unlock()
+	}
+}
+
+// reject sets an entry aside that the server will never take.
+func (b *Bridge) reject(seq uint64, why error) {
+	b.queue.Reject(seq, why.Error())
+	b.note(fmt.Errorf("a message was set aside: %w", why))
+}
