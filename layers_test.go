@@ -3,6 +3,7 @@ package edgegateway_test
 
 import (
 	"os/exec"
+	"path"
 	"strings"
 	"testing"
 )
@@ -10,8 +11,9 @@ import (
 const module = "edgegateway/"
 
 // layers says which of our packages each package may import directly, tests
-// excepted. A package that stands here without a right-hand side is a leaf; "*"
-// may import all. A package that is not here fails: a new room is first drawn in.
+// excepted. A package with nothing on its right is a leaf; "*" may import all;
+// "x/..." are the packages in folders of x that have no line of their own. A
+// package that is not here fails: a new room is first drawn in.
 var layers = map[string]string{
 	// floor 0: leaves, they know nothing of each other
 	"broker/packet": "",
@@ -20,13 +22,15 @@ var layers = map[string]string{
 	"drivers":       "",
 	"config/strict": "",
 	// floor 1
-	"broker":            "broker/packet broker/topic buffer",
-	"broker/brokertest": "broker broker/packet broker/topic buffer",
-	"drivers/gpio":      "drivers",
-	"drivers/serial":    "drivers",
-	"drivers/host":      "drivers",
-	"drivers/sim":       "drivers",
-	"drivers/all":       "drivers drivers/gpio drivers/serial drivers/host drivers/sim",
+	"broker":             "broker/packet broker/topic buffer",
+	"broker/brokertest":  "broker broker/packet broker/topic buffer",
+	"drivers/gpio":       "drivers",
+	"drivers/gpio/...":   "drivers drivers/gpio",
+	"drivers/serial":     "drivers",
+	"drivers/serial/...": "drivers drivers/serial",
+	"drivers/host":       "drivers",
+	"drivers/sim":        "drivers",
+	"drivers/all":        "drivers drivers/gpio drivers/serial drivers/host drivers/sim",
 	// floor 2: two bridges that never meet
 	"bridge/cloud": "broker broker/packet broker/topic buffer",
 	"bridge/field": "broker broker/packet drivers",
@@ -62,6 +66,9 @@ func TestLayers(t *testing.T) {
 		imports := strings.Fields(line)
 		pkg := room(imports[0])
 		allowed, known := layers[pkg]
+		if !known {
+			allowed, known = layers[path.Dir(pkg)+"/..."]
+		}
 		if !known {
 			t.Errorf("%s is not in the table of layers; say there what it may import", pkg)
 			continue
@@ -103,6 +110,6 @@ func room(importPath string) string {
 	return strings.TrimPrefix(importPath, module)
 }
 
-func within(path, root string) bool {
-	return path == root || strings.HasPrefix(path, root+"/")
+func within(name, root string) bool {
+	return name == root || strings.HasPrefix(name, root+"/")
 }
