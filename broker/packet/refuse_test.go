@@ -145,10 +145,12 @@ var refused = []struct {
 	{"topic with a surrogate", server, v311, `30 [0003 eda080]`, malformed},
 	{"topic with overlong UTF-8", server, v311, `30 [0002 c080]`, malformed},
 	{"topic with UTF-8 beyond U+10FFFF", server, v311, `30 [0004 f4908080]`, malformed},
+	{"topic of a lone continuation byte", server, v311, `30 [0001 80]`, malformed},
 	{"topic cut inside a character", server, v311, `30 [0002 e282 ac]`, malformed},
 	{"5 publish without properties", server, v5, `30 ["a"]`, malformed},
 	{"5 property length of five bytes", server, v5, `30 ["a" 8080808001]`, malformed},
 	{"5 property length longer than it needs to be", server, v5, `30 ["a" 8000]`, malformed},
+	{"5 property length cut", server, v5, `30 ["a" 80]`, malformed},
 	{"properties longer than the packet", server, v5, `30 ["a" 02 01]`, malformed},
 	{"property cut in its value", server, v5, `30 ["a" 03 02 0000 0000]`, malformed},
 	{"property without a value", server, v5, `30 ["a" [01]]`, malformed},
@@ -173,6 +175,7 @@ var refused = []struct {
 	{"subscription identifier from a client", server, v5, `30 ["a" [0b 01]]`, protocol},
 	{"subscription identifier 0", client, v5, `30 ["a" [0b 00]]`, protocol},
 	{"subscription identifier of five bytes", client, v5, `30 ["a" [0b 8080808001]]`, malformed},
+	{"subscription identifier cut", client, v5, `30 ["a" [0b 80]]`, malformed},
 	{"subscription identifier longer than it needs to be", client, v5, `30 ["a" [0b 8100]]`, malformed},
 
 	// PUBACK, PUBREC, PUBREL, PUBCOMP.

@@ -8,14 +8,22 @@ type writer struct {
 	dst     []byte
 	n       int  // bytes so far
 	count   bool // count, do not write
-	tooLong bool // a field has more than 65,535 bytes
+	tooLong bool // a field has more than 65,535 bytes, or the packet more than maxVarint
+}
+
+// add counts n bytes. It stops at what a packet can hold: 32 bits would not do for
+// a long string that is there ten thousand times.
+func (w *writer) add(n int) {
+	if w.n += n; w.n > maxVarint {
+		w.n, w.tooLong = maxVarint, true
+	}
 }
 
 // appendPacket writes a fixed header and what body lays out.
 func appendPacket(dst []byte, first byte, body func(*writer)) []byte {
 	measure := writer{count: true}
 	body(&measure)
-	if measure.tooLong || measure.n > maxVarint {
+	if measure.tooLong {
 		panic("packet: append a packet that its Size calls too large")
 	}
 	w := writer{dst: append(dst, first)}
@@ -28,35 +36,35 @@ func appendPacket(dst []byte, first byte, body func(*writer)) []byte {
 func sizeOf(body func(*writer)) int {
 	w := writer{count: true}
 	body(&w)
-	if w.tooLong || w.n > maxVarint {
+	if w.tooLong {
 		return MaxSize + 1
 	}
 	return 1 + varintWidth(w.n) + w.n
 }
 
 func (w *writer) u8(v byte) {
-	w.n++
+	w.add(1)
 	if !w.count {
 		w.dst = append(w.dst, v)
 	}
 }
 
 func (w *writer) u16(v uint16) {
-	w.n += 2
+	w.add(2)
 	if !w.count {
 		w.dst = binary.BigEndian.AppendUint16(w.dst, v)
 	}
 }
 
 func (w *writer) u32(v uint32) {
-	w.n += 4
+	w.add(4)
 	if !w.count {
 		w.dst = binary.BigEndian.AppendUint32(w.dst, v)
 	}
 }
 
 func (w *writer) varint(v int) {
-	w.n += varintWidth(v)
+	w.add(varintWidth(v))
 	if !w.count {
 		w.dst = appendVarint(w.dst, v)
 	}
@@ -66,7 +74,7 @@ func (w *writer) text(s string) {
 	if len(s) > 0xffff {
 		w.tooLong = true
 	}
-	w.n += 2 + len(s)
+	w.add(2 + len(s))
 	if !w.count {
 		w.dst = binary.BigEndian.AppendUint16(w.dst, uint16(len(s)))
 		w.dst = append(w.dst, s...)
@@ -77,7 +85,7 @@ func (w *writer) binary(b []byte) {
 	if len(b) > 0xffff {
 		w.tooLong = true
 	}
-	w.n += 2 + len(b)
+	w.add(2 + len(b))
 	if !w.count {
 		w.dst = binary.BigEndian.AppendUint16(w.dst, uint16(len(b)))
 		w.dst = append(w.dst, b...)
@@ -97,7 +105,7 @@ func (w *writer) properties(list func(*writer)) {
 	w.varint(measure.n)
 	w.tooLong = w.tooLong || measure.tooLong
 	if w.count {
-		w.n += measure.n
+		w.add(measure.n)
 		return
 	}
 	list(w)

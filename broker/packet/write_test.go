@@ -3,6 +3,7 @@ package packet_test
 import (
 	"bytes"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -127,6 +128,8 @@ func TestSizeSaysWhatCanNotBeWritten(t *testing.T) {
 		{"payload", &packet.Publish{Topic: []byte("a"), Payload: huge}},
 		{"payload that leaves no room for the topic", &packet.Publish{Topic: []byte("a"), Payload: huge[:packet.MaxSize-5]}},
 		{"user property", &packet.Ack{Kind: packet.PUBACK, Info: packet.Info{UserProperties: []packet.UserProperty{{Key: "k", Value: long}}}}},
+		{"user properties of 4 GiB in all", &packet.Auth{Info: packet.Info{
+			UserProperties: slices.Repeat([]packet.UserProperty{{Value: long[:65535]}}, 65536)}}},
 		{"filter", &packet.Subscribe{Subscriptions: []packet.Subscription{{Filter: long}}}},
 		{"unsubscribe filter", &packet.Unsubscribe{Filters: []string{long}}},
 		{"suback reason", &packet.Suback{Info: packet.Info{ReasonString: long}}},
@@ -149,6 +152,32 @@ func TestSizeSaysWhatCanNotBeWritten(t *testing.T) {
 	full := packet.Publish{Topic: []byte("a"), Payload: huge[:packet.MaxSize-5-4]}
 	if got := full.Size(v5); got != packet.MaxSize {
 		t.Errorf("the largest PUBLISH has size %d, want %d", got, packet.MaxSize)
+	}
+}
+
+// The first and last Remaining Length of each width (v3 table 2.4, table 1-1).
+func TestTheRemainingLengthTakesAsFewBytesAsItCan(t *testing.T) {
+	for _, c := range []struct {
+		rest   int
+		header string
+	}{
+		{127, "30 7f"}, {128, "30 8001"}, {16_383, "30 ff7f"}, {16_384, "30 808001"}, {2_097_151, "30 ffff7f"}, {2_097_152, "30 80808001"},
+	} {
+		p := packet.Publish{Topic: []byte("a"), Payload: make([]byte, c.rest-len("xxa")-1)}
+		b, header := p.Append(nil, v5), wire(t, c.header)
+		if !bytes.HasPrefix(b, header) || len(b) != len(header)+c.rest || p.Size(v5) != len(b) {
+			t.Errorf("%d: header % x, %d bytes, Size %d; want header % x", c.rest, b[:5], len(b), p.Size(v5), header)
+		}
+		d := packet.Decoder{Version: v5}
+		if got := one(t, &d, b).(*packet.Publish); len(got.Payload) != len(p.Payload) {
+			t.Errorf("%d: a payload of %d bytes is read as %d", c.rest, len(p.Payload), len(got.Payload))
+		}
+		// The same through the writer of all other packets.
+		s := packet.Suback{ID: 1, Codes: make([]packet.ReasonCode, c.rest-3)}
+		header[0] = byte(packet.SUBACK) << 4
+		if b := s.Append(nil, v5); !bytes.HasPrefix(b, header) || len(b) != s.Size(v5) {
+			t.Errorf("%d: SUBACK has header % x", c.rest, b[:5])
+		}
 	}
 }
 
