@@ -94,7 +94,7 @@ func (p *properties) next(r *reader) bool {
 	p.list.b = p.list.b[1:]
 	// An identifier that is unknown, or not for this packet, makes it malformed
 	// (2.2.2.2). So do identifiers of two bytes and more, none of which exists.
-	if p.id >= 64 || p.allowed&(1<<p.id) == 0 {
+	if p.allowed&(1<<p.id) == 0 {
 		r.fail(MalformedPacket, "the packet holds a property that it may not hold")
 		return false
 	}

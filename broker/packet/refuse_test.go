@@ -138,6 +138,7 @@ var refused = []struct {
 	{"half a topic length", server, v311, `30 [00]`, malformed},
 	{"topic longer than the packet", server, v5, `30 [0005 61 00]`, malformed},
 	{"3.1.1 empty topic", server, v311, `30 ["" 68]`, badName},
+	{"3.1.1 empty topic and nothing else", server, v311, `30 [""]`, badName},
 	{"5 empty topic without alias", server, v5, `30 ["" [] 68]`, protocol},
 	{"topic with +", server, v311, `30 ["a/+"]`, badName},
 	{"topic with #", server, v5, `30 ["#" []]`, badName},
