@@ -57,12 +57,15 @@ func cloudMetrics(p *prometheus, clouds []Cloud) {
 	each("gateway_cloud_connected", "gauge", "1 while the link to the cloud is up.", func(c Cloud) float64 { return float64(b2i(c.Connected)) })
 	each("gateway_cloud_queue_messages", "gauge", "Messages that wait for the cloud.", func(c Cloud) float64 { return float64(c.Queued) })
 	each("gateway_cloud_queue_bytes", "gauge", "Bytes that wait for the cloud.", func(c Cloud) float64 { return float64(c.QueuedBytes) })
-	each("gateway_cloud_queue_oldest_seconds", "gauge", "Age of the oldest message that waits for the cloud; 0 if none does.", func(c Cloud) float64 {
-		if c.Oldest == nil {
-			return 0
+	p.family("gateway_cloud_queue_oldest_seconds", "gauge", "Age of the oldest message that waits for the cloud; 0 if none does.")
+	for _, c := range clouds {
+		switch {
+		case c.Oldest != nil:
+			p.sample(*c.Oldest, "cloud", c.Name)
+		case c.Queued == 0:
+			p.sample(0, "cloud", c.Name)
 		}
-		return *c.Oldest
-	})
+	}
 	each("gateway_cloud_sent_total", "counter", "Messages that the cloud has acknowledged.", func(c Cloud) float64 { return float64(c.Sent) })
 	each("gateway_cloud_received_total", "counter", "Messages that came from the cloud.", func(c Cloud) float64 { return float64(c.Received) })
 	each("gateway_cloud_dropped_total", "counter", "Messages for the cloud that a configured limit dropped.", func(c Cloud) float64 { return float64(c.Dropped) })

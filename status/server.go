@@ -73,6 +73,9 @@ func (s *Server) Report(ctx context.Context) Report {
 	return r
 }
 
+// Handler answers the page, /metrics and /healthz.
+func (s *Server) Handler() http.Handler { return s.page }
+
 // Serve answers the page, /metrics and /healthz on ln until ctx ends, and closes ln.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return s.serve(ctx, limit(ln, 64), &http.Server{Handler: s.page})

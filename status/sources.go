@@ -122,9 +122,9 @@ func (s Sources) problems(ctx context.Context) []string {
 	}
 	switch st := s.Store.Stats(); {
 	case st.Full:
-		problems = append(problems, fmt.Sprintf("The disk is full: acknowledged messages are safe, new ones are not accepted for the queues until there is room at %s.", s.StorePath))
+		problems = append(problems, fmt.Sprintf("the disk is full: what is acknowledged is safe, and nothing more is acknowledged that must be kept until there is room at %s", s.StorePath))
 	case st.Err != "":
-		problems = append(problems, fmt.Sprintf("The store can not write: %s.", st.Err))
+		problems = append(problems, fmt.Sprintf("the store can not write: %s", st.Err))
 	}
 	return problems
 }
