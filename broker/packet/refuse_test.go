@@ -124,6 +124,7 @@ var refused = []struct {
 	{"retain available 2", client, v5, `20 [00 00 [25 02]]`, protocol},
 	{"wildcard available 2", client, v5, `20 [00 00 [28 02]]`, protocol},
 	{"connack receive maximum 0", client, v5, `20 [00 00 [21 0000]]`, protocol},
+	{"connack authentication data without method", client, v5, `20 [00 00 [16 "d"]]`, protocol},
 	{"property of connect in connack", client, v5, `20 [00 00 [19 01]]`, malformed},
 
 	// PUBLISH.
@@ -311,6 +312,7 @@ func TestAnUnsupportedLevelSaysInWhichVersionToAnswer(t *testing.T) {
 		{"level 5 by the name of 3.1", `10 ["MQIsdp" 05 02 003c "c"]`, v311},
 		{"newer than all", `10 ["MQTT" 07 02 003c [] "c"]`, v5},
 		{"private bridge variant of 3.1.1", `10 ["MQTT" 84 02 003c "c"]`, v311},
+		{"private bridge variant of 5", `10 ["MQTT" 85 02 003c [] "c"]`, v5},
 		{"no MQTT", `10 ["AMQP" 04 02 003c "c"]`, 0},
 		{"no string", `10 [0009 4d51]`, 0},
 		{"malformed 5", `10 ["MQTT" 05 03 003c [] "c"]`, v5},

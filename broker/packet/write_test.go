@@ -27,6 +27,7 @@ func TestAnOlderVersionLeavesOutWhatItDoesNotKnow(t *testing.T) {
 			&packet.Connect{Version: v311, CleanStart: true, ClientID: "c", Will: &packet.Will{Topic: "w", Payload: []byte{}}}},
 		{"connack", &packet.Connack{SessionPresent: true, ReceiveMaximum: 5, Info: info}, v311, `20 [01 00]`, &packet.Connack{SessionPresent: true}},
 		{"connack has no session present in 3.1", &packet.Connack{SessionPresent: true}, v31, `20 [00 00]`, &packet.Connack{}},
+		{"a maximum QoS of 2 is not sent", &packet.Connack{MaximumQoS: new(packet.QoS2)}, v5, `20 [00 00 []]`, &packet.Connack{}},
 		{"publish", &packet.Publish{Topic: []byte("a"), Payload: []byte{}, QoS: 1, ID: 1,
 			Properties: packet.Properties{Has: packet.HasTopicAlias, TopicAlias: 1, UserProperties: user}}, v31, `32 ["a" 0001]`,
 			&packet.Publish{Topic: []byte("a"), Payload: []byte{}, QoS: 1, ID: 1}},
