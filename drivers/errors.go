@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os/user"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -85,15 +87,30 @@ func (e *NoAnswerError) Error() string {
 }
 func (e *NoAnswerError) Unwrap() error { return e.Err }
 
+// groupOf returns the group that a file belongs to, or otherwise if that is root's
+// or cannot be found.
+func groupOf(path, otherwise string) string {
+	var st syscall.Stat_t
+	if err := syscall.Stat(path, &st); err != nil || st.Gid == 0 {
+		return otherwise
+	}
+	group, err := user.LookupGroupId(strconv.FormatUint(uint64(st.Gid), 10))
+	if err != nil {
+		return otherwise
+	}
+	return group.Name
+}
+
 // Explain gives an error of the system that concerns what (a path, an address) the
-// type that tells the user what to do: permission (which group may), missing (what
-// to check), no answer, gone. Other errors come back with what before them.
+// type that tells the user what to do: permission (the group that the path belongs
+// to, else the given one), missing (what to check), no answer, gone. Other errors
+// come back with what before them.
 func Explain(err error, what, group, check string) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, fs.ErrPermission):
-		return &PermissionError{Path: what, Group: group, Err: err}
+		return &PermissionError{Path: what, Group: groupOf(what, group), Err: err}
 	case errors.Is(err, syscall.EREMOTEIO), errors.Is(err, syscall.ENXIO):
 		// A chip that does not acknowledge its address is EREMOTEIO on some I2C
 		// controllers (the Raspberry Pi's) and ENXIO on others.

@@ -1,0 +1,169 @@
+package serial
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"edgegateway/drivers"
+)
+
+// A decoder turns a line into values.
+type decoder func(line []byte) ([]drivers.Value, error)
+
+const (
+	mostValues = 64 // of one line
+	mostDepth  = 4  // of objects in objects
+)
+
+func newDecoder(o LineOptions) decoder {
+	var parse decoder
+	switch o.Format {
+	case "kv":
+		parse = parsePairs
+	case "csv":
+		parse = func(line []byte) ([]drivers.Value, error) { return parseColumns(line, o.Separator, o.Columns) }
+	default:
+		parse = parseJSON
+	}
+	return func(line []byte) ([]drivers.Value, error) {
+		if !utf8.Valid(line) || slices.ContainsFunc(line, func(c byte) bool { return c < ' ' && c != '\t' }) {
+			return nil, fmt.Errorf("a line is not text; is the baud rate right? %s", excerpt(line))
+		}
+		values, err := parse(line)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("a line is not %s: %w: %s", o.Format, err, excerpt(line))
+		case len(values) > mostValues:
+			return nil, fmt.Errorf("a line has more than %d values: %s", mostValues, excerpt(line))
+		}
+		values = pick(values, o.Fields)
+		if len(values) == 0 {
+			return nil, fmt.Errorf("a line has none of the values that are wanted: %s", excerpt(line))
+		}
+		return values, nil
+	}
+}
+
+// pick takes the fields that are wanted and gives the values their channels.
+func pick(values []drivers.Value, fields []Field) []drivers.Value {
+	if len(fields) == 0 {
+		for i := range values {
+			values[i].Channel = channelName(values[i].Channel)
+		}
+		return values
+	}
+	var picked []drivers.Value
+	for _, f := range fields {
+		for _, v := range values {
+			if v.Channel == f.From {
+				picked = append(picked, drivers.Value{Channel: f.channel(), V: v.V})
+			}
+		}
+	}
+	return picked
+}
+
+// channelName makes a name that can stand in a topic and in an identifier.
+func channelName(s string) string {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_', r == '-':
+			return r
+		}
+		return '_'
+	}, strings.TrimSpace(s))
+	return name[:min(len(name), 64)]
+}
+
+// parseJSON takes the numbers, texts and truth values of an object; those of an
+// object inside it are named "outer.inner". Arrays and null have no value.
+func parseJSON(line []byte) ([]drivers.Value, error) {
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.UseNumber() // a counter beyond 2^53 stays exact
+	var object map[string]any
+	if err := d.Decode(&object); err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("something follows the object")
+	}
+	var values []drivers.Value
+	flatten(object, "", mostDepth, &values)
+	// The order of a line is lost in a map; the same line gives the same reading.
+	slices.SortFunc(values, func(a, b drivers.Value) int { return strings.Compare(a.Channel, b.Channel) })
+	return values, nil
+}
+
+func flatten(object map[string]any, prefix string, depth int, values *[]drivers.Value) {
+	for key, v := range object {
+		key = prefix + key
+		switch x := v.(type) {
+		case map[string]any:
+			if depth > 1 {
+				flatten(x, key+".", depth-1, values)
+			}
+		case json.Number:
+			*values = append(*values, drivers.Value{Channel: key, V: scalar(x.String())})
+		case bool, string:
+			*values = append(*values, drivers.Value{Channel: key, V: x})
+		}
+	}
+}
+
+// parsePairs takes key=value or key:value, between blanks, commas or semicolons.
+func parsePairs(line []byte) ([]drivers.Value, error) {
+	var values []drivers.Value
+	for _, pair := range strings.FieldsFunc(string(line), func(r rune) bool { return strings.ContainsRune(" \t,;&", r) }) {
+		at := strings.IndexAny(pair, "=:")
+		if at <= 0 || at == len(pair)-1 {
+			return nil, fmt.Errorf("%q is not a pair", pair)
+		}
+		values = append(values, drivers.Value{Channel: pair[:at], V: scalar(pair[at+1:])})
+	}
+	return values, nil
+}
+
+// parseColumns takes the columns by their order. A line with more or fewer is cut
+// or of another kind.
+func parseColumns(line []byte, separator string, names []string) ([]drivers.Value, error) {
+	cells := strings.Split(string(line), separator)
+	if len(cells) != len(names) {
+		return nil, fmt.Errorf("%d columns instead of %d", len(cells), len(names))
+	}
+	var values []drivers.Value
+	for i, cell := range cells {
+		if cell = strings.TrimSpace(cell); names[i] != "" && cell != "" {
+			values = append(values, drivers.Value{Channel: names[i], V: scalar(cell)})
+		}
+	}
+	return values, nil
+}
+
+// scalar reads a value as a person would: whole number, number, truth, text.
+func scalar(s string) any {
+	s = strings.TrimSpace(s)
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return n
+	}
+	// A sensor without a value sends nan; as a number it is refused further on.
+	if f, err := strconv.ParseFloat(s, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return f // infinite if out of range
+	}
+	switch strings.ToLower(s) {
+	case "true":
+		return true
+	case "false":
+		return false
+	}
+	if n := len(s); n >= 2 && s[0] == '"' && s[n-1] == '"' {
+		s = s[1 : n-1]
+	}
+	return s
+}

@@ -1,0 +1,215 @@
+package serial
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"edgegateway/drivers"
+)
+
+//go:embed line.toml
+var lineExample string
+
+// LineOptions are the keys of the kind serial-line.
+type LineOptions struct {
+	Path     string `toml:"path"`      // "/dev/serial/by-id/..." stays the same when ports are counted anew
+	Baud     int    `toml:"baud"`      // bits per second
+	DataBits int    `toml:"data_bits"` // 5 to 8
+	Parity   string `toml:"parity"`    // none, odd, even
+	StopBits int    `toml:"stop_bits"` // 1 or 2
+
+	Format     string        `toml:"format"`         // json, kv or csv
+	LineEnding string        `toml:"line_ending"`    // "" = CR, LF or both
+	MaxLine    int64         `toml:"max_line,bytes"` // longer lines are dropped and counted
+	Separator  string        `toml:"separator"`      // csv: between columns
+	Columns    []string      `toml:"columns"`        // csv: names in order, "" = not wanted
+	Fields     []Field       `toml:"fields"`         // names and units; empty = everything as it comes
+	Silence    time.Duration `toml:"silence"`        // without a line for so long the device is offline; 0 = it may be silent
+}
+
+// A Field takes one value of a line, and says what it is.
+type Field struct {
+	From     string `toml:"from"`     // name in the line; "a.b" for b inside a in JSON
+	Name     string `toml:"name"`     // of the channel; "" = as in the line
+	Unit     string `toml:"unit"`     // "" = that of the quantity, as the device sends it
+	Quantity string `toml:"quantity"` // e.g. "temperature"
+}
+
+func lineDefaults() LineOptions {
+	return LineOptions{Baud: 115200, DataBits: 8, Parity: "none", StopBits: 1, Format: "json", MaxLine: 1024, Separator: ","}
+}
+
+// Validate checks what can be checked without a port.
+func (o LineOptions) Validate() error {
+	switch {
+	case !filepath.IsAbs(o.Path):
+		return fmt.Errorf("path must be a device like \"/dev/ttyUSB0\", not %q", o.Path)
+	case !slices.Contains(bauds(), o.Baud):
+		return fmt.Errorf("baud must be one of %v, not %d", bauds(), o.Baud)
+	case o.DataBits < 5 || o.DataBits > 8:
+		return fmt.Errorf("data_bits must be 5, 6, 7 or 8, not %d", o.DataBits)
+	case !slices.Contains([]string{"none", "odd", "even"}, o.Parity):
+		return fmt.Errorf("parity must be none, odd or even, not %q", o.Parity)
+	case o.StopBits != 1 && o.StopBits != 2:
+		return fmt.Errorf("stop_bits must be 1 or 2, not %d", o.StopBits)
+	case !slices.Contains([]string{"json", "kv", "csv"}, o.Format):
+		return fmt.Errorf("format must be json, kv or csv, not %q", o.Format)
+	case len(o.LineEnding) > 8:
+		return fmt.Errorf("line_ending must not be longer than 8 bytes")
+	case o.MaxLine < 16 || o.MaxLine > 64<<10:
+		return fmt.Errorf("max_line must be between 16 B and 64 KiB, not %d B", o.MaxLine)
+	case o.Format == "csv" && len(o.Columns) == 0:
+		return errors.New("columns must name the columns of a csv line, like [\"temperature\", \"humidity\"]")
+	case o.Format != "csv" && len(o.Columns) > 0:
+		return fmt.Errorf("columns is for format = \"csv\"; format is %q", o.Format)
+	case o.Format == "csv" && o.Separator == "":
+		return errors.New("separator must not be empty")
+	case o.Silence < 0:
+		return errors.New("silence must not be negative")
+	case o.Silence > 0 && o.Silence < time.Second:
+		return errors.New("silence must be at least 1s")
+	}
+	seen := make(map[string]bool)
+	for _, c := range o.Columns {
+		if c != "" && seen[c] {
+			return fmt.Errorf("columns holds %q twice", c)
+		}
+		seen[c] = true
+	}
+	names := make(map[string]bool)
+	for _, f := range o.Fields {
+		switch {
+		case f.From == "":
+			return errors.New("fields.from must name a value of the line")
+		case o.Format == "csv" && !seen[f.From]:
+			return fmt.Errorf("fields.from is %q, which is none of the columns", f.From)
+		case names[f.channel()]:
+			return fmt.Errorf("fields gives the name %q twice", f.channel())
+		}
+		names[f.channel()] = true
+	}
+	return nil
+}
+
+func (f Field) channel() string {
+	if f.Name != "" {
+		return f.Name
+	}
+	return channelName(f.From)
+}
+
+// LineKind returns the kind serial-line: a device that sends a line of text for
+// each of its measurements.
+func LineKind() drivers.Kind {
+	return drivers.KindOf("serial-line", "A device that sends lines over a serial port: JSON, key=value or CSV.",
+		lineExample, lineDefaults, openLine)
+}
+
+type lineDevice struct {
+	options LineOptions
+	port    drivers.SerialPort
+	split   splitter
+	decode  decoder
+	opened  time.Time
+	heard   bool // the first byte has come
+	cut     bool // the line under way may have begun before the port was open
+}
+
+var _ drivers.Watcher = (*lineDevice)(nil)
+
+func openLine(_ context.Context, o LineOptions, p drivers.Ports) (drivers.Device, error) {
+	if p.Serial == nil {
+		return nil, errors.New("this gateway has no serial ports")
+	}
+	port, err := p.Serial(drivers.SerialConfig{
+		Path: o.Path, Baud: o.Baud, DataBits: o.DataBits, Parity: o.Parity, StopBits: o.StopBits,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &lineDevice{
+		options: o, port: port, opened: time.Now(),
+		split:  splitter{ending: []byte(o.LineEnding), most: int(o.MaxLine)},
+		decode: newDecoder(o),
+	}, nil
+}
+
+// Channels lists what the configuration names; a device whose lines name their
+// values tells more with its first line.
+func (d *lineDevice) Channels() (channels []drivers.Channel) {
+	for _, f := range d.options.Fields {
+		channels = append(channels, drivers.Channel{Name: f.channel(), Unit: f.Unit, Quantity: drivers.Quantity(f.Quantity)})
+	}
+	if len(channels) == 0 {
+		for _, c := range d.options.Columns {
+			if c != "" {
+				channels = append(channels, drivers.Channel{Name: channelName(c)})
+			}
+		}
+	}
+	return channels
+}
+
+func (d *lineDevice) Close() error { return d.port.Close() }
+
+// beginning is how long a line must be silent after the port was opened for the
+// first byte to be the first of a line: at 1200 baud a byte takes 8 ms.
+const beginning = 20 * time.Millisecond
+
+// Watch emits a reading for each line. What cannot be decoded is a fault of the
+// reading: noise on a wire is no reason to give up a device.
+func (d *lineDevice) Watch(ctx context.Context, emit func(drivers.Reading)) error {
+	buf := make([]byte, 512)
+	last := time.Now()
+	for ctx.Err() == nil {
+		n, err := d.port.Read(buf)
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		now := time.Now()
+		if n == 0 {
+			if s := d.options.Silence; s > 0 && now.Sub(last) > s {
+				return fmt.Errorf("%s: no line that can be read came for %v; is the device on, is the baud rate right?", d.options.Path, s)
+			}
+			continue
+		}
+		if !d.heard {
+			d.heard, d.cut = true, now.Sub(d.opened) < beginning
+		}
+		d.split.feed(buf[:n], func(line []byte, err error) {
+			if r, ok := d.reading(line, err, now); ok {
+				if r.Fault == nil {
+					last = now
+				}
+				emit(r)
+			}
+		})
+	}
+	return ctx.Err()
+}
+
+// reading makes a reading of a line. The first line may have been cut at its
+// beginning by the opening of the port. JSON shows that, and is then passed over
+// without a word; in the other formats 21.5 could have become 1.5, and the line is
+// not used at all.
+func (d *lineDevice) reading(line []byte, err error, at time.Time) (drivers.Reading, bool) {
+	cut := d.cut
+	d.cut = false
+	if cut && (err != nil || d.options.Format != "json") {
+		return drivers.Reading{}, false
+	}
+	var values []drivers.Value
+	if err == nil {
+		values, err = d.decode(line)
+	}
+	if cut && err != nil {
+		return drivers.Reading{}, false
+	}
+	return drivers.Reading{At: at, Values: values, Fault: err}, true
+}
