@@ -128,6 +128,18 @@ func TestIDComesFromTheHostName(t *testing.T) {
 	}
 }
 
+func TestThePrefixIsTheIDUnlessTheFileSaysOtherwise(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                            "greenhouse",
+		"id = 'barn'":                 "barn",
+		"id = 'barn'\nprefix = 'a/b'": "a/b",
+	} {
+		if c, err := decode(text); err != nil || c.Prefix != want {
+			t.Errorf("%q: got %q, %v, want %q", text, c.Prefix, err, want)
+		}
+	}
+}
+
 func TestDataDirComesFromSystemd(t *testing.T) {
 	getenv := func(key string) string {
 		return map[string]string{"STATE_DIRECTORY": "/var/lib/gateway:/var/lib/other"}[key]
