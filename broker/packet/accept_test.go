@@ -131,6 +131,8 @@ var accepted = []struct {
 	{"3.1.1 unsubscribe", server, v311, `a2 [0001 "a" "b/#"]`, &packet.Unsubscribe{ID: 1, Filters: []string{"a", "b/#"}}, true},
 	{"5 unsubscribe", server, v5, `a2 [0001 [26 "k" "v"] "a"]`,
 		&packet.Unsubscribe{ID: 1, Filters: []string{"a"}, UserProperties: []packet.UserProperty{{"k", "v"}}}, true},
+	{"5 unsubscribe from a shared subscription", server, v5, `a2 [0001 [] "$share/g/a/#"]`,
+		&packet.Unsubscribe{ID: 1, Filters: []string{"$share/g/a/#"}}, true},
 	{"3.1.1 unsuback", client, v311, `b0 [0001]`, &packet.Unsuback{ID: 1}, true},
 	{"5 unsuback", client, v5, `b0 [0001 [] 00 11]`, &packet.Unsuback{ID: 1, Codes: []packet.ReasonCode{0, 0x11}}, true},
 

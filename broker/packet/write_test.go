@@ -182,6 +182,20 @@ func TestTheRemainingLengthTakesAsFewBytesAsItCan(t *testing.T) {
 	}
 }
 
+func TestFieldsOf65535BytesAreWritten(t *testing.T) {
+	longest := strings.Repeat("x", 65535)
+	for _, p := range []packet.Packet{
+		&packet.Connect{Version: v5, ClientID: longest, PasswordFlag: true, Password: []byte(longest)},
+		&packet.Publish{Topic: []byte(longest), Payload: []byte{},
+			Properties: packet.Properties{Has: packet.HasCorrelationData, CorrelationData: []byte(longest)}},
+	} {
+		d := packet.Decoder{Role: packet.Either, Version: v5}
+		if got := one(t, &d, p.Append(nil, v5)); !reflect.DeepEqual(got, p) {
+			t.Errorf("%v changed on its way", p.Type())
+		}
+	}
+}
+
 func TestInfoIsEasilyCleared(t *testing.T) {
 	p := packet.Ack{Kind: packet.PUBACK, ID: 1, Code: packet.QuotaExceeded, Info: packet.Info{ReasonString: "the queue is full"}}
 	if full := p.Size(v5); full != 26 {
