@@ -2,11 +2,9 @@ package config_test
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"math/bits"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -21,8 +19,6 @@ import (
 	"edgegateway/config/strict"
 	"edgegateway/status"
 )
-
-var update = flag.Bool("update", false, "write testdata anew")
 
 func none(string) string { return "" }
 
@@ -233,32 +229,6 @@ func TestFaultsFoundLaterPointIntoTheFile(t *testing.T) {
 	}
 }
 
-// TestKeys shows every change of what a file may say. Run with -update after one
-// that is meant.
-func TestKeys(t *testing.T) {
-	var b strings.Builder
-	for _, k := range config.Keys() {
-		fmt.Fprintf(&b, "%-42s %-18s %s\n", k.Path, k.Type, k.Default)
-	}
-	got := b.String()
-	if bits.UintSize == 32 { // half of the memory
-		got = strings.Replace(got, `"8MiB"`, `"16MiB"`, 1)
-	}
-	const golden = "testdata/keys.txt"
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("the keys have changed; if that is meant: go test ./config -run TestKeys -update\ngot\n%s\nwant\n%s", got, want)
-	}
-}
-
 func TestDefaultsAreThoseOfTheParts(t *testing.T) {
 	c, err := decode("")
 	if err != nil {
@@ -266,6 +236,30 @@ func TestDefaultsAreThoseOfTheParts(t *testing.T) {
 	}
 	if !reflect.DeepEqual(c.Broker, broker.DefaultConfig()) || c.Buffer != buffer.DefaultConfig() || c.Status != status.DefaultConfig() {
 		t.Errorf("got %+v", c)
+	}
+}
+
+// TestTheShippedFileDecodes also with everything in it that is commented out.
+func TestTheShippedFileDecodes(t *testing.T) {
+	text, err := os.ReadFile("../systemd/gateway.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := decode(string(text)); err != nil {
+		t.Error(err)
+	}
+	lines := strings.Split(string(text), "\n")
+	for i, line := range lines {
+		if setting, ok := strings.CutPrefix(line, "#"); ok && !strings.HasPrefix(setting, " ") {
+			lines[i] = setting
+		}
+	}
+	c, err := decode(strings.Join(lines, "\n"))
+	if err != nil {
+		t.Error(err)
+	}
+	if len(c.Cloud) == 0 || len(c.Devices) < 2 {
+		t.Errorf("the comments were not read: %+v", c)
 	}
 }
 

@@ -35,8 +35,9 @@ type DeviceConfig struct {
 	// Topic takes the place of <prefix>/<name> in all topics of the device.
 	Topic string `toml:"topic"`
 
-	// Options decodes the keys that only the kind knows into dst, a pointer to a
-	// struct that holds their defaults. Nil means that there are none.
+	// Options are the keys that only the kind knows. The function decodes them
+	// into dst, a pointer to a struct that holds their defaults; nil means that
+	// there are none.
 	Options func(dst any) error `toml:"options"`
 
 	// Fault makes an error that points at a key of this table in the file. Nil

@@ -16,6 +16,9 @@ type Key struct {
 	Path    string // broker.listeners[].address
 	Type    string // string, bool, integer, number, duration, size, list, table, kind's own keys
 	Default string // as written in TOML; "" when there is none
+
+	Struct reflect.Type // that has the field, and the field's name there
+	Field  string
 }
 
 // Keys lists every key of v, a struct that holds its defaults, in the order of
@@ -30,7 +33,14 @@ func Keys(v any, elements ...any) []Key {
 
 func (d *decoder) keys(all []Key, v reflect.Value, section string) []Key {
 	for _, f := range shapeOf(v.Type()).fields {
+		known := len(all)
 		all = d.key(all, v.FieldByIndex(f.index), f, join(section, f.name))
+		if owner := v.Type().FieldByIndex(f.index); len(all) > known && all[known].Struct == nil {
+			all[known].Struct, all[known].Field = v.Type(), owner.Name
+			if depth := len(f.index) - 1; depth > 0 {
+				all[known].Struct = v.Type().FieldByIndex(f.index[:depth]).Type
+			}
+		}
 	}
 	return all
 }
