@@ -13,7 +13,7 @@ import (
 
 var (
 	seed  = flag.Uint64("seed", 0, "seed of the model tests; 0 takes the clock")
-	steps = flag.Int("steps", 20_000, "steps of the model tests")
+	steps = flag.Int("steps", 10_000, "steps of the model tests")
 )
 
 func random(t *testing.T) *rand.Rand {
