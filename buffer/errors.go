@@ -13,4 +13,6 @@ var (
 	ErrNewer = errors.New("the store was written by a newer version")
 	// ErrDropped means that the queue was dropped.
 	ErrDropped = errors.New("queue dropped")
+
+	errForgotten = errors.New("the receiver lost its session before the mark was written")
 )

@@ -1,0 +1,307 @@
+package buffer
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Change is a set of operations that reach the disk together or not at all. One
+// goroutine uses it until Commit. Every Change with appends must be committed: its
+// entries hold their places, and what is behind them waits.
+//
+// Operations take effect in memory at Commit, except that Append gives the entry
+// its number and its place at once.
+type Change struct {
+	s     *Store
+	items []*item
+	room  [2]*item // backs items for the common case
+	puts  []put
+	ops   []queueOp
+	done  func(error)
+	at    time.Duration // of Commit
+
+	// Guarded by the mutex of the store.
+	place  place
+	fired  bool          // done was called, or is about to be
+	live   int           // items that are still to be written
+	holds  int           // Sync and Lazy operations that hold back done
+	syncs  int           // of these, the Sync ones
+	firm   int           // of these, what no acknowledgement can cancel
+	due    time.Duration // when it is to be written, at the latest
+	hoping bool          // due is late, in the hope for acknowledgements
+}
+
+type put struct {
+	t       *Table
+	key     string
+	value   []byte
+	deleted bool
+	urgency Urgency
+}
+
+type queueOp struct {
+	q       *Queue
+	kind    opKind
+	urgency Urgency
+}
+
+type opKind uint8
+
+const (
+	opAttach opKind = iota
+	opDetach
+	opForget
+	opDrop
+)
+
+// Begin returns an empty Change.
+func (s *Store) Begin() *Change {
+	c := &Change{s: s}
+	c.items = c.room[:0]
+	return c
+}
+
+// Append puts a record at the end of its lane and returns its sequence number,
+// which is above all earlier ones of the queue. An error that wraps [ErrFull] means
+// that the queue, or the memory of the store, has no room; nothing was appended and
+// the Change can still be used.
+func (c *Change) Append(q *Queue, r Record) (seq uint64, err error) {
+	if r.Lane >= Lanes {
+		return 0, fmt.Errorf("lane %d does not exist (0 to %d do)", r.Lane, Lanes-1)
+	}
+	if q.s != nil && q.s != c.s {
+		return 0, fmt.Errorf("queue %q belongs to another store", q.name)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.gone {
+		return 0, ErrDropped
+	}
+	if q.s != nil && q.s.closedLocked() {
+		return 0, ErrClosed
+	}
+	if err := q.admitLocked(&r); err != nil {
+		return 0, err
+	}
+	it := &item{
+		seq: q.next, data: r.Data, at: time.Now(), q: q,
+		lane: r.Lane, urgency: r.Urgency, early: r.Early, place: onDisk,
+	}
+	q.next++
+	q.messages++
+	q.bytes += int64(len(r.Data))
+	q.appended++
+	if q.s != nil {
+		it.place, it.change = begun, c
+		c.items = append(c.items, it)
+		c.live++
+		c.hold(r.Urgency)
+		q.s.pendingBytes += it.cost()
+		q.s.reserveLocked(q)
+	}
+	q.lanes[r.Lane].push(it)
+	return it.seq, nil
+}
+
+// hold counts an operation that holds back done.
+func (c *Change) hold(u Urgency) {
+	if u == Idle {
+		return
+	}
+	c.holds++
+	if u == Sync {
+		c.syncs++
+	}
+}
+
+// Put sets a key of 1 to 65,535 bytes. Key and value are copied. Of several
+// values for one key the one of the latest Commit wins, whatever their urgency,
+// and the others need not be written.
+func (c *Change) Put(t *Table, key, value []byte, u Urgency) {
+	c.puts = append(c.puts, put{t, string(key), slices.Clone(value), false, u})
+}
+
+// Delete removes a key; that it does not exist is no error.
+func (c *Change) Delete(t *Table, key []byte, u Urgency) {
+	c.puts = append(c.puts, put{t, string(key), nil, true, u})
+}
+
+// Attach says that the receiver is there: entries may be handed out from now on,
+// and after a crash the first entries of each lane count as handed out.
+func (c *Change) Attach(q *Queue, u Urgency) { c.ops = append(c.ops, queueOp{q, opAttach, u}) }
+
+// Detach says that the receiver is gone: what comes later was certainly never
+// sent. It does not give back what is in flight, [Queue.Rewind] does.
+func (c *Change) Detach(q *Queue, u Urgency) { c.ops = append(c.ops, queueOp{q, opDetach, u}) }
+
+// Forget says that the receiver lost its session: marks, and what is known of
+// earlier hand-outs, are cleared, and every entry that is not acknowledged will be
+// handed out as new, in order.
+func (c *Change) Forget(q *Queue, u Urgency) { c.ops = append(c.ops, queueOp{q, opForget, u}) }
+
+// DropQueue removes a queue with all its entries. Its name is free as soon as the
+// Change is committed; a queue of the same name that is opened then has nothing to
+// do with this one. The disk follows in slices.
+func (s *Store) DropQueue(c *Change, q *Queue) { c.ops = append(c.ops, queueOp{q, opDrop, Sync}) }
+
+// Commit hands the Change over. It never blocks and may be called with locks held.
+// Changes are applied in the order of their Commit calls.
+//
+// done may be nil. It is called exactly once, by the committer, outside the lock of
+// the store. nil means that every Sync and Lazy operation is on disk, or was
+// cancelled because its entry was acknowledged before it was written, or was
+// dropped by a limit. An error means that it is not on disk and never will be.
+// Idle operations are not waited for. done must not block: the next commit waits
+// for it.
+func (c *Change) Commit(done func(error)) {
+	s := c.s
+	for _, op := range c.ops {
+		if op.q.s == nil {
+			op.applyVolatile()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.done = done
+	if s.closedLocked() {
+		s.closedCallLocked(c)
+		return
+	}
+	c.at = s.now()
+	c.place = pending
+	for _, it := range c.items {
+		if it.place == begun && !it.gone {
+			it.place = pending
+		}
+	}
+	for i := range c.puts {
+		p := &c.puts[i]
+		c.hold(p.urgency)
+		if p.urgency == Sync {
+			c.firm++
+		}
+		p.t.setLocked(p)
+		s.armOtherLocked(c.at + s.wait(p.urgency))
+	}
+	for _, op := range c.ops {
+		if op.q.s != s {
+			continue
+		}
+		c.hold(op.urgency)
+		if op.urgency == Sync {
+			c.firm++
+		}
+		op.applyLocked()
+	}
+	c.puts, c.ops = nil, nil
+	s.pending = append(s.pending, c)
+	s.scheduleLocked(c)
+	s.settleLocked(c)
+	s.pressureLocked()
+}
+
+func (op queueOp) applyLocked() {
+	q := op.q
+	if q.gone {
+		return
+	}
+	switch op.kind {
+	case opAttach:
+		q.noteSentLocked()
+		q.attached, q.ackTime = true, 0
+	case opDetach:
+		q.noteSentLocked()
+		q.attached, q.ackTime = false, 0
+		if q.s != nil {
+			q.s.hopeBrokenLocked()
+		}
+	case opForget:
+		q.forgetLocked()
+		q.forget = true
+	case opDrop:
+		q.dropLocked()
+	}
+	if q.s != nil {
+		q.s.dirtyLocked(q, op.urgency)
+	}
+}
+
+func (op queueOp) applyVolatile() {
+	op.q.mu.Lock()
+	defer op.q.mu.Unlock()
+	op.applyLocked()
+}
+
+// dropLocked empties the memory; the disk is the committer's.
+func (q *Queue) dropLocked() {
+	for i := range q.lanes {
+		l := &q.lanes[i]
+		for _, d := range []*deque{&l.front, &l.back} {
+			for j := range d.len() {
+				it := d.at(j)
+				if it.gone {
+					continue
+				}
+				it.gone = true
+				if q.s != nil && (it.place == begun || it.place == pending) {
+					q.s.cancelLocked(it)
+				}
+			}
+		}
+		n, bytes := l.disk, l.diskBytes
+		*l = lane{disk: n, diskBytes: bytes}
+	}
+	q.gone, q.attached = true, false
+	q.messages, q.bytes, q.inFlight = 0, 0, 0
+	if q.s == nil {
+		return
+	}
+	for _, m := range q.newMarks {
+		q.s.callLocked(m.done, ErrDropped)
+	}
+	q.s.removals -= len(q.removals)
+	q.newMarks, q.removals, q.newRejects, q.rejected, q.marks = nil, nil, nil, nil, nil
+	q.drop = true
+	if q.s.queues[q.name] == q {
+		delete(q.s.queues, q.name)
+	}
+}
+
+// cancelLocked takes an entry that was not written out of its Change.
+func (s *Store) cancelLocked(it *item) {
+	c := it.change
+	it.change = nil
+	s.pendingBytes -= it.cost()
+	s.stats.Cancelled++
+	s.stats.CancelledBytes += int64(len(it.data))
+	c.live--
+	if it.urgency != Idle {
+		c.holds--
+	}
+	if it.urgency == Sync {
+		c.syncs--
+	}
+	s.settleLocked(c)
+	s.roomLocked()
+}
+
+// settleLocked fires done when nothing holds it back.
+func (s *Store) settleLocked(c *Change) {
+	if c.place != pending {
+		return
+	}
+	if c.holds == 0 && !c.fired {
+		c.fired = true
+		s.callLocked(c.done, nil)
+		c.done = nil
+	}
+	if c.live == 0 && c.holds == 0 {
+		c.place = onDisk // nothing is left to do for it
+		s.settled++
+		if s.settled > 64 && s.settled > len(s.pending)/2 {
+			s.pending = slices.DeleteFunc(s.pending, func(c *Change) bool { return c.place == onDisk })
+			s.settled = 0
+		}
+	}
+}

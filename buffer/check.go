@@ -1,0 +1,296 @@
+package buffer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+	"syscall"
+
+	"go.etcd.io/bbolt"
+)
+
+// Check reads the whole file at path and returns nil if it can be opened and read
+// without harm: every page that is in use is what its parent says, inside the file,
+// used once, and its keys are in order. It reads with plain reads and maps nothing,
+// so a damaged file can not fault it; its memory does not grow with the file. It
+// does not verify the checksums of records, which are checked when they are read.
+// The error wraps [ErrLocked] if another process has the file open for writing.
+func Check(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return fmt.Errorf("%s: %w", path, ErrLocked)
+		}
+		return fmt.Errorf("lock %s: %w", path, err)
+	}
+	m, err := readMetaFrom(f)
+	if err != nil {
+		return fmt.Errorf("check %s: %w", path, err)
+	}
+	c := &checker{f: f, pages: m.pages, seen: make([]byte, m.pages/8+1)}
+	c.use(0, 2) // the two meta pages
+	if m.freelist != noFreelist {
+		if err := c.freelist(m.freelist); err != nil {
+			return fmt.Errorf("check %s: %w", path, err)
+		}
+	}
+	if err := c.tree(m.root, 0, nil, nil); err != nil {
+		return fmt.Errorf("check %s: %w", path, err)
+	}
+	return nil
+}
+
+// The layout of a bbolt file, as far as it is needed here: numbers in the byte
+// order of the machine, which is little-endian on everything this runs on.
+const (
+	metaMagic   = 0xed0cdaed
+	metaVersion = 2
+	metaSize    = 64 // behind the header of the page
+
+	pageHeader  = 16 // id 8, flags 2, count 2, overflow 4
+	element     = 16
+	branchPage  = 1
+	leafPage    = 2
+	freePage    = 0x10
+	bucketLeaf  = 1 // flag of a leaf element
+	bucketSize  = 16
+	noFreelist  = ^uint64(0)
+	deepest     = 64 // levels; far more than a file can hold
+	largestPage = 1 << 30
+)
+
+var le = binary.LittleEndian
+
+type metaPage struct {
+	root, freelist, pages, txid uint64
+}
+
+func readMeta(path string) (metaPage, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return metaPage{}, err
+	}
+	defer f.Close()
+	return readMetaFrom(f)
+}
+
+// readMetaFrom returns the newer of the two meta pages that is intact.
+func readMetaFrom(f *os.File) (m metaPage, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return m, err
+	}
+	found := false
+	for i := range int64(2) {
+		var b [metaSize]byte
+		if _, err := f.ReadAt(b[:], i*pageSize+pageHeader); err != nil {
+			continue
+		}
+		sum := fnv.New64a()
+		sum.Write(b[:56])
+		if le.Uint32(b[0:]) != metaMagic || le.Uint32(b[4:]) != metaVersion ||
+			le.Uint32(b[8:]) != pageSize || le.Uint64(b[56:]) != sum.Sum64() {
+			continue
+		}
+		have := metaPage{root: le.Uint64(b[16:]), freelist: le.Uint64(b[32:]), pages: le.Uint64(b[40:]), txid: le.Uint64(b[48:])}
+		if !found || have.txid > m.txid {
+			m, found = have, true
+		}
+	}
+	if !found {
+		return m, errors.New("no intact meta page")
+	}
+	if m.pages < 4 || m.pages > uint64(info.Size())/pageSize {
+		return m, fmt.Errorf("the file is truncated: %d pages in use, %d bytes", m.pages, info.Size())
+	}
+	return m, nil
+}
+
+type checker struct {
+	f     *os.File
+	pages uint64
+	seen  []byte // a bit per page
+}
+
+// use marks n pages from id on, each of which may be used once.
+func (c *checker) use(id, n uint64) error {
+	if id >= c.pages || n > c.pages-id {
+		return fmt.Errorf("page %d with %d pages lies outside of the %d in use", id, n, c.pages)
+	}
+	for i := id; i < id+n; i++ {
+		if c.seen[i/8]&(1<<(i%8)) != 0 {
+			return fmt.Errorf("page %d is used twice", i)
+		}
+		c.seen[i/8] |= 1 << (i % 8)
+	}
+	return nil
+}
+
+// page reads a page with what follows it.
+func (c *checker) page(id uint64) ([]byte, error) {
+	var head [pageHeader]byte
+	if id >= c.pages {
+		return nil, fmt.Errorf("page %d lies outside of the %d in use", id, c.pages)
+	}
+	if _, err := c.f.ReadAt(head[:], int64(id)*pageSize); err != nil {
+		return nil, fmt.Errorf("read page %d: %w", id, err)
+	}
+	if got := le.Uint64(head[:]); got != id {
+		return nil, fmt.Errorf("page %d says that it is page %d", id, got)
+	}
+	n := uint64(le.Uint32(head[12:])) + 1
+	if err := c.use(id, n); err != nil {
+		return nil, err
+	}
+	if n*pageSize > largestPage {
+		return nil, fmt.Errorf("page %d claims %d pages", id, n)
+	}
+	b := make([]byte, n*pageSize)
+	if _, err := io.ReadFull(io.NewSectionReader(c.f, int64(id)*pageSize, int64(len(b))), b); err != nil {
+		return nil, fmt.Errorf("read page %d: %w", id, err)
+	}
+	return b, nil
+}
+
+func (c *checker) freelist(id uint64) error {
+	b, err := c.page(id)
+	if err != nil {
+		return err
+	}
+	if le.Uint16(b[8:]) != freePage {
+		return fmt.Errorf("page %d is not a list of free pages", id)
+	}
+	n, at := uint64(le.Uint16(b[10:])), uint64(pageHeader)
+	if n == 0xffff {
+		n, at = le.Uint64(b[pageHeader:]), pageHeader+8
+	}
+	if n > (uint64(len(b))-at)/8 {
+		return fmt.Errorf("page %d lists more pages than it has room for", id)
+	}
+	for ; n > 0; n, at = n-1, at+8 {
+		if err := c.use(le.Uint64(b[at:]), 1); err != nil {
+			return fmt.Errorf("list of free pages: %w", err)
+		}
+	}
+	return nil
+}
+
+// tree checks the pages below id, whose keys are from low up to, not including,
+// high; nil is no bound.
+func (c *checker) tree(id uint64, depth int, low, high []byte) error {
+	if depth > deepest {
+		return fmt.Errorf("page %d lies deeper than %d levels", id, deepest)
+	}
+	b, err := c.page(id)
+	if err != nil {
+		return err
+	}
+	if err := c.content(b, depth, low, high); err != nil {
+		return fmt.Errorf("page %d: %w", id, err)
+	}
+	return nil
+}
+
+func (c *checker) content(b []byte, depth int, low, high []byte) error {
+	flags, n := le.Uint16(b[8:]), int(le.Uint16(b[10:]))
+	if flags != branchPage && flags != leafPage {
+		return fmt.Errorf("flags %#x are those of no page of a tree", flags)
+	}
+	if n > (len(b)-pageHeader)/element {
+		return fmt.Errorf("%d elements do not fit", n)
+	}
+	if flags == branchPage && n == 0 {
+		return errors.New("branch without children")
+	}
+	key := func(i int) ([]byte, error) {
+		at := pageHeader + i*element
+		posAt, sizeAt := at, at+4
+		if flags == leafPage {
+			posAt, sizeAt = at+4, at+8
+		}
+		from := uint64(at) + uint64(le.Uint32(b[posAt:]))
+		to := from + uint64(le.Uint32(b[sizeAt:]))
+		if to > uint64(len(b)) || from < uint64(pageHeader+n*element) {
+			return nil, fmt.Errorf("element %d lies outside of its page", i)
+		}
+		return b[from:to], nil
+	}
+	var last []byte
+	for i := range n {
+		k, err := key(i)
+		if err != nil {
+			return err
+		}
+		if i > 0 && bytes.Compare(last, k) >= 0 || i == 0 && low != nil && bytes.Compare(k, low) < 0 ||
+			high != nil && bytes.Compare(k, high) >= 0 {
+			return fmt.Errorf("key of element %d is out of order", i)
+		}
+		last = k
+		at := pageHeader + i*element
+		if flags == leafPage {
+			err = c.leaf(b, at, k, depth)
+		} else {
+			next := high
+			if i+1 < n {
+				if next, err = key(i + 1); err != nil {
+					return err
+				}
+			}
+			err = c.tree(le.Uint64(b[at+8:]), depth+1, k, next)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leaf checks the value of the element at at: a plain one, or a bucket.
+func (c *checker) leaf(b []byte, at int, k []byte, depth int) error {
+	from := uint64(at) + uint64(le.Uint32(b[at+4:])) + uint64(len(k))
+	to := from + uint64(le.Uint32(b[at+12:]))
+	if to > uint64(len(b)) {
+		return errors.New("a value lies outside of its page")
+	}
+	v := b[from:to]
+	if le.Uint32(b[at:])&bucketLeaf == 0 {
+		return nil
+	}
+	if len(v) < bucketSize {
+		return errors.New("a bucket is cut off")
+	}
+	if root := le.Uint64(v); root != 0 {
+		return c.tree(root, depth+1, nil, nil)
+	}
+	inline := v[bucketSize:]
+	if len(inline) < pageHeader || le.Uint16(inline[8:]) != leafPage {
+		return errors.New("a bucket inside a page is cut off")
+	}
+	return c.content(inline, depth+1, nil, nil)
+}
+
+// lastTx returns the number of the last transaction of an open file.
+func lastTx(db *bbolt.DB) (id uint64) {
+	db.View(func(tx *bbolt.Tx) error {
+		id = uint64(tx.ID())
+		return nil
+	})
+	return id
+}
+
+// fileSize returns the size of an open file, 0 if it can not be had.
+func fileSize(db *bbolt.DB) int64 {
+	info, err := os.Stat(db.Path())
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}

@@ -1,0 +1,179 @@
+package buffer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	pageSize    = 4096 // whatever the kernel's is: a page is the least that a commit writes
+	growStep    = 1 << 20
+	lockTimeout = time.Second
+
+	// schema is the version of everything inside the file.
+	schema = 1
+)
+
+var schemaKey = []byte("schema")
+
+// openFile opens the file of the store for writing.
+func openFile(path string, cfg Config) (*bbolt.DB, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout:        lockTimeout,
+		PageSize:       pageSize,
+		NoFreelistSync: true, // a commit that writes the list of free pages costs an eighth more
+		FreelistType:   bbolt.FreelistMapType,
+		MaxSize:        int(cfg.MaxSize),
+		// The map is as large as the file may become: a new, larger one would have to
+		// wait for everyone who reads.
+		InitialMmapSize: int(cfg.MaxSize),
+	})
+	if errors.Is(err, berrors.ErrTimeout) {
+		return nil, fmt.Errorf("%s: %w", path, ErrLocked)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	db.AllocSize = growStep
+	return db, nil
+}
+
+// checkSchema notes the schema in a new file and refuses a newer one.
+func checkSchema(db *bbolt.DB, path string) error {
+	var have uint64
+	err := db.View(func(tx *bbolt.Tx) error {
+		if b := tx.Bucket([]byte(metaBucket)); b != nil {
+			if v := b.Get(schemaKey); len(v) == 8 {
+				have = binary.BigEndian.Uint64(v)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	switch {
+	case have > schema:
+		return fmt.Errorf("%s has schema %d, this version knows %d: %w (run the version that wrote it, or move the file away)", path, have, schema, ErrNewer)
+	case have == schema:
+		return nil
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		b, err := tx.CreateBucketIfNotExists([]byte(metaBucket))
+		if err != nil {
+			return err
+		}
+		return b.Put(schemaKey, binary.BigEndian.AppendUint64(nil, schema))
+	})
+	if err != nil {
+		return fmt.Errorf("begin %s: %w", path, err)
+	}
+	return nil
+}
+
+// view runs fn in a short read transaction: fn copies what it keeps. The file is
+// mapped into memory, so an unreadable sector is a fault and not an error; it fails
+// the store and not the process.
+func (s *Store) view(fn func(tx *bbolt.Tx) error) (err error) {
+	s.fileMu.RLock()
+	defer s.fileMu.RUnlock()
+	if s.db == nil {
+		return errNoFile
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	tx, err := s.db.Begin(false)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = s.failed(r)
+		}
+	}()
+	defer tx.Rollback()
+	return fn(tx)
+}
+
+// failed makes an error of a panic, and the store unusable.
+func (s *Store) failed(r any) error {
+	err := fmt.Errorf("the store can not be read: %v (is the disk failing? a restart checks the file)", r)
+	s.mu.Lock()
+	news := s.fatal == nil
+	if news {
+		s.fatal = err
+		s.wakeLocked()
+	}
+	s.mu.Unlock()
+	if news {
+		s.log.Error("store failed", "path", s.path, "err", err)
+	}
+	return err
+}
+
+// outOfSpace: bbolt passes some errors of the system on as text.
+func outOfSpace(err error) bool {
+	return errors.Is(err, berrors.ErrMaxSizeReached) ||
+		errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) ||
+		strings.Contains(err.Error(), syscall.ENOSPC.Error())
+}
+
+// syncFailed reports whether err may come from a sync. After one that failed the
+// kernel may hold, and show, what will never reach the disk, and the next sync may
+// say nil: the file can not be trusted any more. bbolt returns the bare number for
+// fdatasync.
+func syncFailed(err error) bool {
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		var path *os.PathError
+		return !errors.As(err, &path) || path.Op == "sync"
+	}
+	return strings.Contains(err.Error(), "file sync error")
+}
+
+// rewrite copies what the file shows into a fresh one and puts that in its place.
+func (s *Store) rewrite() (err error) {
+	fresh := s.path + ".fresh"
+	os.Remove(fresh)
+	dst, err := bbolt.Open(fresh, 0o600, &bbolt.Options{
+		Timeout: lockTimeout, PageSize: pageSize, NoFreelistSync: true,
+		FreelistType: bbolt.FreelistMapType, NoSync: true,
+	})
+	if err != nil {
+		return fmt.Errorf("begin a fresh file: %w", err)
+	}
+	defer os.Remove(fresh)
+	defer func() {
+		if r := recover(); r != nil {
+			err = s.failed(r)
+		}
+	}()
+	err = bbolt.Compact(dst, s.db, 1<<20)
+	if err == nil {
+		err = dst.Sync()
+	}
+	if err := errors.Join(err, dst.Close()); err != nil {
+		return fmt.Errorf("copy to a fresh file: %w", err)
+	}
+	s.fileMu.Lock()
+	defer s.fileMu.Unlock()
+	if err := os.Rename(fresh, s.path); err != nil {
+		return fmt.Errorf("put the fresh file in place: %w", err)
+	}
+	s.db.Close()
+	s.db = nil
+	if err := syncDir(filepath.Dir(s.path)); err != nil {
+		return fmt.Errorf("put the fresh file in place: %w", err)
+	}
+	s.db, err = openFile(s.path, s.cfg)
+	return err
+}

@@ -1,0 +1,444 @@
+package buffer
+
+import (
+	"sync"
+	"time"
+)
+
+// Queue keeps records until they are acknowledged. It is safe for concurrent use;
+// it is meant for one consumer at a time. A durable queue hands out nothing before
+// [Change.Attach]. Once its store is closed, or it was dropped, it hands out
+// nothing and knows no entry.
+type Queue struct {
+	s    *Store // nil for a volatile queue
+	name string
+	key  []byte // its bucket
+
+	readMu sync.Mutex // held while a chunk of the gap is read; taken before mu
+
+	mu     *sync.Mutex // of the store, or its own; guards what follows
+	limits Limits
+	notify func()
+	lanes  [Lanes]lane
+	gone   bool
+
+	next       uint64 // the next sequence number
+	reserve    uint64 // numbers below are to be reserved by the next commit
+	reserved   uint64 // numbers below are reserved on disk
+	newest     uint64 // the highest number that was handed out in this run
+	stored     uint64 // next, as it was written last
+	handing    bool   // as it was written last
+	attached   bool
+	dirty      bool // the next commit has something to write for it
+	forget     bool // all marks are to be removed
+	drop       bool // the queue itself is to be removed
+	forgets    int
+	again      [Lanes][]span // as they were noted at the last Attach, Detach or Forget
+	marks      map[uint64]struct{}
+	newMarks   []mark
+	removals   []removal
+	removing   []removal // by the transaction that is being written
+	oldestDue  [2]uint64 // the lowest number in removals and in removing
+	rejected   []rejection
+	newRejects []rejection
+	waited     bool // an early entry waits for its number to be reserved
+	trim       bool // over its limits, to be cut by the committer
+
+	hands    uint64 // counts hand-outs
+	inFlight int
+	ackTime  time.Duration // smoothed; 0: none measured since Attach
+	lastMove time.Duration // when an acknowledgement came, or the first entry went out
+
+	messages int
+	bytes    int64
+	appended int64
+	acked    int64
+	dropped  int64
+	refused  int64
+	rejects  int64
+	damaged  int64
+
+	batch *queueBatch // its part of the batch that is being taken; committer only
+}
+
+// mark is a call of Received that waits for its commit.
+type mark struct {
+	it      *item
+	forgets int
+	done    func(error)
+}
+
+// removal is an entry that is to be removed from disk.
+type removal struct {
+	seq  uint64
+	lane uint8
+}
+
+// NewVolatile returns a queue that never touches a disk: for receivers whose
+// session ends with their connection. It behaves like a queue of a store, but its
+// entries can be had from Next as soon as they are appended, whatever becomes of
+// their Change.
+func NewVolatile(l Limits) *Queue {
+	return &Queue{mu: new(sync.Mutex), limits: l, next: 1, attached: true}
+}
+
+// Name returns the name that the queue was opened with, "" for a volatile one.
+func (q *Queue) Name() string { return q.name }
+
+// Notify sets the function that is called, outside all locks, when a commit or
+// something else inside the store made entries available to Next. It must not
+// block. It is not called for what an Append made available.
+func (q *Queue) Notify(fn func()) {
+	q.mu.Lock()
+	q.notify = fn
+	q.mu.Unlock()
+}
+
+// Next returns the next entry: those that Rewind gave back first, in the order in
+// which they were handed out, then the highest lane that has one. ok is false when
+// there is none now. Next never waits for a commit; it may read from disk. The
+// error says that this failed; the queue is as before.
+func (q *Queue) Next() (e Entry, ok bool, err error) {
+	for {
+		q.mu.Lock()
+		it, l := q.pickLocked()
+		if it != nil {
+			e = q.handOutLocked(it)
+			q.mu.Unlock()
+			return e, true, nil
+		}
+		q.mu.Unlock()
+		if l < 0 {
+			return Entry{}, false, nil
+		}
+		if err := q.load(l, false); err != nil {
+			return Entry{}, false, err
+		}
+	}
+}
+
+// pickLocked returns the entry to be handed out next, or the lane that must be
+// read first, or nil and -1.
+func (q *Queue) pickLocked() (it *item, load int) {
+	if !q.attached || q.gone || q.s != nil && q.s.closedLocked() {
+		return nil, -1
+	}
+	var found *item
+	for i := Lanes - 1; i >= 0; i-- {
+		l := &q.lanes[i]
+		if l.unsentAgain == 0 && !l.againInGap() {
+			continue
+		}
+		first := l.first()
+		if first == nil {
+			return nil, i
+		}
+		// An order of 0 is from before this run, so it was earlier.
+		if q.availableLocked(first) && (found == nil || first.order < found.order) {
+			found = first
+		}
+	}
+	if found != nil {
+		return found, -1
+	}
+	for i := Lanes - 1; i >= 0; i-- {
+		l := &q.lanes[i]
+		if first := l.first(); first == nil {
+			if l.gap.n > 0 {
+				return nil, i
+			}
+		} else if q.availableLocked(first) {
+			return first, -1
+		}
+	}
+	return nil, -1
+}
+
+// availableLocked: an entry that nobody could tell from another after a crash must
+// not be seen by anyone. So either it is on disk, or its number is reserved there
+// and a copy more does no harm.
+func (q *Queue) availableLocked(it *item) bool {
+	if it.place == onDisk {
+		return true
+	}
+	if !it.early || it.place == begun {
+		return false
+	}
+	if it.seq >= q.reserved {
+		q.waited = true
+		return false
+	}
+	return true
+}
+
+func (q *Queue) handOutLocked(it *item) Entry {
+	l := &q.lanes[it.lane]
+	l.count(it, -1)
+	it.out = true
+	q.hands++
+	it.order = q.hands
+	it.handed = q.nowLocked()
+	if q.inFlight == 0 {
+		q.lastMove = it.handed
+	}
+	q.inFlight++
+	q.newest = max(q.newest, it.seq)
+	if q.s != nil {
+		q.s.forceSpanLocked(q)
+	}
+	return Entry{Seq: it.seq, Data: it.data, Lane: it.lane, Again: it.again, Received: it.received}
+}
+
+// Ack forgets an entry for good, in any order: it is removed with the next
+// commit, or never written at all. It returns false if the queue holds no such
+// entry in memory; every entry that Next returned and that was not acknowledged
+// is in memory.
+func (q *Queue) Ack(seq uint64) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	it := q.findLocked(seq)
+	if it == nil {
+		return false
+	}
+	if it.out {
+		q.measureLocked(it)
+	}
+	q.acked++
+	q.removeLocked(it)
+	return true
+}
+
+func (q *Queue) measureLocked(it *item) {
+	now := q.nowLocked()
+	q.lastMove = now
+	d := max(now-it.handed, 1)
+	if q.ackTime == 0 {
+		q.ackTime = d
+	} else {
+		q.ackTime += (d - q.ackTime) / 8
+	}
+}
+
+// patience is how long a queue with entries in flight counts as moving although
+// no acknowledgement comes; we chose it.
+func (q *Queue) patience() time.Duration {
+	return min(time.Second, max(4*q.ackTime, 50*time.Millisecond))
+}
+
+// movingLocked reports whether an entry that is appended now is likely to be
+// acknowledged soon.
+func (q *Queue) movingLocked(now time.Duration) bool {
+	if !q.attached || q.ackTime == 0 {
+		return false
+	}
+	for i := range q.lanes {
+		if q.lanes[i].gap.n > 0 {
+			return false
+		}
+	}
+	return q.inFlight == 0 || now-q.lastMove < q.patience()
+}
+
+func (q *Queue) findLocked(seq uint64) *item {
+	if q.gone {
+		return nil
+	}
+	for i := range q.lanes {
+		if it := q.lanes[i].find(seq); it != nil {
+			return it
+		}
+	}
+	return nil
+}
+
+// removeLocked takes an entry out of memory and sees to it that the disk follows.
+func (q *Queue) removeLocked(it *item) {
+	if it.out {
+		q.inFlight--
+	}
+	q.messages--
+	q.bytes -= int64(len(it.data))
+	q.lanes[it.lane].bury(it)
+	if q.s == nil {
+		return
+	}
+	switch it.place {
+	case begun, pending:
+		q.s.cancelLocked(it)
+	case writing, onDisk:
+		if len(q.removals) == 0 || it.seq < q.oldestDue[0] {
+			q.oldestDue[0] = it.seq
+		}
+		q.removals = append(q.removals, removal{it.seq, it.lane})
+		q.s.removalLocked(q)
+	}
+}
+
+// Received notes that the receiver has the entry and only the end of the
+// handshake is missing. done is called once, outside all locks: with nil when the
+// mark is on disk (for a volatile queue at once, on this stack), with an error when
+// it will never be. It returns false, and never calls done, if the entry is
+// unknown or was not handed out.
+func (q *Queue) Received(seq uint64, done func(error)) bool {
+	q.mu.Lock()
+	it := q.findLocked(seq)
+	if it == nil || !it.out {
+		q.mu.Unlock()
+		return false
+	}
+	if q.s == nil {
+		it.received = true
+		q.mu.Unlock()
+		if done != nil {
+			done(nil)
+		}
+		return true
+	}
+	if it.received {
+		q.s.callLocked(done, nil)
+	} else {
+		q.newMarks = append(q.newMarks, mark{it, q.forgets, done})
+		q.s.dirtyLocked(q, Sync)
+	}
+	q.mu.Unlock()
+	return true
+}
+
+// Rewind is for the end of a connection: what was handed out and is not
+// acknowledged will be handed out again, with Again or Received set.
+func (q *Queue) Rewind() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range q.lanes {
+		l := &q.lanes[i]
+		for j := range l.front.len() {
+			if it := l.front.at(j); it.out && !it.gone {
+				it.out, it.again = false, true
+				l.count(it, 1)
+			}
+		}
+		l.cursor = 0
+	}
+	q.inFlight = 0
+	if q.s != nil {
+		q.s.hopeBrokenLocked()
+	}
+}
+
+// Requeue gives an entry back that the receiver turned away: it will be handed out
+// as new, at its place in the order. Unknown entries are ignored.
+func (q *Queue) Requeue(seq uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	it := q.findLocked(seq)
+	if it == nil || !it.out {
+		return
+	}
+	l := &q.lanes[it.lane]
+	it.out, it.again, it.order = false, false, 0
+	l.count(it, 1)
+	l.cursor = min(l.cursor, l.front.search(seq))
+	q.inFlight--
+}
+
+// Oldest returns the lowest sequence number that may be known to the receiver and
+// whose removal is not on disk yet. Acknowledged entries count until then: after a
+// crash they would be handed out again. ok is false if there is none.
+func (q *Queue) Oldest() (seq uint64, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.oldestLocked()
+}
+
+func (q *Queue) oldestLocked() (oldest uint64, ok bool) {
+	note := func(seq uint64) {
+		if !ok || seq < oldest {
+			oldest, ok = seq, true
+		}
+	}
+	for i := range q.lanes {
+		l := &q.lanes[i]
+		if l.unsentAgain > 0 || l.front.len()-l.dead > l.unsent {
+			for j := range l.front.len() {
+				if it := l.front.at(j); !it.gone && (it.out || it.again) {
+					note(it.seq)
+					break
+				}
+			}
+		}
+		if l.againInGap() {
+			for _, s := range l.again {
+				if s.hi >= l.gap.lo {
+					note(max(s.lo, l.gap.lo))
+				}
+			}
+		}
+	}
+	if len(q.removals) > 0 {
+		note(q.oldestDue[0])
+	}
+	if len(q.removing) > 0 {
+		note(q.oldestDue[1])
+	}
+	return oldest, ok
+}
+
+// forgetLocked: the receiver knows nothing any more, so everything is new to it.
+func (q *Queue) forgetLocked() {
+	for i := range q.lanes {
+		l := &q.lanes[i]
+		l.again, q.again[i] = nil, nil
+		l.cursor, l.unsent, l.unsentBytes, l.unsentAgain = 0, 0, 0, 0
+		for j := range l.front.len() {
+			it := l.front.at(j)
+			it.out, it.again, it.received, it.order = false, false, false, 0
+			if !it.gone {
+				l.count(it, 1)
+			}
+		}
+	}
+	q.inFlight = 0
+	q.forgets++
+	clear(q.marks)
+}
+
+// noteSentLocked fixes what the receiver may know, for the state on disk.
+func (q *Queue) noteSentLocked() {
+	for i := range q.lanes {
+		q.again[i] = q.lanes[i].maybeSent()
+	}
+}
+
+func (q *Queue) nowLocked() time.Duration {
+	if q.s == nil {
+		return 0 // nobody asks how fast a volatile queue moves
+	}
+	return q.s.now()
+}
+
+// Stats returns a snapshot.
+func (q *Queue) Stats() QueueStats {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	st := QueueStats{
+		Messages: q.messages, Bytes: q.bytes, InFlight: q.inFlight,
+		Appended: q.appended, Acked: q.acked, Dropped: q.dropped, Refused: q.refused,
+		Rejected: q.rejects, Damaged: q.damaged, AckTime: q.ackTime,
+	}
+	for i := range q.lanes {
+		l := &q.lanes[i]
+		for j := range l.front.len() {
+			it := l.front.at(j)
+			if it.gone {
+				continue
+			}
+			if st.Oldest.IsZero() || it.at.Before(st.Oldest) {
+				st.Oldest = it.at
+			}
+			break
+		}
+		st.MaybeSent += l.unsentAgain
+	}
+	st.MaybeSent += q.inFlight
+	return st
+}

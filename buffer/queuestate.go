@@ -1,0 +1,97 @@
+package buffer
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// queueState is what a queue notes about itself, in the same transaction as its
+// entries. Its key is the last of the bucket, so that for a queue with one lane it
+// shares the page of the newest entries and costs no page of its own.
+type queueState struct {
+	dropped  bool   // to be removed, in slices
+	handing  bool   // entries may have been handed out since this was written
+	next     uint64 // the next sequence number; true only after a clean stop
+	reserved uint64 // numbers below may have been handed out
+	lanes    [Lanes]laneState
+}
+
+type laneState struct {
+	n     int
+	bytes int64
+	again []span // may have been handed out
+}
+
+const (
+	stateFormat = 1
+
+	flagDropped = 1
+	flagHanding = 2
+)
+
+var (
+	stateKey = []byte{0xff}
+
+	errState = errors.New("state of the queue damaged")
+)
+
+func (st *queueState) encode() []byte {
+	flags := byte(0)
+	if st.dropped {
+		flags |= flagDropped
+	}
+	if st.handing {
+		flags |= flagHanding
+	}
+	b := append(make([]byte, 4, 64), stateFormat, flags)
+	b = binary.AppendUvarint(b, st.next)
+	b = binary.AppendUvarint(b, st.reserved)
+	for i := range st.lanes {
+		l := &st.lanes[i]
+		if l.n == 0 && len(l.again) == 0 {
+			continue
+		}
+		b = append(b, byte(i))
+		b = binary.AppendUvarint(b, uint64(l.n))
+		b = binary.AppendUvarint(b, uint64(l.bytes))
+		b = binary.AppendUvarint(b, uint64(len(l.again)))
+		for _, s := range l.again {
+			b = binary.AppendUvarint(b, s.lo)
+			b = binary.AppendUvarint(b, s.hi-s.lo)
+		}
+	}
+	binary.BigEndian.PutUint32(b, checksum(stateKey, b[4:]))
+	return b
+}
+
+func decodeQueueState(b []byte) (st queueState, err error) {
+	if len(b) < 6 || binary.BigEndian.Uint32(b) != checksum(stateKey, b[4:]) || b[4] != stateFormat {
+		return st, errState
+	}
+	st.dropped, st.handing = b[5]&flagDropped != 0, b[5]&flagHanding != 0
+	b = b[6:]
+	number := func() uint64 {
+		v, n := binary.Uvarint(b)
+		if n <= 0 {
+			err, b = errState, nil
+			return 0
+		}
+		b = b[n:]
+		return v
+	}
+	st.next, st.reserved = number(), number()
+	for len(b) > 0 {
+		i := b[0]
+		if i >= Lanes {
+			return st, errState
+		}
+		b = b[1:]
+		l := &st.lanes[i]
+		l.n, l.bytes = int(number()), int64(number())
+		for n := number(); n > 0 && err == nil; n-- {
+			lo := number()
+			l.again = append(l.again, span{lo, lo + number()})
+		}
+	}
+	return st, err
+}

@@ -1,0 +1,352 @@
+package buffer
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// Store is one file of queues and tables. It is safe for concurrent use. Close it
+// before the program ends; one that was not closed loses nothing that was reported
+// as done, but is checked at the next Open.
+type Store struct {
+	path        string
+	cfg         Config
+	log         *slog.Logger
+	epoch       time.Time
+	incarnation [8]byte
+	marker      *marker
+	wake        chan struct{} // a token when the committer should look
+	ended       chan struct{} // closed when the committer has ended
+	damaged     atomic.Int64
+	fileSize    atomic.Int64
+	setAside    string
+	hooks       hooks
+
+	fileMu sync.RWMutex // held for reading during read transactions, for writing while db is replaced
+	db     *bbolt.DB    // nil while the file can not be opened
+
+	// The committer's own.
+	doubt    *batch // its commit failed, and what became of it is not known yet
+	cause    error
+	distrust bool // a sync failed: what the file shows may not be on disk
+
+	mu           sync.Mutex // guards what follows, and all queues and tables
+	queues       map[string]*Queue
+	tables       map[string]*Table
+	generation   uint64 // of the newest queue
+	pending      []*Change
+	settled      int // of pending, those with nothing left to do
+	pendingBytes int64
+	removals     int
+	dirtyQueues  []*Queue
+	dirtyTables  []*Table
+	dropping     [][]byte // buckets of dropped queues
+	badPairs     map[string]bool
+
+	armed    time.Duration // when the next commit is due; 0: nothing waits
+	otherDue time.Duration // the same for what is in no Change
+	force    bool
+	syncers  []chan struct{}
+	calls    []call
+	notices  []func()
+	room     chan struct{} // closed when there is room for those in Admit; nil: nobody waits
+
+	closed     bool
+	finished   bool // the committer delivers nothing any more
+	closeErr   error
+	fatal      error // the store has failed for good
+	err        error // of the last commit
+	full       bool  // it failed for want of space
+	lean       bool  // the next try is for removals only
+	retryAt    time.Duration
+	backoff    time.Duration
+	stats      Stats
+	latencySum time.Duration
+}
+
+// hooks stand in for a disk that fails; tests set them.
+type hooks struct {
+	before func() error // instead of the commit
+	after  func() error // behind it
+}
+
+// Event is something that a person should know.
+type Event struct {
+	Path     string
+	SetAside string // where the damaged file is now; "" if there was nothing left of it
+	Err      error  // what is wrong with it
+}
+
+// Option changes how a store is opened.
+type Option func(*options)
+
+type options struct {
+	check  func(path string) error
+	events func(Event)
+	hooks  hooks
+}
+
+// WithChecker replaces [Check], which Open calls after a stop that was not clean,
+// for example by one that runs in a child process with bounded memory. An error
+// that wraps [ErrLocked] ends Open; any other has the file set aside.
+func WithChecker(check func(path string) error) Option {
+	return func(o *options) { o.check = check }
+}
+
+// WithEvents has fn called, during Open, when the file had to be set aside or was
+// found missing.
+func WithEvents(fn func(Event)) Option {
+	return func(o *options) { o.events = fn }
+}
+
+// Open opens the store in the file at path, and creates it, and its directory, if
+// need be. Beside the file stands a small one, path.state.
+//
+// After a stop that was not clean the file is checked first; a damaged one is
+// renamed to path.corrupt-<time> and the store starts empty: see [WithEvents] and
+// [Stats].SetAside. Errors wrap [ErrLocked] if another process has the store open,
+// [ErrNewer] if a newer version wrote it.
+func Open(path string, cfg Config, log *slog.Logger, opts ...Option) (*Store, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	o := options{check: Check, events: func(Event) {}}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{
+		path: path, cfg: cfg, log: log, epoch: time.Now(), hooks: o.hooks,
+		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		queues: make(map[string]*Queue), tables: make(map[string]*Table),
+		badPairs: make(map[string]bool),
+	}
+	if _, err := rand.Read(s.incarnation[:]); err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	m, st, err := openMarker(path, lockTimeout)
+	if err != nil {
+		return nil, err
+	}
+	s.marker = m
+	if err := s.open(st, &o); err != nil {
+		m.close()
+		return nil, err
+	}
+	go s.run()
+	return s, nil
+}
+
+func (s *Store) open(st markerState, o *options) error {
+	clean, err := s.inspect(st, o)
+	if err != nil {
+		return err
+	}
+	// From here on a stop without Close is not a clean one, and a file that is
+	// missing is not a new one.
+	if err := s.marker.write(markerState{}); err != nil {
+		return fmt.Errorf("open %s: %w", s.path, err)
+	}
+	if s.db, err = openFile(s.path, s.cfg); err != nil {
+		return err
+	}
+	if err := checkSchema(s.db, s.path); err != nil {
+		s.db.Close()
+		return err
+	}
+	if !st.known {
+		err = syncDir(filepath.Dir(s.path))
+	}
+	if err == nil {
+		err = s.view(func(tx *bbolt.Tx) error { return s.loadQueues(tx, clean) })
+	}
+	if err != nil {
+		s.db.Close()
+		return fmt.Errorf("open %s: %w", s.path, err)
+	}
+	s.fileSize.Store(fileSize(s.db))
+	return nil
+}
+
+// inspect looks at the file before anyone maps it into memory, and sets a damaged
+// one aside. clean says that it is as Close left it.
+func (s *Store) inspect(st markerState, o *options) (clean bool, err error) {
+	info, err := os.Stat(s.path)
+	missing := errors.Is(err, fs.ErrNotExist)
+	switch {
+	case err != nil && !missing:
+		return false, fmt.Errorf("open %s: %w", s.path, err)
+	case missing || info.Size() == 0:
+		if st.known {
+			s.tell(o, "", errors.New("the file is missing or empty, although there was a store"))
+		}
+		return false, nil
+	}
+	if st.clean {
+		if meta, err := readMeta(s.path); err == nil && st.size == info.Size() && st.txid == meta.txid {
+			return true, nil
+		}
+	}
+	damage := o.check(s.path)
+	if damage == nil || errors.Is(damage, ErrLocked) {
+		return false, damage
+	}
+	aside := fmt.Sprintf("%s.corrupt-%s", s.path, time.Now().UTC().Format("20060102T150405.000Z"))
+	if err := os.Rename(s.path, aside); err != nil {
+		return false, fmt.Errorf("set %s aside, which is damaged (%w): %w", s.path, damage, err)
+	}
+	s.tell(o, aside, damage)
+	return false, nil
+}
+
+func (s *Store) tell(o *options, aside string, damage error) {
+	s.setAside = aside
+	s.log.Error("store damaged; starting with an empty one", "path", s.path, "set_aside", aside, "err", damage)
+	o.events(Event{Path: s.path, SetAside: aside, Err: damage})
+}
+
+// Incarnation returns a number that is random and new at every Open.
+func (s *Store) Incarnation() [8]byte { return s.incarnation }
+
+// Close writes everything that waits, of every class, notes the clean stop and
+// ends the committer. When the disk takes nothing it gives up after some seconds;
+// the error then says what was not written. What is committed from the beginning
+// of Close on is refused with [ErrClosed]. Close is idempotent.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.wakeLocked()
+	s.mu.Unlock()
+	<-s.ended
+	return s.closeErr
+}
+
+// Sync returns nil when everything that was committed before is on disk.
+func (s *Store) Sync(ctx context.Context) error {
+	done := make(chan struct{})
+	s.mu.Lock()
+	if s.closedLocked() {
+		defer s.mu.Unlock()
+		return s.closedErrLocked()
+	}
+	s.syncers = append(s.syncers, done)
+	s.wakeLocked()
+	s.mu.Unlock()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.ended:
+	}
+	select {
+	case <-done: // by the last batch
+		return nil
+	default:
+		return ErrClosed
+	}
+}
+
+// Admit waits while n bytes more would exceed the memory for what waits for a
+// commit. Call it without locks, before Begin; it reserves nothing. It returns the
+// error of ctx, or one that wraps [ErrClosed].
+func (s *Store) Admit(ctx context.Context, n int) error {
+	for {
+		s.mu.Lock()
+		if s.closedLocked() {
+			defer s.mu.Unlock()
+			return s.closedErrLocked()
+		}
+		if s.pendingBytes == 0 || s.pendingBytes+int64(n) <= s.cfg.Memory {
+			s.mu.Unlock()
+			return nil
+		}
+		if s.room == nil {
+			s.room = make(chan struct{})
+		}
+		room := s.room
+		s.forceLocked()
+		s.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.ended:
+		}
+	}
+}
+
+func (s *Store) roomLocked() {
+	if s.room != nil {
+		close(s.room)
+		s.room = nil
+	}
+}
+
+// closedLocked reports whether nothing is taken any more.
+func (s *Store) closedLocked() bool { return s.closed || s.fatal != nil }
+
+func (s *Store) closedErrLocked() error {
+	if s.fatal != nil {
+		return s.fatal
+	}
+	return ErrClosed
+}
+
+// closedCallLocked refuses a Change.
+func (s *Store) closedCallLocked(c *Change) {
+	c.place, c.fired = onDisk, true
+	if c.done == nil {
+		return
+	}
+	if !s.finished {
+		s.callLocked(c.done, s.closedErrLocked())
+		return
+	}
+	// The committer has ended and the caller may hold locks that done needs.
+	go c.done(s.closedErrLocked())
+}
+
+// Err returns why the store has failed for good, or nil. It takes nothing any more
+// then; closing and opening it again checks the file.
+func (s *Store) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fatal
+}
+
+// Stats returns a snapshot.
+func (s *Store) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.stats
+	st.PendingBytes = s.pendingBytes
+	st.Pending = len(s.pending) - s.settled
+	st.Damaged = s.damaged.Load()
+	st.FileSize = s.fileSize.Load()
+	st.SetAside = s.setAside
+	st.Full = s.full
+	if st.Commits > 0 {
+		st.LatencyMean = s.latencySum / time.Duration(st.Commits)
+	}
+	if s.err != nil {
+		st.Err = s.err.Error()
+	}
+	return st
+}
