@@ -171,12 +171,12 @@ func parseDocs(t *testing.T, owner reflect.Type) map[string]string {
 			for _, f := range structure.Fields.List {
 				text := strings.Join(strings.Fields(f.Doc.Text()+" "+f.Comment.Text()), " ")
 				line := fset.Position(f.Pos()).Line
-				switch { // a comment is for all fields up to the next empty line
-				case text != "" && len(f.Names) > 0:
+				switch { // a comment above a field is for all up to the next empty line
+				case f.Doc != nil && len(f.Names) > 0:
 					last = f.Names[0].Name
-				case line == lastLine+1 && last != "":
+				case text == "" && line == lastLine+1 && last != "":
 					text = "See " + last + "."
-				default:
+				case text == "":
 					last = ""
 				}
 				lastLine = line

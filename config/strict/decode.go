@@ -93,7 +93,7 @@ func (d *decoder) fault(n *node) FaultFunc {
 
 func (d *decoder) later(v reflect.Value, n *node, name string) {
 	decode := LaterFunc(func(dst any) error {
-		inner := decoder{src: d.src, elements: d.elements}
+		inner := decoder{src: d.src, elements: d.elements, homes: d.homesAround(name)}
 		p := reflect.ValueOf(dst)
 		if p.Kind() != reflect.Pointer || p.IsNil() {
 			panic(fmt.Sprintf("strict: decode wants a pointer, not %T", dst))
@@ -299,6 +299,20 @@ func (d *decoder) hint(key, section string, s shape) string {
 		return fmt.Sprintf(" (known here: %s)", strings.Join(s.names, ", "))
 	}
 	return ""
+}
+
+// homesAround is what decoding the table later may say of keys that belong to the
+// table around it: in TOML they must stand above its header. Keys of other
+// sections are not meant there.
+func (d *decoder) homesAround(name string) map[string][]string {
+	around := name[:max(strings.LastIndexByte(name, '.'), 0)]
+	homes := map[string][]string{}
+	for key, sections := range d.homes {
+		if slices.Contains(sections, header(around)) {
+			homes[key] = []string{header(around) + ", above " + header(name)}
+		}
+	}
+	return homes
 }
 
 // Inside the decoder a section is named broker.listeners[]: [] stands behind

@@ -76,6 +76,8 @@ func TestMistakesInOptionsPointAtThemselves(t *testing.T) {
 		{"unknown key", "[[devices]]\n[devices.options]\nadress = 1", `gateway.toml:3:1: unknown key "adress" in [devices.options] (did you mean "address"?)`},
 		{"unknown key in an inline table", "[[devices]]\noptions = { buss = '' }", `gateway.toml:2:13: unknown key "buss" in [devices.options] (did you mean "bus"?)`},
 		{"unknown key in a nested list", "[[devices]]\n[[devices.options.register]]\nname = ''\nsacle = 1", `gateway.toml:4:1: unknown key "sacle" in [[devices.options.register]] (did you mean "scale"?)`},
+		{"key of the device below the header of its options", "[[devices]]\n[devices.options]\nevery = '1s'", `gateway.toml:3:1: unknown key "every" in [devices.options] (it belongs in [[devices]], above [devices.options])`},
+		{"key of another section", "[[devices]]\n[devices.options]\nwords = []", `gateway.toml:3:1: unknown key "words" in [devices.options] (known here: bus, address, register)`},
 		{"wrong type", "[[devices]]\noptions.address = '0x76'", `gateway.toml:2:19: devices.options.address wants a whole number such as 10, not the string "0x76"`},
 		{"value refused by Validate", "[[devices]]\n[devices.options]\naddress = 0x80\n[[devices.options.register]]\nscale = 0",
 			"gateway.toml:3:11: devices.options.address must be from 0x03 to 0x77, not 0x80\ngateway.toml:5:9: devices.options.register.scale must not be 0"},
