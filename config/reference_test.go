@@ -176,7 +176,7 @@ func parseDocs(t *testing.T, owner reflect.Type) map[string]string {
 					last = f.Names[0].Name
 				case text == "" && line == lastLine+1 && last != "":
 					text = "See " + last + "."
-				case text == "":
+				default:
 					last = ""
 				}
 				lastLine = line
