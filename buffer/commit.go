@@ -86,7 +86,8 @@ func (s *Store) deliver() bool {
 	return len(calls)+len(notices) > 0
 }
 
-// commit writes what waits. An error was noted and everything still waits.
+// commit writes what waits. After an error, which was noted, everything still
+// waits.
 func (s *Store) commit(final bool) error {
 	if s.doubt == nil {
 		s.cut()
@@ -103,10 +104,12 @@ func (s *Store) commit(final bool) error {
 			return nil
 		}
 		s.doubt, s.cause = b, err
+		s.countFailure()
 	}
 	start := time.Now()
 	applied, err := s.reconcile(s.doubt, s.cause)
 	if err != nil {
+		s.countFailure()
 		s.retryLater(err)
 		return err
 	}
@@ -191,10 +194,15 @@ func (s *Store) committed(b *batch, took time.Duration) {
 	}
 }
 
+func (s *Store) countFailure() {
+	s.mu.Lock()
+	s.stats.Failures++
+	s.mu.Unlock()
+}
+
 // retryLater notes a failure. It is logged when it is news.
 func (s *Store) retryLater(err error) {
 	s.mu.Lock()
-	s.stats.Failures++
 	s.full = outOfSpace(err)
 	// A full file takes removals, and they make room: every other try is theirs.
 	s.lean = s.full && !s.lean && s.removals > 0

@@ -111,3 +111,7 @@ const (
 	// Sync: somebody waits.
 	Sync
 )
+
+func (u Urgency) String() string {
+	return [...]string{"idle", "lazy", "sync"}[min(u, Sync)]
+}

@@ -7,3 +7,17 @@ func WithHooks(before, after func() error) Option {
 }
 
 var ErrDamaged = errDamaged
+
+// InMemory returns how many entries, and tombstones, q holds in memory.
+func (q *Queue) InMemory() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := 0
+	for i := range q.lanes {
+		n += q.lanes[i].front.len() + q.lanes[i].back.len()
+	}
+	return n
+}
+
+// Path returns where the file is.
+func (s *Store) Path() string { return s.path }

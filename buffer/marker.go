@@ -52,8 +52,9 @@ func openMarker(path string, timeout time.Duration) (*marker, markerState, error
 		return nil, markerState{}, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
 	st := markerState{known: len(b) > 0}
-	if n, _ := fmt.Sscanf(string(b), "clean %d %d end\n", &st.size, &st.txid); n == 2 {
-		st.clean = string(b) == st.line()
+	closed := markerState{known: true, clean: true}
+	if n, _ := fmt.Sscanf(string(b), "clean %d %d", &closed.size, &closed.txid); n == 2 && string(b) == closed.line() {
+		st = closed
 	}
 	return &marker{f}, st, nil
 }
