@@ -25,11 +25,15 @@ func newReceipt() *Receipt { return &Receipt{holds: 1} }
 //
 // Hold must be called before Publish returns: from Deliver.
 func (r *Receipt) Hold() (release func(error)) {
+	r.hold()
+	var once sync.Once
+	return func(err error) { once.Do(func() { r.release(err) }) }
+}
+
+func (r *Receipt) hold() {
 	r.mu.Lock()
 	r.holds++
 	r.mu.Unlock()
-	var once sync.Once
-	return func(err error) { once.Do(func() { r.release(err) }) }
 }
 
 func (r *Receipt) release(err error) {

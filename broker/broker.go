@@ -1,0 +1,173 @@
+package broker
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"edgegateway/broker/topic"
+	"edgegateway/buffer"
+)
+
+// Broker routes messages between MQTT clients and Locals. Safe for concurrent use.
+type Broker struct {
+	cfg     Config
+	store   *buffer.Store
+	tables  tables
+	log     *slog.Logger
+	clock   clock
+	limits  buffer.Limits // of the queue of a session
+	modulus uint64        // of packet identifiers
+	started time.Time
+	chunks  chunks
+	refused refusals
+	changed chan struct{} // a token when the agenda has something earlier
+
+	counters counters
+
+	mu       sync.Mutex // guards what follows; held while messages are routed, so they have one order
+	sessions map[string]*Session
+	locals   map[string]*Session // durable sessions of Locals
+	filters  topic.Tree[*subscription]
+	routes   map[string]*route
+	retained retainedSet
+	agenda   agenda
+	// lostWills are those of clients that were connected when the gateway stopped
+	// and had no session that outlived it, by client identifier.
+	lostWills   map[string]*will
+	conns       map[*conn]struct{}
+	connected   int // of conns, those with a session
+	stats       Stats
+	messages    uint64 // counter of nextID
+	incarnation [8]byte
+	own         publication    // of the broker itself
+	volatile    *buffer.Change // carries appends to queues in memory, which need no commit
+	scratch     []byte
+
+	subscriptionsVersion uint64 // a new one for every change of filters
+	match                uint64 // number of the last matchLocked
+	works                uint64 // number of the last batch
+}
+
+// New returns a broker with the sessions, retained messages and wills that are in
+// the store. The caller owns the store, and closes it after all calls of Serve and
+// Run have returned.
+func New(cfg Config, store *buffer.Store, log *slog.Logger) (*Broker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("broker configuration: %w", err)
+	}
+	policy := buffer.DropOldest
+	if cfg.WhenFull == "drop-newest" {
+		policy = buffer.DropNewest
+	}
+	b := &Broker{
+		cfg:         cfg,
+		store:       store,
+		tables:      openTables(store),
+		log:         log,
+		limits:      buffer.Limits{Messages: cfg.MaxQueuedMessages, Bytes: cfg.MaxQueuedBytes, WhenFull: policy},
+		modulus:     identifiers,
+		started:     time.Now(),
+		changed:     make(chan struct{}, 1),
+		sessions:    make(map[string]*Session),
+		locals:      make(map[string]*Session),
+		routes:      make(map[string]*route),
+		lostWills:   make(map[string]*will),
+		conns:       make(map[*conn]struct{}),
+		incarnation: store.Incarnation(),
+		volatile:    store.Begin(),
+
+		subscriptionsVersion: 1,
+	}
+	if err := b.clock.load(b.tables.meta); err != nil {
+		return nil, fmt.Errorf("load the gateway clock: %w", err)
+	}
+	if err := b.load(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// nextID is different for every message of every run.
+func (b *Broker) nextID() (id [16]byte) {
+	b.messages++
+	copy(id[:], b.incarnation[:])
+	binary.BigEndian.PutUint64(id[8:], b.messages)
+	return id
+}
+
+// agendaChanged makes Run look when it has to wake up.
+func (b *Broker) agendaChanged() {
+	select {
+	case b.changed <- struct{}{}:
+	default:
+	}
+}
+
+// sweepEvery is how often expired retained messages are looked for, and the clock
+// is noted. We chose it.
+const sweepEvery = time.Minute
+
+// Run does what is due by time until ctx ends: it ends sessions, publishes delayed
+// wills, takes expired messages away, and publishes below $SYS. Without it these
+// things do not happen. It returns nil.
+func (b *Broker) Run(ctx context.Context) error {
+	due := time.NewTimer(0)
+	defer due.Stop()
+	sweep := time.NewTicker(sweepEvery)
+	defer sweep.Stop()
+	var sys <-chan time.Time
+	if b.cfg.SysInterval > 0 {
+		t := time.NewTicker(b.cfg.SysInterval)
+		defer t.Stop()
+		sys = t.C
+	}
+	s := newSysTopics(b)
+	s.publish()
+	for {
+		select {
+		case <-ctx.Done():
+			b.saveClock()
+			return nil
+		case <-due.C:
+		case <-b.changed:
+		case <-sys:
+			s.publish()
+		case <-sweep.C:
+			b.expireRetained()
+			b.saveClock()
+		}
+		due.Reset(b.doDue())
+	}
+}
+
+// doDue does what is due, and returns how long nothing more is.
+func (b *Broker) doDue() time.Duration {
+	var w work
+	b.mu.Lock()
+	defer func() {
+		b.mu.Unlock()
+		w.finish(nil)
+	}()
+	w.startLocked(b)
+	for {
+		do, ok := b.agenda.next(b.clock.now())
+		if !ok {
+			break
+		}
+		do(&w)
+	}
+	if len(b.agenda) == 0 {
+		return time.Hour
+	}
+	return b.clock.until(b.agenda[0].due)
+}
+
+func (b *Broker) saveClock() {
+	c := b.store.Begin()
+	b.clock.save(c, b.tables.meta)
+	c.Commit(nil)
+}

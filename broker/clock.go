@@ -1,0 +1,76 @@
+package broker
+
+import (
+	"container/heap"
+	"encoding/binary"
+	"time"
+
+	"edgegateway/buffer"
+)
+
+// clock is the gateway's own: the time that it has been running, over all its
+// runs, in milliseconds. Everything that expires goes by it. A machine without a
+// clock of its own starts in 1970 and jumps when the network tells the time, and
+// nothing may expire by that; so time spent without power does not count.
+type clock struct {
+	base  int64
+	start time.Time // has a monotonic reading
+}
+
+func (c *clock) now() int64 { return c.base + time.Since(c.start).Milliseconds() }
+
+// until is how long it takes to a time of the clock; not negative.
+func (c *clock) until(due int64) time.Duration {
+	return time.Duration(max(0, due-c.now())) * time.Millisecond
+}
+
+var clockKey = []byte("clock")
+
+func (c *clock) load(meta *buffer.Table) error {
+	c.start = time.Now()
+	v, ok, err := meta.Get(clockKey)
+	if err != nil {
+		return err
+	}
+	if ok && len(v) == 8 {
+		c.base = int64(binary.BigEndian.Uint64(v))
+	}
+	return nil
+}
+
+// save notes the time with the next commit. After a crash the clock goes back to
+// the last note: things expire later, never earlier.
+func (c *clock) save(change *buffer.Change, meta *buffer.Table) {
+	change.Put(meta, clockKey, binary.BigEndian.AppendUint64(nil, uint64(c.now())), buffer.Idle)
+}
+
+// agenda is what is due by the clock, soonest first. An entry whose reason has
+// gone is not taken out; do finds out.
+type agenda []appointment
+
+type appointment struct {
+	due int64
+	do  func(*work) // with the broker's lock held
+}
+
+func (a agenda) Len() int           { return len(a) }
+func (a agenda) Less(i, j int) bool { return a[i].due < a[j].due }
+func (a agenda) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
+func (a *agenda) Push(x any)        { *a = append(*a, x.(appointment)) }
+func (a *agenda) Pop() any {
+	last := len(*a) - 1
+	x := (*a)[last]
+	(*a)[last] = appointment{}
+	*a = (*a)[:last]
+	return x
+}
+
+func (a *agenda) add(due int64, do func(*work)) { heap.Push(a, appointment{due, do}) }
+
+// next takes the first entry that is due at now.
+func (a *agenda) next(now int64) (do func(*work), ok bool) {
+	if len(*a) == 0 || (*a)[0].due > now {
+		return nil, false
+	}
+	return heap.Pop(a).(appointment).do, true
+}

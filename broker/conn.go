@@ -1,0 +1,395 @@
+package broker
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"edgegateway/broker/packet"
+)
+
+// We chose these.
+const (
+	maxBatch     = 512                    // PUBLISH packets that are routed under one lock
+	closeGrace   = time.Second            // for the last bytes to a client
+	lingerGrace  = 200 * time.Millisecond // for a client to read why it is sent away
+	aliasMaximum = 64                     // topic aliases of one client
+)
+
+// conn is one network connection. Its goroutine reads, and owns all fields that
+// say nothing else.
+type conn struct {
+	b    *Broker
+	door *door
+	nc   net.Conn
+	raw  syscall.RawConn // nil: only nc can be used, as with TLS
+	log  *slog.Logger
+
+	// Set by CONNECT, before anyone else knows the connection.
+	version       packet.Version
+	session       *Session
+	username      string
+	keepAlive     time.Duration // 1.5 times what the client said; 0: no limit
+	maxPacket     int           // bytes that the client takes; 0: any
+	noProblemInfo bool
+
+	decoder packet.Decoder
+	in      *chunk // what was read and not decoded; nil while there is nothing
+	readErr error
+	readFn  func(uintptr) bool
+	heard   time.Time // when the last packet came
+	began   bool      // bytes have come
+	aliases map[uint16][]byte
+	batch   []inbound
+	acked   bool // the queue may go on
+	pub     publication
+	work    work
+
+	unacked atomic.Int32 // QoS 1 and 2 messages that the client has under way to us
+
+	out     outbox
+	writers sync.WaitGroup // goroutines that write
+
+	// Of the one who writes: see tryWrite.
+	tryBuf []byte
+	tryN   int
+	tryErr error
+	tryFn  func(uintptr) bool
+
+	ended atomic.Pointer[ending] // why the connection ends; set once
+}
+
+// ending is why a connection ends.
+type ending struct {
+	code   packet.ReasonCode // 0x80 and above: an MQTT 5 client is told
+	reason string
+	err    error
+	clean  bool    // by DISCONNECT: the will is not published
+	expiry *uint32 // the new session expiry of a DISCONNECT
+	bad    bool    // worth a line in the log though there was no session
+}
+
+func newConn(b *Broker, d *door, nc net.Conn) *conn {
+	c := &conn{b: b, door: d, nc: nc, log: b.log}
+	if sc, ok := nc.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			c.raw = raw
+			c.readFn = c.readOnce
+			c.tryFn = c.tryOnce
+		}
+	}
+	// Before CONNECT nobody has to send much: a name, a password, a will.
+	c.decoder = packet.Decoder{Role: packet.Server, MaxPacketSize: int(b.cfg.MaxPacketSize)}
+	return c
+}
+
+// serve reads until the connection ends.
+func (c *conn) serve() {
+	defer c.close()
+	defer c.recoverPanic("read")
+	c.heard = time.Now()
+	_ = c.nc.SetReadDeadline(c.heard.Add(c.b.cfg.ConnectTimeout)) // if it fails, so does the read
+	for c.ended.Load() == nil {
+		err := c.fill()
+		switch {
+		case err == nil:
+			c.consume()
+		case errors.Is(err, os.ErrDeadlineExceeded) && c.stillAlive():
+		default:
+			c.readEnded(err)
+			return
+		}
+	}
+}
+
+// recoverPanic ends the connection if its goroutine panics: a fault that one
+// client can cause must not reach the others.
+func (c *conn) recoverPanic(doing string) {
+	if r := recover(); r != nil {
+		c.b.counters.panics.Add(1)
+		c.log.Error("panic in a connection, which is closed", "address", c.address(), "doing", doing,
+			"panic", r, "stack", string(debug.Stack()))
+		c.fail(packet.UnspecifiedError, "an error inside the broker", nil)
+	}
+}
+
+// fill reads what is there, and waits if that is nothing.
+func (c *conn) fill() error {
+	if c.raw == nil {
+		c.makeRoom(smallChunk)
+		n, err := c.nc.Read(c.in.b[len(c.in.b):cap(c.in.b)])
+		c.in.b = c.in.b[:len(c.in.b)+n]
+		if n > 0 {
+			c.b.counters.bytesIn.Add(int64(n))
+			return nil
+		}
+		return err
+	}
+	c.readErr = nil
+	if err := c.raw.Read(c.readFn); err != nil {
+		return err
+	}
+	return c.readErr
+}
+
+// readOnce is called when the socket may be readable. It lends a buffer only for
+// the moment of reading.
+func (c *conn) readOnce(fd uintptr) bool {
+	for {
+		c.makeRoom(readChunk)
+		n, err := syscall.Read(int(fd), c.in.b[len(c.in.b):cap(c.in.b)])
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EAGAIN):
+			c.giveBack()
+			return false
+		case err != nil:
+			c.readErr = err
+		case n == 0:
+			c.readErr = io.EOF
+		default:
+			c.in.b = c.in.b[:len(c.in.b)+n]
+			c.b.counters.bytesIn.Add(int64(n))
+		}
+		return true
+	}
+}
+
+// makeRoom sees to it that bytes can be read behind those that are there.
+func (c *conn) makeRoom(size int) {
+	switch {
+	case c.in == nil:
+		c.in = c.b.chunks.get(size)
+	case cap(c.in.b) < size: // a rest that was set aside
+		big := c.b.chunks.get(size)
+		big.b = append(big.b, c.in.b...)
+		c.in = big
+	case len(c.in.b) == cap(c.in.b): // as bytes arrive, not as a header promises
+		grown := make([]byte, len(c.in.b), 2*cap(c.in.b))
+		copy(grown, c.in.b)
+		c.in.b = grown
+	}
+}
+
+// giveBack returns the buffer before a wait, except for the rest of a packet.
+func (c *conn) giveBack() {
+	rest := c.in.b
+	if len(rest) >= smallChunk {
+		return
+	}
+	if len(rest) == 0 {
+		c.b.chunks.put(c.in)
+		c.in = nil
+		return
+	}
+	if cap(rest) >= readChunk {
+		small := &chunk{append(make([]byte, 0, len(rest)), rest...)}
+		c.b.chunks.put(c.in)
+		c.in = small
+	}
+}
+
+// readEnded says why reading has ended.
+func (c *conn) readEnded(err error) {
+	switch {
+	case c.ended.Load() != nil: // woken
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		if c.session == nil {
+			c.endWith(&ending{reason: "no CONNECT in time", bad: true})
+			return
+		}
+		// [MQTT-3.1.2-22] [v3 MQTT-3.1.2-24]
+		c.fail(packet.KeepAliveTimeout, "nothing heard for one and a half times the keep alive", nil)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):
+		c.endWith(&ending{reason: "the client closed the connection"})
+	default:
+		c.endWith(&ending{reason: "the connection broke", err: err})
+	}
+}
+
+// stillAlive judges a deadline that has passed. It was set long ago, because
+// moving it with every packet costs more than reading one: if packets came since,
+// it is moved now.
+func (c *conn) stillAlive() bool {
+	if c.session == nil || c.ended.Load() != nil {
+		return false
+	}
+	if c.keepAlive > 0 && time.Since(c.heard) >= c.keepAlive {
+		return false
+	}
+	c.arm()
+	return true
+}
+
+// arm sets the deadline of the keep alive.
+func (c *conn) arm() {
+	var deadline time.Time
+	if c.keepAlive > 0 {
+		deadline = c.heard.Add(c.keepAlive)
+	}
+	_ = c.nc.SetReadDeadline(deadline) // if it fails, so does the read
+	if c.ended.Load() != nil {
+		c.wake() // somebody wanted to be heard in between
+	}
+}
+
+// consume decodes and handles all packets that have arrived.
+func (c *conn) consume() {
+	c.began = true
+	buf := c.in.b
+	for len(buf) > 0 && c.ended.Load() == nil {
+		p, n, need, err := c.decoder.Next(buf)
+		if err != nil {
+			c.publishBatch() // what came before counts
+			c.refuse(err)
+			return
+		}
+		if p == nil {
+			_ = need // the buffer grows as bytes arrive
+			break
+		}
+		buf = buf[n:]
+		c.b.counters.packetsIn.Add(1)
+		if publish, ok := p.(*packet.Publish); ok && c.session != nil {
+			c.collect(publish)
+			continue
+		}
+		c.publishBatch()
+		c.handle(p)
+	}
+	c.publishBatch()
+	if len(buf) < len(c.in.b) {
+		c.heard = time.Now()
+		c.rest(buf)
+	}
+	if c.acked {
+		c.acked = false
+		c.session.pump(c)
+		c.progressed()
+	}
+	c.flush()
+}
+
+// rest keeps the bytes that are not a whole packet yet.
+func (c *conn) rest(buf []byte) {
+	n := copy(c.in.b, buf)
+	c.in.b = c.in.b[:n]
+	if n == 0 && c.raw != nil && cap(c.in.b) > keepChunk {
+		c.in = nil
+	}
+}
+
+// refuse ends the connection because of a packet that can not be accepted.
+func (c *conn) refuse(err error) {
+	var e *packet.Error
+	if !errors.As(err, &e) {
+		c.fail(packet.UnspecifiedError, err.Error(), nil)
+		return
+	}
+	c.b.counters.protocolErrors.Add(1)
+	if c.session != nil {
+		c.fail(e.Code, e.Reason, nil) // [MQTT-4.13.1-1] [v3 MQTT-4.8.0-1]
+		return
+	}
+	// CONNECT is refused, or what came is not MQTT at all.
+	if e.Packet == packet.CONNECT && e.Version != 0 {
+		c.version = e.Version
+		c.refuseConnect(e.Code, e.Reason)
+		return
+	}
+	c.b.counters.notMQTT.Add(1)
+	c.endWith(&ending{reason: "not an MQTT client: " + e.Reason, bad: true})
+}
+
+// tooLarge reports whether the client does not take a packet of n bytes.
+func (c *conn) tooLarge(n int) bool { return c.maxPacket > 0 && n > c.maxPacket }
+
+// credit notes that an acknowledgement ends a message that the client had under
+// way (4.9). Messages of an earlier connection were never counted.
+func (c *conn) credit(kind packet.Type, code packet.ReasonCode) {
+	if kind == packet.PUBACK || kind == packet.PUBCOMP || kind == packet.PUBREC && code.IsError() {
+		if c.unacked.Add(-1) < 0 {
+			c.unacked.Add(1)
+		}
+	}
+}
+
+// fail ends the connection and tells an MQTT 5 client why. It may be called from
+// any goroutine, with locks of broker and session held or not.
+func (c *conn) fail(code packet.ReasonCode, reason string, err error) {
+	c.endWith(&ending{code: code, reason: reason, err: err})
+}
+
+// endWith notes why the connection ends; only the first reason counts.
+func (c *conn) endWith(e *ending) {
+	if c.ended.CompareAndSwap(nil, e) {
+		c.wake()
+	}
+}
+
+// wake makes the reading goroutine look up.
+func (c *conn) wake() {
+	_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // if it fails, the connection is closed and reading ends
+}
+
+// close ends the connection: the session first, then what is still to be sent,
+// then the socket.
+func (c *conn) close() {
+	c.ended.CompareAndSwap(nil, &ending{reason: "the connection broke"})
+	e := c.ended.Load()
+	if c.session != nil {
+		c.b.endConnection(c, e)
+		if c.version == packet.V5 && e.code.IsError() {
+			c.add(c.farewell(e))
+		}
+	}
+	c.finishWriting(closeGrace)
+	if e.code.IsError() || e.bad {
+		c.linger()
+	}
+	c.nc.Close() // everything is sent, or will never be
+	if c.in != nil {
+		c.b.chunks.put(c.in)
+		c.in = nil
+	}
+	c.b.connectionClosed(c, e)
+}
+
+// farewell is the DISCONNECT that says why.
+func (c *conn) farewell(e *ending) packet.Packet {
+	d := &packet.Disconnect{Code: e.code}
+	if !c.noProblemInfo {
+		d.ReasonString = e.reason
+	}
+	if c.tooLarge(d.Size(c.version)) {
+		d.ReasonString = "" // [MQTT-3.14.2-3]
+	}
+	return d
+}
+
+// linger reads on for a moment: a socket that is closed with bytes unread resets
+// the connection, and the client would not see what it was told.
+func (c *conn) linger() {
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	if c.nc.SetReadDeadline(time.Now().Add(lingerGrace)) == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(c.nc, 1<<20))
+	}
+}
+
+func (c *conn) address() string {
+	if a := c.nc.RemoteAddr(); a != nil && a.String() != "" {
+		return a.String()
+	}
+	return c.nc.LocalAddr().Network()
+}

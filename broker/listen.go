@@ -1,0 +1,85 @@
+package broker
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// Listen opens the socket of a listener. The address of the result tells the port
+// that was taken for port 0.
+func Listen(l ListenerConfig) (net.Listener, error) {
+	if err := l.Validate(); err != nil {
+		return nil, fmt.Errorf("listener %s: %w", l.Address, err)
+	}
+	scheme, rest, _ := strings.Cut(l.Address, "://")
+	switch scheme {
+	case "unix":
+		return listenUnix(rest)
+	case "tls":
+		cfg, err := tlsConfig(l.TLS)
+		if err != nil {
+			return nil, fmt.Errorf("listener %s: %w", l.Address, err)
+		}
+		ln, err := net.Listen("tcp", rest)
+		if err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
+		}
+		return tls.NewListener(ln, cfg), nil
+	}
+	ln, err := net.Listen("tcp", rest)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
+	}
+	return ln, nil
+}
+
+// listenUnix opens a socket file. One that is left over from a process that was
+// killed is removed; one where somebody answers is not.
+func listenUnix(path string) (net.Listener, error) {
+	ln, err := net.Listen("unix", path)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		if nc, dialErr := net.Dial("unix", path); dialErr == nil {
+			nc.Close()
+			return nil, fmt.Errorf("listen on %s: another process is listening there", path)
+		}
+		info, statErr := os.Lstat(path)
+		if statErr != nil || info.Mode().Type() != fs.ModeSocket {
+			return nil, fmt.Errorf("listen on %s: the path is taken, and not by a socket", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("listen on %s: remove what an earlier run has left: %w", path, err)
+		}
+		ln, err = net.Listen("unix", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	return ln, nil
+}
+
+func tlsConfig(t TLSConfig) (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return nil, fmt.Errorf("load tls.cert and tls.key: %w", err)
+	}
+	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	if t.ClientCA != "" {
+		pem, err := os.ReadFile(t.ClientCA)
+		if err != nil {
+			return nil, fmt.Errorf("load tls.client_ca: %w", err)
+		}
+		cfg.ClientCAs = x509.NewCertPool()
+		if !cfg.ClientCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("load tls.client_ca: %s holds no certificate in PEM", t.ClientCA)
+		}
+		cfg.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return cfg, nil
+}

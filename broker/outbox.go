@@ -1,0 +1,347 @@
+package broker
+
+import (
+	"errors"
+	"sync"
+	"syscall"
+	"time"
+
+	"edgegateway/broker/packet"
+)
+
+// outboxLimit is how many bytes may wait for a socket that takes none. Beyond it
+// QoS 0 messages are dropped, and QoS 1 and 2 stay in their queue.
+const outboxLimit = 1 << 20
+
+// outbox is what is to be sent on a connection: whole packets, in order. Its lock
+// is the last one taken.
+//
+// Whoever appends also flushes, after he has let go of all locks. One goroutine
+// at a time writes; if the socket does not take everything at once, a goroutine
+// is started that writes until the outbox is empty, and ends.
+type outbox struct {
+	mu      sync.Mutex
+	pending *chunk // nil while there is nothing to send
+	order   ackOrder
+	writing bool // somebody writes
+	closed  bool // nothing is added any more; what is pending is still written
+	stalled bool // somebody waits for room
+
+	progress chan struct{} // a token when there may be room; closed at the end. nil until somebody waits
+	quiet    chan struct{} // closed when writing ends, for the one who waits for that
+
+	packets int64 // added, since the last count
+	bytes   int64 // written, since the last count
+}
+
+func (o *outbox) roomLocked() bool { return o.pending == nil || len(o.pending.b) < outboxLimit }
+
+// room reports whether messages may be added. If not, drained is called later.
+func (c *conn) room() bool {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	if !c.out.roomLocked() {
+		c.out.stalled = true
+		return false
+	}
+	return !c.out.closed
+}
+
+// add appends a packet.
+func (c *conn) add(p packet.Packet) {
+	c.out.mu.Lock()
+	c.addLocked(p)
+	c.out.mu.Unlock()
+}
+
+func (c *conn) addLocked(p packet.Packet) {
+	if buf := c.bufferLocked(); buf != nil {
+		buf.b = p.Append(buf.b, c.version)
+		c.out.packets++
+	}
+}
+
+// bufferLocked returns where to append, nil if the connection has ended.
+func (c *conn) bufferLocked() *chunk {
+	if c.out.closed {
+		return nil
+	}
+	if c.out.pending == nil {
+		c.out.pending = c.b.chunks.get(smallChunk)
+	}
+	return c.out.pending
+}
+
+// addMessage appends an encoded QoS 0 PUBLISH unless there is no room. The
+// standard allows to lose it then: at most once.
+func (c *conn) addMessage(encoded []byte) bool {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	if !c.out.roomLocked() {
+		return false
+	}
+	if buf := c.bufferLocked(); buf != nil {
+		buf.b = append(buf.b, encoded...)
+		c.out.packets++
+	}
+	return true
+}
+
+// acknowledge sends an acknowledgement as soon as those of its kind that were
+// expected before it have left. With ready false it only takes its place, which
+// is then completed.
+func (c *conn) acknowledge(ack packet.Ack, ready bool) *ackSlot {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	slot := c.out.order.expect(ack, ready)
+	if slot == nil {
+		c.addLocked(&ack)
+		c.credit(ack.Kind, ack.Code)
+	}
+	return slot
+}
+
+// complete lets an expected acknowledgement leave with what it says by now. The
+// caller flushes.
+func (c *conn) complete(slot *ackSlot, code packet.ReasonCode, reason string) {
+	if c.noProblemInfo {
+		reason = "" // [MQTT-3.1.2-29]
+	}
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	slot.ack.Code, slot.ack.ReasonString = code, reason
+	if c.tooLarge(slot.ack.Size(c.version)) {
+		slot.ack.ReasonString = "" // [MQTT-3.4.2-2] [MQTT-3.5.2-2]
+	}
+	var n int
+	if buf := c.bufferLocked(); buf != nil {
+		buf.b, n = c.out.order.complete(slot, buf.b, c.version)
+	} else {
+		_, n = c.out.order.complete(slot, nil, c.version)
+	}
+	c.out.packets += int64(n)
+	for range n {
+		c.credit(slot.ack.Kind, code)
+	}
+}
+
+// addEntry appends the message of a queue entry, and returns the length of its
+// payload, -1 if the packet is larger than the receiver takes.
+func (c *conn) addEntry(v *recordView, id uint16, dup bool, left uint32) (payload int, err error) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	buf := c.bufferLocked()
+	if buf == nil {
+		return 0, nil // the connection ends, and the queue will hand it out again
+	}
+	start := len(buf.b)
+	buf.b, err = v.appendPublish(buf.b, c.version, id, dup, left)
+	if err == nil && c.tooLarge(len(buf.b)-start) {
+		payload = -1
+	}
+	if err != nil || payload < 0 {
+		buf.b = buf.b[:start]
+		return payload, err
+	}
+	c.out.packets++
+	return len(buf.b) - start, nil
+}
+
+// flush sends what the socket takes at once, and leaves the rest to a goroutine.
+// No lock is held.
+func (c *conn) flush() {
+	if c.flushNow() {
+		c.drained()
+	}
+}
+
+func (c *conn) flushNow() (stalled bool) {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.writing || o.pending == nil || o.closed {
+		return false
+	}
+	o.writing = true
+	for rounds := 0; o.pending != nil && !o.closed; rounds++ {
+		buf := o.pending
+		o.pending = nil
+		if c.raw == nil || rounds > 3 { // TLS may block; and nobody sends for others for ever
+			c.writeOn(buf, 0)
+			return false
+		}
+		o.mu.Unlock()
+		n, err := c.tryWrite(buf.b)
+		o.mu.Lock()
+		o.bytes += int64(n)
+		if err != nil {
+			o.failLocked()
+			c.endWith(&ending{reason: "writing failed", err: err})
+			return false
+		}
+		if n < len(buf.b) {
+			c.writeOn(buf, n)
+			return false
+		}
+		c.b.chunks.put(buf)
+	}
+	if o.pending != nil { // closed meanwhile, and left to us
+		buf := o.pending
+		o.pending = nil
+		c.writeOn(buf, 0)
+		return false
+	}
+	o.stopLocked()
+	stalled, o.stalled = o.stalled, false
+	return stalled
+}
+
+// failLocked gives up: the socket takes nothing any more.
+func (o *outbox) failLocked() {
+	o.closeLocked()
+	o.pending = nil
+	o.stopLocked()
+}
+
+// closeLocked ends adding.
+func (o *outbox) closeLocked() {
+	if !o.closed && o.progress != nil {
+		close(o.progress)
+	}
+	o.closed = true
+}
+
+// stopLocked ends writing.
+func (o *outbox) stopLocked() {
+	o.writing = false
+	if o.quiet != nil {
+		close(o.quiet)
+		o.quiet = nil
+	}
+}
+
+// drained is called without locks when those who were stalled may go on.
+func (c *conn) drained() {
+	if c.session != nil {
+		c.session.pump(c)
+	}
+	c.progressed()
+	c.flush()
+}
+
+// progressed wakes whoever waits for room.
+func (c *conn) progressed() {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	if c.out.progress != nil && !c.out.closed {
+		select {
+		case c.out.progress <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// finishWriting lets what is pending leave, for as long as grace, and returns when
+// no goroutine of the connection writes any more.
+func (c *conn) finishWriting(grace time.Duration) {
+	o := &c.out
+	o.mu.Lock()
+	o.closeLocked()
+	if o.pending != nil && !o.writing {
+		o.writing = true
+		buf := o.pending
+		o.pending = nil
+		c.writeOn(buf, 0)
+	}
+	var quiet chan struct{}
+	if o.writing {
+		quiet = make(chan struct{})
+		o.quiet = quiet
+	}
+	o.mu.Unlock()
+	if quiet != nil {
+		_ = c.nc.SetWriteDeadline(time.Now().Add(grace)) // if it fails, so does the write
+		<-quiet
+	}
+	c.writers.Wait()
+}
+
+// flushLater sends from another goroutine: for callbacks of the store, which
+// must not wait for sockets. What comes meanwhile goes along.
+func (c *conn) flushLater() {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.writing || o.pending == nil || o.closed {
+		return
+	}
+	o.writing = true
+	buf := o.pending
+	o.pending = nil
+	c.writeOn(buf, 0)
+}
+
+// writeOn starts the goroutine that writes buf from an offset on, and then what
+// has come. o.writing is set, and the lock is held.
+func (c *conn) writeOn(buf *chunk, from int) {
+	c.writers.Add(1)
+	go func() {
+		defer c.writers.Done()
+		defer c.recoverPanic("write")
+		if c.writeAll(buf, from) {
+			c.drained()
+		}
+	}()
+}
+
+func (c *conn) writeAll(buf *chunk, from int) (stalled bool) {
+	o := &c.out
+	for {
+		n, err := c.nc.Write(buf.b[from:])
+		from = 0
+		o.mu.Lock()
+		o.bytes += int64(n)
+		if err != nil {
+			o.failLocked()
+			o.mu.Unlock()
+			c.endWith(&ending{reason: "writing failed", err: err})
+			return false
+		}
+		c.b.chunks.put(buf)
+		if buf = o.pending; buf == nil {
+			o.stopLocked()
+			stalled, o.stalled = o.stalled, false
+			o.mu.Unlock()
+			return stalled
+		}
+		o.pending = nil
+		o.mu.Unlock()
+	}
+}
+
+// tryWrite writes what the socket takes without waiting.
+func (c *conn) tryWrite(b []byte) (n int, err error) {
+	c.tryBuf, c.tryN, c.tryErr = b, 0, nil
+	if err = c.raw.Write(c.tryFn); err == nil {
+		err = c.tryErr
+	}
+	c.tryBuf = nil
+	return c.tryN, err
+}
+
+// tryOnce is what raw.Write calls; it never asks to be called again.
+func (c *conn) tryOnce(fd uintptr) bool {
+	for {
+		n, err := syscall.Write(int(fd), c.tryBuf)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EAGAIN):
+		case err != nil:
+			c.tryErr = err
+		default:
+			c.tryN = n
+		}
+		return true
+	}
+}

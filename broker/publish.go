@@ -1,0 +1,294 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"edgegateway/broker/packet"
+	"edgegateway/buffer"
+)
+
+// admitWait is how long a publisher waits for memory when the disk does not keep
+// up. We chose it.
+const admitWait = 10 * time.Second
+
+// inbound is a PUBLISH of a client, between its arrival and its acknowledgement.
+type inbound struct {
+	packet  packet.Publish
+	refused error    // why it is not routed
+	receipt *Receipt // nil: it is safe
+	slot    *ackSlot // QoS 2: the place of PUBREC
+	arrival *arrival // QoS 2: set if it is new
+}
+
+// collect puts a PUBLISH into the batch. What it refers to in the read buffer
+// stays there until the batch is routed.
+func (c *conn) collect(p *packet.Publish) {
+	m := inbound{packet: *p}
+	if len(p.Properties.UserProperties) > 0 || p.Properties.Has&packet.HasCorrelationData != 0 {
+		m.packet.Properties = p.Properties.Clone() // the decoder uses its own again
+	}
+	if !c.checkAlias(&m.packet) || !c.checkQuota(&m.packet) {
+		return
+	}
+	m.refused = c.mayPublishBytes(m.packet.Topic)
+	c.batch = append(c.batch, m)
+	if len(c.batch) >= maxBatch {
+		c.publishBatch()
+	}
+}
+
+// checkAlias replaces a topic alias by its topic.
+func (c *conn) checkAlias(p *packet.Publish) bool {
+	if p.Properties.Has&packet.HasTopicAlias == 0 {
+		return true
+	}
+	alias := p.Properties.TopicAlias
+	p.Properties.Has &^= packet.HasTopicAlias // it is between two, not from end to end
+	if alias > aliasMaximum {                 // [MQTT-3.3.2-9]
+		c.fail(packet.TopicAliasInvalid, fmt.Sprintf("topic alias %d is above the maximum of %d", alias, aliasMaximum), nil)
+		return false
+	}
+	if len(p.Topic) > 0 {
+		if c.aliases == nil {
+			c.aliases = make(map[uint16][]byte)
+		}
+		if !bytes.Equal(c.aliases[alias], p.Topic) {
+			c.aliases[alias] = bytes.Clone(p.Topic)
+		}
+		return true
+	}
+	known, ok := c.aliases[alias]
+	if !ok { // 3.3.2.3.4
+		c.fail(packet.ProtocolError, fmt.Sprintf("topic alias %d stands for nothing", alias), nil)
+		return false
+	}
+	p.Topic = known
+	return true
+}
+
+// checkQuota counts what an MQTT 5 client has under way [MQTT-3.3.4-7]. 3.x has no
+// such limit but the number of packet identifiers.
+func (c *conn) checkQuota(p *packet.Publish) bool {
+	if p.QoS == 0 || c.version != packet.V5 {
+		return true
+	}
+	if int(c.unacked.Add(1)) > c.b.cfg.ReceiveMaximum {
+		c.fail(packet.ReceiveMaximumExceeded, "more messages under way than the receive maximum allows", nil)
+		return false
+	}
+	return true
+}
+
+// mayPublish is the place of access rules. What is below $SYS is the broker's.
+func (c *conn) mayPublish(topic string) error { return c.mayPublishBytes([]byte(topic)) }
+
+var sysPrefix = []byte("$SYS/")
+
+func (c *conn) mayPublishBytes(topic []byte) error {
+	if bytes.HasPrefix(topic, sysPrefix) {
+		return ErrRefused{packet.NotAuthorized, "topics below $SYS are published by the broker"}
+	}
+	return nil
+}
+
+// publishBatch routes what was collected under one lock, and acknowledges it.
+func (c *conn) publishBatch() {
+	if len(c.batch) == 0 {
+		return
+	}
+	if err := c.admitBatch(); err != nil {
+		for i := range c.batch {
+			if m := &c.batch[i]; m.refused == nil && m.packet.QoS > 0 {
+				m.refused = err
+			}
+		}
+	}
+	routed := c.routeBatch()
+	c.work.finish(c)
+	for i := range c.batch {
+		if m := &c.batch[i]; routed {
+			c.answer(m)
+		}
+		c.batch[i] = inbound{}
+	}
+	c.batch = c.batch[:0]
+}
+
+// admitBatch takes memory for what may have to wait for the disk.
+func (c *conn) admitBatch() error {
+	var bytes int
+	for i := range c.batch {
+		if p := &c.batch[i].packet; p.QoS > 0 {
+			bytes += len(p.Topic) + len(p.Payload) + recordFixed
+		}
+	}
+	if bytes == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), admitWait)
+	defer cancel()
+	if err := c.b.store.Admit(ctx, bytes); err != nil {
+		return ErrRefused{packet.QuotaExceeded, "too much waits for the disk"}
+	}
+	return nil
+}
+
+// routeBatch is false if the session has another connection by now: then nothing
+// is routed, and the client sends it again there.
+func (c *conn) routeBatch() bool {
+	b, s := c.b, c.session
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.work.startLocked(b)
+	if s.conn != c {
+		return false
+	}
+	now := time.Now()
+	for i := range c.batch {
+		m := &c.batch[i]
+		b.stats.PublishReceived++
+		b.stats.PublishBytesReceived += int64(len(m.packet.Payload))
+		if m.refused != nil {
+			b.stats.PublishRefused++
+			continue
+		}
+		p := &c.pub
+		p.renew(b)
+		p.session, p.origin, p.at = s, s.id, now
+		p.payload, p.qos, p.retain = m.packet.Payload, m.packet.QoS, m.packet.Retain
+		p.waits = p.qos > 0
+		if c.version == packet.V5 && !m.packet.Properties.IsZero() {
+			p.props = &m.packet.Properties
+		}
+		p.route = b.routeLocked(m.packet.Topic)
+		if p.qos == packet.QoS2 && !c.arriveLocked(m, p) {
+			continue
+		}
+		m.refused = b.publishLocked(p, &c.work)
+		m.receipt = p.receipt
+	}
+	return true
+}
+
+// arriveLocked begins the handshake of a QoS 2 message. It is false if the message
+// was routed before.
+func (c *conn) arriveLocked(m *inbound, p *publication) bool {
+	s, id := c.session, m.packet.ID
+	slot := c.acknowledge(packet.Ack{Kind: packet.PUBREC, ID: id}, false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.in.publish(id, func(err error) { c.acknowledged(slot, err) }) {
+	case arriveAgain:
+		m.slot = slot
+		return false
+	case arriveJoin:
+		return false
+	}
+	m.arrival = s.in.arrival(id)
+	if s.durable {
+		p.arrival = s.receivedKey(id)
+	}
+	return true
+}
+
+// answer acknowledges a message of the batch, now or when it is safe.
+func (c *conn) answer(m *inbound) {
+	id := m.packet.ID
+	switch m.packet.QoS {
+	case packet.QoS1:
+		if m.refused == nil && m.receipt == nil {
+			c.acknowledge(packet.Ack{Kind: packet.PUBACK, ID: id}, true)
+			return
+		}
+		slot := c.acknowledge(packet.Ack{Kind: packet.PUBACK, ID: id}, false)
+		if m.refused != nil {
+			c.acknowledged(slot, m.refused)
+			return
+		}
+		m.receipt.Done(func(err error) { c.acknowledged(slot, err) })
+	case packet.QoS2:
+		s, a := c.session, m.arrival
+		switch {
+		case a == nil && m.slot != nil:
+			c.acknowledged(m.slot, nil)
+		case a == nil && m.refused != nil: // refused before anything began
+			c.acknowledged(c.acknowledge(packet.Ack{Kind: packet.PUBREC, ID: id}, false), m.refused)
+		case a == nil: // joined: the first one's wait answers for both
+		case m.refused != nil || m.receipt == nil:
+			s.settle(id, a, m.refused)
+		default:
+			m.receipt.Done(func(err error) { s.settle(id, a, err) })
+		}
+	}
+}
+
+// settle ends the wait of a QoS 2 message.
+func (s *Session) settle(id uint16, a *arrival, err error) {
+	s.mu.Lock()
+	wait := s.in.settle(id, a, err)
+	s.mu.Unlock()
+	for _, fn := range wait {
+		fn(err)
+	}
+}
+
+// acknowledged lets PUBACK or PUBREC leave, with what err says. An MQTT 3.x client
+// can not be told of a failure: what may go well later is not acknowledged, and
+// the connection closed, so that the client sends it again; what will never go
+// well is acknowledged and dropped [v3 MQTT-3.3.5-2].
+func (c *conn) acknowledged(slot *ackSlot, err error) {
+	var refused ErrRefused
+	switch {
+	case err == nil:
+		c.complete(slot, packet.Success, "")
+	case errors.As(err, &refused) && c.version != packet.V5 && refused.transient():
+		c.fail(refused.Code, refused.Reason, nil)
+		return
+	case errors.As(err, &refused):
+		c.complete(slot, refused.Code, refused.Reason)
+	case c.version != packet.V5:
+		c.fail(packet.UnspecifiedError, "the message could not be stored", err)
+		return
+	default:
+		c.b.counters.storeFailures.Add(1)
+		c.complete(slot, packet.UnspecifiedError, "the message could not be stored")
+	}
+	c.flushLater()
+}
+
+// pubrel handles PUBREL: the identifier is free again, which is on disk before
+// PUBCOMP leaves. Else it would be known after a crash, and the next message with
+// it would be taken for a repetition, and lost.
+func (c *conn) pubrel(id uint16) {
+	s := c.session
+	s.mu.Lock()
+	if s.active != c {
+		s.mu.Unlock()
+		return
+	}
+	known := s.in.release(id)
+	s.mu.Unlock()
+	code := packet.Success
+	if !known {
+		code = packet.PacketIdentifierNotFound // [MQTT-4.3.3-11], 3.7.2.1
+	}
+	if !s.durable {
+		c.acknowledge(packet.Ack{Kind: packet.PUBCOMP, ID: id, Code: code}, true)
+		return
+	}
+	slot := c.acknowledge(packet.Ack{Kind: packet.PUBCOMP, ID: id}, false)
+	change := c.b.store.Begin()
+	change.Delete(c.b.tables.received, s.receivedKey(id), buffer.Sync)
+	change.Commit(func(err error) {
+		if err != nil {
+			c.fail(packet.UnspecifiedError, "the store fails", err)
+			return
+		}
+		c.complete(slot, code, "")
+		c.flushLater()
+	})
+}

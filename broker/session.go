@@ -1,0 +1,296 @@
+package broker
+
+import (
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"edgegateway/broker/packet"
+	"edgegateway/buffer"
+)
+
+// Session is what the broker knows about one subscriber for longer than a
+// connection: its subscriptions, its queue, and the handshakes under way. That of
+// an MQTT client that asked for it, and that of a Local, is durable: its queue is
+// on disk. Else the queue is in memory and ends with the connection.
+//
+// The exported methods are for the owner of a Local's session.
+type Session struct {
+	b          *Broker
+	id         string // client identifier, or local/<name>
+	generation uint64 // random; different for every session ever made
+	local      *Local // nil: an MQTT client
+	refuses    bool   // the queue refuses when it is full
+	wake       chan struct{}
+
+	// Guarded by Broker.mu.
+	conn      *conn // nil: offline
+	durable   bool
+	expiry    uint32 // seconds after the end of the connection; neverExpires
+	version   packet.Version
+	username  string
+	since     time.Time // wall clock, of the last change of conn
+	due       int64     // when the session ends, by the clock; only offline
+	scheduled int64     // when the agenda looks at this session, by the clock; 0: it does not
+	gone      bool
+	will      *will // of the connection, or waiting for its delay
+	subs      map[string]*subscription
+	nextSub   uint32
+	dropped   int64
+	match     uint64 // see matchLocked
+	matchAt   int
+	work      uint64 // see work.touch
+	workAt    int
+
+	// queue is set under both locks, and never changes.
+	queue *buffer.Queue
+
+	mu     sync.Mutex // guards what follows; taken after Broker.mu
+	active *conn      // whose calls count; late ones of an older connection do not
+	ready  bool       // the queue may be handed out to active
+	out    outgoing
+	in     incoming
+	held   *buffer.Entry // taken from the queue, and not sent for want of a free identifier
+	pulled bool          // a goroutine is about to pump
+}
+
+const neverExpires = 0xFFFFFFFF
+
+func (s *Session) key() []byte {
+	return binary.BigEndian.AppendUint64(make([]byte, 0, 16), s.generation)
+}
+
+func (s *Session) isOwn(p *publication) bool {
+	return s == p.session || s.local != nil && s.local == p.local
+}
+
+// queueLocked returns the queue, which a session in memory gets with its first
+// message. Broker.mu is held.
+func (s *Session) queueLocked() *buffer.Queue {
+	if s.queue == nil {
+		s.mu.Lock()
+		s.queue = buffer.NewVolatile(s.b.limits)
+		s.mu.Unlock()
+	}
+	return s.queue
+}
+
+// connectLocked makes c the connection of the session. Broker.mu is held.
+func (s *Session) connectLocked(c *conn, window int) {
+	s.conn = c
+	s.since = time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rewind()
+	s.active = c
+	s.out.modulus = s.b.modulus
+	s.out.reset(window)
+	s.ready = !s.durable
+}
+
+// disconnectLocked ends the connection of the session. Broker.mu is held.
+func (s *Session) disconnectLocked() {
+	s.conn = nil
+	s.since = time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rewind()
+	s.active = nil
+	s.ready = false
+}
+
+// rewind gives back to the queue what was not acknowledged. s.mu is held.
+func (s *Session) rewind() {
+	if s.queue == nil {
+		return
+	}
+	if s.held != nil && !s.held.Again {
+		s.queue.Requeue(s.held.Seq) // it was never sent: no DUP [MQTT-3.3.1-1]
+	}
+	s.held = nil
+	s.queue.Rewind()
+}
+
+// pull pumps from another goroutine: for callbacks of the store.
+func (s *Session) pull() {
+	s.mu.Lock()
+	c := s.active
+	if c == nil || s.pulled {
+		s.mu.Unlock()
+		return
+	}
+	s.pulled = true
+	c.writers.Add(1)
+	s.mu.Unlock()
+	go func() {
+		defer c.writers.Done()
+		defer c.recoverPanic("send")
+		s.mu.Lock()
+		s.pulled = false
+		s.mu.Unlock()
+		s.pump(c)
+		c.flush()
+	}()
+}
+
+// pump moves messages from the queue to the outbox of c, as many as the window
+// and the outbox take. The caller flushes.
+func (s *Session) pump(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.active == c && s.ready && s.queue != nil {
+		if !s.out.room() || !c.room() {
+			return
+		}
+		e, ok := s.nextLocked(c)
+		if !ok {
+			return
+		}
+		if e.Received { // the rest of a QoS 2 handshake [MQTT-4.4.0-1]
+			c.acknowledge(packet.Ack{Kind: packet.PUBREL, ID: s.out.resume(e.Seq)}, true)
+			continue
+		}
+		if !s.admitsLocked(e.Seq) {
+			s.held = &e
+			return
+		}
+		s.sendLocked(c, e)
+	}
+}
+
+// admitsLocked reports whether the identifier of an entry is free, on disk too.
+func (s *Session) admitsLocked(seq uint64) bool {
+	if !s.out.admits(seq) {
+		return false
+	}
+	if !s.durable {
+		return true
+	}
+	oldest, any := s.queue.Oldest()
+	return !any || seq < oldest || seq-oldest < s.out.span()
+}
+
+func (s *Session) nextLocked(c *conn) (e buffer.Entry, ok bool) {
+	if s.held != nil {
+		e = *s.held
+		s.held = nil
+		return e, true
+	}
+	e, ok, err := s.queue.Next()
+	if err != nil {
+		c.fail(packet.UnspecifiedError, "the queue can not be read", err)
+		return e, false
+	}
+	return e, ok
+}
+
+// sendLocked sends one entry, unless it has expired or is larger than the
+// receiver takes; then it is done with.
+func (s *Session) sendLocked(c *conn, e buffer.Entry) {
+	v, err := viewRecord(e.Data)
+	if err != nil {
+		s.queue.Reject(e.Seq, err.Error())
+		c.log.Error("drop a queued message", "client", s.id, "err", err)
+		return
+	}
+	var left uint32
+	if v.deadline != 0 {
+		now := s.b.clock.now()
+		if now > v.deadline && !e.Again { // [MQTT-3.3.2-5]; not what may have been sent
+			s.queue.Ack(e.Seq)
+			s.b.counters.dropped.Add(1)
+			return
+		}
+		left = uint32((max(0, v.deadline-now) + 999) / 1000)
+	}
+	id := s.out.id(e.Seq)
+	payload, err := c.addEntry(&v, id, e.Again, left)
+	switch {
+	case err != nil:
+		s.queue.Reject(e.Seq, err.Error())
+		c.log.Error("drop a queued message", "client", s.id, "err", err)
+	case payload < 0: // [MQTT-3.1.2-25]: as if it had been sent
+		s.queue.Ack(e.Seq)
+		s.b.counters.dropped.Add(1)
+	default:
+		s.out.publish(e.Seq, v.qos())
+	}
+}
+
+// puback handles PUBACK of c.
+func (s *Session) puback(c *conn, id uint16) ackAction {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.active != c {
+		return ackNothing
+	}
+	seq, do := s.out.puback(id)
+	if do == ackDone {
+		s.queue.Ack(seq)
+	}
+	return do
+}
+
+// pubcomp handles PUBCOMP of c.
+func (s *Session) pubcomp(c *conn, id uint16) ackAction {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.active != c {
+		return ackNothing
+	}
+	seq, do := s.out.pubcomp(id)
+	if do == ackDone {
+		s.queue.Ack(seq)
+	}
+	return do
+}
+
+// pubrec handles PUBREC of c: PUBREL follows once the mark is on disk.
+func (s *Session) pubrec(c *conn, id uint16, code packet.ReasonCode) ackAction {
+	s.mu.Lock()
+	if s.active != c {
+		s.mu.Unlock()
+		return ackNothing
+	}
+	seq, do := s.out.pubrec(id, code)
+	if do == ackDone {
+		s.queue.Ack(seq)
+	}
+	s.mu.Unlock()
+	if do != ackMark {
+		return do
+	}
+	slot := c.acknowledge(packet.Ack{Kind: packet.PUBREL, ID: id}, false)
+	marked := func(err error) {
+		if err != nil {
+			c.fail(packet.UnspecifiedError, "the store fails", err)
+			return
+		}
+		s.mu.Lock()
+		_, ok := s.out.marked(seq)
+		ok = ok && s.active == c
+		s.mu.Unlock()
+		if ok {
+			c.complete(slot, packet.Success, "")
+			c.flushLater()
+		}
+	}
+	if !s.queue.Received(seq, marked) {
+		marked(nil) // nothing is left to be marked
+	}
+	return do
+}
+
+// Queue returns the queue of the session. Its entries are decoded with
+// DecodeRecord.
+func (s *Session) Queue() *buffer.Queue { return s.queue }
+
+// Wake returns a channel that has a token when Queue.Next may have something new.
+func (s *Session) Wake() <-chan struct{} { return s.wake }
+
+func (s *Session) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}

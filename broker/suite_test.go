@@ -1,0 +1,134 @@
+package broker_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"edgegateway/broker"
+	"edgegateway/broker/brokertest"
+	"edgegateway/buffer"
+)
+
+// house is a broker with its store, on a port of its own.
+type house struct {
+	*broker.Broker
+	t     testing.TB
+	store *buffer.Store
+	addr  string
+	stop  func()
+}
+
+func logger(t testing.TB) *slog.Logger {
+	if testing.Verbose() {
+		return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	return slog.New(slog.NewTextHandler(io.Discard, nil))
+}
+
+func storeConfig() buffer.Config {
+	c := buffer.DefaultConfig()
+	c.Sync = time.Millisecond // a test has no card to spare
+	c.Lazy = 5 * time.Millisecond
+	return c
+}
+
+// open starts a broker on the store in dir.
+func open(t testing.TB, dir string, cfg broker.Config) *house {
+	t.Helper()
+	store, err := buffer.Open(filepath.Join(dir, "gateway.db"), storeConfig(), logger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &house{t: t, store: store}
+	if h.Broker, err = broker.New(cfg, store, logger(t)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l := broker.ListenerConfig{Address: "tcp://127.0.0.1:0"}
+	ln, err := broker.Listen(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.addr = ln.Addr().String()
+	ended := make(chan error, 2)
+	go func() { ended <- h.Serve(ctx, ln, l) }()
+	go func() { ended <- h.Run(ctx) }()
+	stopped := false
+	h.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		for range 2 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+		if n := h.Stats().Panics; n > 0 {
+			t.Errorf("%d panics in connections", n)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(h.stop)
+	return h
+}
+
+func config() broker.Config {
+	c := broker.DefaultConfig()
+	c.SysInterval = 0
+	return c
+}
+
+// serveMore opens another listener of the same broker.
+func (h *house) serveMore(l broker.ListenerConfig) net.Addr {
+	h.t.Helper()
+	ln, err := broker.Listen(l)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- h.Serve(ctx, ln, l) }()
+	h.t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			h.t.Error(err)
+		}
+	})
+	return ln.Addr()
+}
+
+func TestSuiteOverTCP(t *testing.T) {
+	brokertest.Run(t, open(t, t.TempDir(), config()).addr)
+}
+
+func TestSuiteOverUnixSocket(t *testing.T) {
+	h := open(t, t.TempDir(), config())
+	path := filepath.Join(t.TempDir(), "mqtt.sock")
+	h.serveMore(broker.ListenerConfig{Address: "unix://" + path})
+	brokertest.Run(t, "unix://"+path)
+}
+
+// The suite itself is tested by a broker that is not ours.
+func TestSuiteAgainstMosquitto(t *testing.T) {
+	addr := brokertest.Mosquitto(t, "")
+	brokertest.Run(t, addr)
+}
+
+func TestMain(m *testing.M) {
+	if strings.HasPrefix(os.Getenv("BROKER_TEST_ROLE"), "victim") {
+		victim()
+		return
+	}
+	os.Exit(m.Run())
+}

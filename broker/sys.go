@@ -1,0 +1,147 @@
+package broker
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"runtime/debug"
+	"runtime/metrics"
+	"strconv"
+	"strings"
+	"time"
+
+	"edgegateway/broker/packet"
+)
+
+func sysTopic(name string) bool { return strings.HasPrefix(name, "$SYS/") }
+
+// sysTopics publishes the broker's figures below $SYS/broker, by the names that
+// Mosquitto made usual. They are retained, in memory only.
+type sysTopics struct {
+	b    *Broker
+	last map[string][]byte
+	load [3][5]float64 // per minute, smoothed over 1, 5 and 15 minutes
+	prev Stats
+	at   time.Time
+	heap uint64 // the most
+}
+
+func newSysTopics(b *Broker) *sysTopics {
+	return &sysTopics{b: b, last: make(map[string][]byte), at: time.Now()}
+}
+
+// publish publishes what has changed.
+func (t *sysTopics) publish() {
+	if t.b.cfg.SysInterval == 0 {
+		return
+	}
+	st := t.b.Stats()
+	heap := heapBytes()
+	t.heap = max(t.heap, heap)
+	t.set("version", "gateway "+buildVersion())
+	t.set("uptime", fmt.Sprintf("%d seconds", int64(st.Uptime/time.Second)))
+	for _, v := range []struct {
+		name  string
+		value int64
+	}{
+		{"clients/connected", int64(st.Clients)},
+		{"clients/active", int64(st.Clients)},
+		{"clients/disconnected", int64(st.Sessions - st.Clients)},
+		{"clients/inactive", int64(st.Sessions - st.Clients)},
+		{"clients/expired", st.SessionsExpired},
+		{"clients/maximum", int64(st.ClientsMaximum)},
+		{"clients/total", int64(st.Sessions)},
+		{"connections/socket/count", int64(st.Connections)},
+		{"bytes/received", st.BytesReceived},
+		{"bytes/sent", st.BytesSent},
+		{"messages/received", st.PacketsReceived},
+		{"messages/sent", st.PacketsSent},
+		{"messages/stored", int64(st.Queued + st.RetainedMessages)},
+		{"publish/messages/received", st.PublishReceived},
+		{"publish/messages/sent", st.PublishSent},
+		{"publish/messages/dropped", st.PublishDropped},
+		{"publish/bytes/received", st.PublishBytesReceived},
+		{"publish/bytes/sent", st.PublishBytesSent},
+		{"retained messages/count", int64(st.RetainedMessages)},
+		{"shared_subscriptions/count", 0},
+		{"subscriptions/count", int64(st.Subscriptions)},
+		{"store/messages/count", int64(st.Queued + st.RetainedMessages)},
+		{"store/messages/bytes", st.QueuedBytes + st.RetainedBytes},
+		{"heap/current", int64(heap)},
+		{"heap/maximum", int64(t.heap)},
+	} {
+		t.set(v.name, strconv.FormatInt(v.value, 10))
+	}
+	t.publishLoad(st)
+}
+
+// publishLoad publishes what happens per minute, as moving averages.
+func (t *sysTopics) publishLoad(st Stats) {
+	now := time.Now()
+	minutes := now.Sub(t.at).Minutes()
+	if minutes <= 0 {
+		return
+	}
+	happened := [5]int64{
+		st.ConnectionsTotal - t.prev.ConnectionsTotal,
+		st.PacketsReceived - t.prev.PacketsReceived,
+		st.PacketsSent - t.prev.PacketsSent,
+		st.BytesReceived - t.prev.BytesReceived,
+		st.BytesSent - t.prev.BytesSent,
+	}
+	names := [5]string{"connections", "messages/received", "messages/sent", "bytes/received", "bytes/sent"}
+	for i, window := range [3]float64{1, 5, 15} {
+		weight := 1 - math.Exp(-minutes/window)
+		for j := range happened {
+			t.load[i][j] += weight * (float64(happened[j])/minutes - t.load[i][j])
+			t.set(fmt.Sprintf("load/%s/%vmin", names[j], window), strconv.FormatFloat(t.load[i][j], 'f', 2, 64))
+		}
+	}
+	t.prev, t.at = st, now
+}
+
+func (t *sysTopics) set(name, value string) {
+	if bytes.Equal(t.last[name], []byte(value)) {
+		return
+	}
+	t.last[name] = []byte(value)
+	t.b.publishOwn("$SYS/broker/"+name, t.last[name])
+}
+
+// publishOwn publishes a retained message of the broker itself, which is not
+// written to disk.
+func (b *Broker) publishOwn(name string, payload []byte) {
+	var w work
+	b.mu.Lock()
+	defer func() {
+		b.mu.Unlock()
+		w.finish(nil)
+	}()
+	w.startLocked(b)
+	p := &b.own
+	p.renew(b)
+	p.payload, p.retain, p.stored = payload, true, false
+	p.qos = packet.QoS0
+	p.at = time.Now()
+	p.route = b.routeLocked([]byte(name))
+	if err := b.publishLocked(p, &w); err != nil {
+		b.log.Debug("a figure of the broker is not published", "topic", name, "err", err)
+	}
+}
+
+func heapBytes() uint64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	if sample[0].Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return sample[0].Value.Uint64()
+}
+
+// buildVersion is the version of the main module of this program.
+func buildVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

@@ -1,0 +1,4 @@
+package broker_test
+
+// victim is the broker that the crash test kills: see crash_test.go.
+func victim() {}
