@@ -49,7 +49,12 @@ type Bridge struct {
 
 	epoch epoch // of the goroutine of Run
 
+	// Of the pump, which there is one of at a time. Entries outside of these are
+	// unknown to the server, or gone from the disk.
+	oldest, newest uint64
+
 	counts  counts
+	unsafe  atomic.Int64  // bytes of messages from the server that are not on disk yet
 	changed chan struct{} // one token: the state on the local broker is old
 
 	mu     sync.Mutex // guards what follows
@@ -142,10 +147,12 @@ func (b *Bridge) restore(br *broker.Broker) error {
 		return fmt.Errorf("open the session: %w", err)
 	}
 	b.queue = b.session.Queue()
-	for i, r := range b.cfg.Up {
+	for _, r := range b.cfg.Up {
+		// Without an identifier: which route a message takes is looked up when it
+		// leaves, as the routes may have changed while it waited.
 		err := b.session.Subscribe(r.From, broker.SubscribeOptions{
 			QoS: byte(r.QoS), RetainAsPublished: true, RetainHandling: packet.SendRetainedIfNew,
-			ID: uint32(i + 1), Lane: uint8(r.Priority),
+			Lane: uint8(r.Priority),
 		})
 		if err != nil {
 			return fmt.Errorf("subscribe to %q: %w", r.From, err)
@@ -215,7 +222,7 @@ func (b *Bridge) once(ctx context.Context, s server, cleanStart bool) (good bool
 	pump.Go(l.pump)
 	good = l.serve(ctx)
 	pump.Wait()
-	b.linkEnded()
+	b.linkEnded(l)
 	return good, l.reason()
 }
 

@@ -9,12 +9,22 @@ import (
 	"edgegateway/buffer"
 )
 
-// receiveMaximum is how many messages the server may have under way to us: what
-// the store writes in a moment, in memory that is bounded by it.
-const receiveMaximum = 500
+// We chose these.
+const (
+	// receiveMaximum is how many messages the server may have under way to us:
+	// some more than the store writes at once.
+	receiveMaximum = 500
 
-// maxInbound is the largest packet that we take from a server, in bytes.
-const maxInbound = 1 << 20
+	// maxInbound is the largest packet that we take from a server, in bytes.
+	maxInbound = 1 << 20
+
+	// mostUnsafe and mostUnsafeBytes are where we stop to be patient. Mosquitto
+	// 2.0.11 counts anew at every reconnect and so has more under way than it may:
+	// to throw it out for that would be a loop without an end. What counts here is
+	// what is not on disk yet.
+	mostUnsafe      = 4 * receiveMaximum
+	mostUnsafeBytes = 32 << 20
+)
 
 // inboundMessage is a PUBLISH from the server.
 type inboundMessage struct {
@@ -34,12 +44,9 @@ func (l *link) take(kind *turns, id uint16) *turn {
 func (l *link) ready(t *turn, code packet.ReasonCode) {
 	l.mu.Lock()
 	t.ready, t.code = true, code
-	for _, kind := range []*turns{&l.pubacks, &l.pubrecs, &l.pubcomps} {
-		var finished int
-		l.out, finished = kind.release(l.out)
-		l.arriving -= finished
-	}
-	l.arriving = max(0, l.arriving) // handshakes of an earlier connection end here too
+	l.out = l.pubacks.release(l.out)
+	l.out = l.pubrecs.release(l.out)
+	l.out = l.pubcomps.release(l.out)
 	l.mu.Unlock()
 	l.signal()
 }
@@ -53,11 +60,10 @@ func (l *link) arrived(m inboundMessage) {
 	}
 	if m.QoS > 0 {
 		l.mu.Lock()
-		l.arriving++
-		over := l.arriving > receiveMaximum
+		waiting := len(l.pubacks.wait) + len(l.pubrecs.wait)
 		l.mu.Unlock()
-		if over { // [MQTT-3.3.4-9]
-			l.violated(packet.ReceiveMaximumExceeded, fmt.Sprintf("more than %d messages under way", receiveMaximum))
+		if waiting >= mostUnsafe || l.b.unsafe.Load() > mostUnsafeBytes { // [MQTT-3.3.4-9]
+			l.violated(packet.ReceiveMaximumExceeded, fmt.Sprintf("%d messages under way, where it was told to send at most %d", waiting, receiveMaximum))
 			return
 		}
 	}
@@ -85,8 +91,10 @@ func (l *link) arrived(m inboundMessage) {
 // deliver publishes a message on its route. done is called once, with the
 // outcome: when the message is safe, or will never be.
 func (l *link) deliver(m inboundMessage, done func(error), opts ...broker.PublishOption) {
-	b := l.b
+	b, size := l.b, int64(len(m.Payload))
+	b.unsafe.Add(size)
 	count := func(err error) {
+		b.unsafe.Add(-size)
 		b.countArrival(err)
 		done(err)
 	}

@@ -36,7 +36,7 @@ type link struct {
 	kick chan struct{} // one token: the pump has something to look at
 
 	// Of the pump alone.
-	held *buffer.Entry // handed out by the queue, waiting for room or its identifier
+	held *buffer.Entry // handed out by the queue, waiting for its identifier
 
 	mu       sync.Mutex // guards what follows; the last lock in every order but the wire's
 	fault    error      // why the link has to end; the first one counts
@@ -46,11 +46,12 @@ type link struct {
 	flights  map[uint16]flight
 	paused   time.Time // no messages before this time
 	pause    backoff
-	barrier  bool // a commit is under way that lets identifiers be used again
-	stopping bool // no messages from the queue any more
+	barrier  bool   // a commit is under way that lets identifiers be used again
+	passed   bool   // it has come through, and highest is new
+	highest  uint64 // the youngest entry under way when it began
+	stopping bool   // no messages from the queue any more
 
 	pubrels, pubacks, pubrecs, pubcomps turns
-	arriving                            int // messages from the server that are not finished
 
 	requests map[uint16]chan<- packets.ControlPacket
 }

@@ -97,8 +97,12 @@ func (l *link) subscribe(ctx context.Context) error {
 	b := l.b
 	stale := slices.DeleteFunc(slices.Clone(b.epoch.Filters), func(f string) bool { return slices.Contains(b.filters(), f) })
 	if len(stale) > 0 {
-		if _, err := l.client.Unsubscribe(ctx, &paho.Unsubscribe{Topics: stale}); err != nil {
-			return fmt.Errorf("unsubscribe from %q: %w", stale, err)
+		answer, err := l.client.Unsubscribe(ctx, &paho.Unsubscribe{Topics: stale})
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			return fmt.Errorf("no answer to UNSUBSCRIBE %q within %v", stale, packetTimeout)
+		case answer == nil:
+			return nil // the link has ended, and knows why
 		}
 		b.epoch.Filters = b.filters()
 		c := b.store.Begin()
@@ -108,7 +112,7 @@ func (l *link) subscribe(ctx context.Context) error {
 		c.Commit(nil) // if it does not last, they are given up once more
 	}
 	for _, r := range b.cfg.Down {
-		_, err := l.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{
+		answer, err := l.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{
 			Topic: r.From,
 			QoS:   byte(r.QoS),
 			// What this gateway sent up does not come back, a retained command is
@@ -117,16 +121,14 @@ func (l *link) subscribe(ctx context.Context) error {
 			RetainAsPublished: true,
 			RetainHandling:    byte(packet.SendRetainedIfNew),
 		}}})
-		select {
-		case <-l.client.Done():
-			return nil // the reason is the link's
-		default:
-		}
 		switch {
+		case err == nil:
 		case errors.Is(err, context.DeadlineExceeded):
 			return fmt.Errorf("no answer to SUBSCRIBE %q within %v", r.From, packetTimeout)
-		case err != nil && ctx.Err() == nil:
+		case answer != nil, errors.Is(err, paho.ErrInvalidArguments):
 			b.note(fmt.Errorf("the server refuses the subscription to %q: %w (may this user read there?)", r.From, err))
+		default:
+			return nil // the link has ended, and knows why
 		}
 	}
 	return nil

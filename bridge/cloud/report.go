@@ -31,11 +31,14 @@ func (b *Bridge) linkUp(l *link) {
 
 // linkEnded notes that the connection is gone, and makes the queue hand out again
 // what it had under way. Nothing of the link runs any more.
-func (b *Bridge) linkEnded() {
+func (b *Bridge) linkEnded(l *link) {
 	b.mu.Lock()
 	b.link = nil
 	b.status.Connected, b.status.Since = false, time.Now()
 	b.mu.Unlock()
+	if l.held != nil && !l.held.Again && !l.held.Received {
+		b.queue.Requeue(l.held.Seq) // it was never sent: no DUP [MQTT-3.3.1-1]
+	}
 	b.queue.Rewind()
 	c := b.store.Begin()
 	c.Detach(b.queue, buffer.Lazy)

@@ -26,22 +26,17 @@ func (t *turns) take(id uint16) *turn {
 	return n
 }
 
-// release appends to dst every acknowledgement whose turn has come, and says how
-// many handshakes end with them: all but those of a PUBREC that is a success.
-func (t *turns) release(dst []byte) (_ []byte, finished int) {
+// release appends to dst every acknowledgement whose turn has come.
+func (t *turns) release(dst []byte) []byte {
 	n := 0
 	for ; n < len(t.wait) && t.wait[n].ready; n++ {
-		w := t.wait[n]
-		ack := packet.Ack{Kind: t.kind, ID: w.id, Code: w.code}
+		ack := packet.Ack{Kind: t.kind, ID: t.wait[n].id, Code: t.wait[n].code}
 		dst = ack.Append(dst, packet.V5)
-		if t.kind != packet.PUBREC || w.code.IsError() {
-			finished++
-		}
 	}
 	if n == len(t.wait) {
-		t.wait = nil // let go of the array
+		t.wait = t.wait[:0]
 	} else {
 		t.wait = t.wait[n:]
 	}
-	return dst, finished
+	return dst
 }

@@ -152,30 +152,48 @@ func (l *link) next(buf []byte) (_ []byte, more bool) {
 }
 
 // identifierFree reports whether the entry's identifier can not be taken for that
-// of an older entry, now or after a crash: removals that are not on disk count as
-// not done. If it is not free, a commit is begun that takes the removals along.
+// of another entry, now or after a crash. All sequence numbers that the server may
+// know of stay within one span, and those whose removal is not on disk yet count.
+// If the entry has to wait, a commit is begun that takes the removals along.
 func (l *link) identifierFree(e buffer.Entry) bool {
 	if e.Again || e.Received {
 		return true // it was free when it was first sent
 	}
-	oldest, ok := l.b.queue.Oldest()
-	if !ok || e.Seq < oldest || e.Seq-oldest < l.b.tuning.modulus-uint64(l.window) {
-		return true
+	b, span := l.b, l.b.tuning.modulus-uint64(l.window)
+	if e.Seq >= b.oldest+span {
+		oldest, ok := b.queue.Oldest()
+		if !ok {
+			oldest = e.Seq
+		}
+		b.oldest = min(oldest, e.Seq)
 	}
 	l.mu.Lock()
-	begin := !l.barrier
-	l.barrier = true
-	l.mu.Unlock()
-	if begin {
-		c := l.b.store.Begin()
-		c.Put(l.b.table, []byte("barrier"), []byte{1}, buffer.Sync)
-		c.Commit(func(error) { // after a failure it is tried again
-			l.mu.Lock()
-			l.barrier = false
-			l.mu.Unlock()
-			l.signal()
-		})
+	defer l.mu.Unlock()
+	if l.passed {
+		l.passed, b.newest = false, l.highest
 	}
+	// The second half is for priorities: an entry may leave long after younger ones.
+	if e.Seq < b.oldest+span && b.newest < e.Seq+span {
+		return true
+	}
+	lowest, highest := e.Seq, e.Seq
+	for _, f := range l.flights {
+		if f.control == nil {
+			lowest, highest = min(lowest, f.seq), max(highest, f.seq)
+		}
+	}
+	if l.barrier || e.Seq-lowest >= span || highest-e.Seq >= span {
+		return false // an acknowledgement or the commit will wake the pump
+	}
+	l.barrier, l.highest = true, highest // until it is done nothing is sent
+	c := b.store.Begin()
+	c.Put(b.table, []byte("barrier"), []byte{1}, buffer.Sync)
+	c.Commit(func(err error) { // after a failure it is tried again
+		l.mu.Lock()
+		l.barrier, l.passed = false, err == nil
+		l.mu.Unlock()
+		l.signal()
+	})
 	return false
 }
 
@@ -187,6 +205,7 @@ func (l *link) resume(buf []byte, e buffer.Entry) []byte {
 	l.mu.Lock()
 	l.flights[id] = flight{seq: e.Seq, qos: 2, state: released}
 	l.mu.Unlock()
+	l.b.newest = max(l.b.newest, e.Seq)
 	return (&packet.Ack{Kind: packet.PUBREL, ID: id}).Append(buf, packet.V5)
 }
 
@@ -234,6 +253,7 @@ func (l *link) publish(buf []byte, e buffer.Entry) []byte {
 	l.mu.Lock()
 	l.flights[p.ID] = flight{seq: e.Seq, qos: byte(p.QoS)}
 	l.mu.Unlock()
+	b.newest = max(b.newest, e.Seq)
 	return buf
 }
 
@@ -333,7 +353,7 @@ func (l *link) marked(t *turn, err error) {
 		l.flights[t.id] = f
 	}
 	t.ready = true
-	l.out, _ = l.pubrels.release(l.out)
+	l.out = l.pubrels.release(l.out)
 	l.mu.Unlock()
 	l.signal()
 }

@@ -91,15 +91,22 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// cause is why the connection ended, nil if it was closed in good order.
+var errCut = errors.New("the connection was cut")
+
+// cause is why the connection ended, nil if nothing went wrong with it.
 func (w *wire) cause() error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err != nil {
-		return w.err
+	err := w.err
+	w.mu.Unlock()
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
 	}
-	if lost := w.lost.Load(); lost != nil && !errors.Is(*lost, net.ErrClosed) {
+	lost := w.lost.Load()
+	switch {
+	case lost != nil && !errors.Is(*lost, net.ErrClosed):
 		return *lost
+	case lost != nil || err != nil:
+		return errCut
 	}
 	return nil
 }

@@ -1,0 +1,550 @@
+package cloud_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"edgegateway/bridge/cloud"
+	"edgegateway/broker/packet"
+)
+
+// mosquitto starts a real broker on a port that the system gives.
+func mosquitto(t testing.TB, settings ...string) (address string) {
+	t.Helper()
+	path, err := exec.LookPath("mosquitto")
+	if err != nil {
+		for _, p := range []string{"/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"} {
+			if _, e := os.Stat(p); e == nil {
+				path, err = p, nil
+				break
+			}
+		}
+	}
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("mosquitto is not installed; it is a must under CI=true (apt-get install mosquitto)")
+		}
+		t.Skip("SKIPPED: mosquitto is not installed, so the bridge is not tested against a real broker (apt-get install mosquitto)")
+	}
+	for range 5 { // another process may take the port before mosquitto does
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address = ln.Addr().String()
+		ln.Close()
+		_, port, _ := net.SplitHostPort(address)
+		conf := filepath.Join(t.TempDir(), "mosquitto.conf")
+		text := fmt.Sprintf("listener %s 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\nlog_type error\nlog_type warning\n%s\n", port, strings.Join(settings, "\n"))
+		if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(path, "-c", conf)
+		out, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatalf("start mosquitto: %v", err)
+		}
+		var said strings.Builder
+		exited := make(chan struct{})
+		go func() {
+			defer close(exited)
+			for lines := bufio.NewScanner(out); lines.Scan(); {
+				said.WriteString(lines.Text() + "\n")
+			}
+			cmd.Wait()
+		}()
+		if answers(address, exited) {
+			t.Cleanup(func() {
+				cmd.Process.Kill()
+				<-exited
+				if t.Failed() {
+					t.Logf("mosquitto said:\n%s", &said)
+				}
+			})
+			return address
+		}
+		cmd.Process.Kill()
+		<-exited
+		t.Logf("mosquitto did not start: %s", &said)
+	}
+	t.Fatal("mosquitto does not start")
+	return ""
+}
+
+func answers(address string, exited <-chan struct{}) bool {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(patience); ; {
+		if c, err := net.Dial("tcp", address); err == nil {
+			c.Close()
+			return true
+		}
+		select {
+		case <-exited:
+			return false
+		case <-end:
+			return false
+		case <-tick.C:
+		}
+	}
+}
+
+// observer is a client at the cloud that sees everything below some filters.
+type observer struct {
+	t    testing.TB
+	conn net.Conn
+	got  chan *packet.Publish
+	done chan struct{}
+
+	mu   sync.Mutex
+	free *sync.Cond
+	open map[uint16]bool // identifiers of messages that it sent
+	next uint16
+}
+
+func observe(t testing.TB, address string, filters ...string) *observer {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &observer{t: t, conn: conn, got: make(chan *packet.Publish, 1<<20), done: make(chan struct{}), open: map[uint16]bool{}}
+	o.free = sync.NewCond(&o.mu)
+	t.Cleanup(func() { conn.Close(); <-o.done })
+	id := make([]byte, 8)
+	binary.BigEndian.PutUint64(id, rand.Uint64())
+	hello := &packet.Connect{Version: packet.V5, CleanStart: true, ClientID: fmt.Sprintf("observer-%x", id)}
+	out := hello.Append(nil, packet.V5)
+	s := &packet.Subscribe{ID: 1}
+	for _, f := range filters {
+		s.Subscriptions = append(s.Subscriptions, packet.Subscription{Filter: f, QoS: 2, RetainAsPublished: true})
+	}
+	if len(filters) > 0 {
+		out = s.Append(out, packet.V5)
+	}
+	if _, err := conn.Write(out); err != nil {
+		t.Fatal(err)
+	}
+	ready := make(chan struct{})
+	go o.read(ready, len(filters) > 0)
+	select {
+	case <-ready:
+	case <-time.After(patience):
+		t.Fatal("the observer gets no answer from mosquitto")
+	}
+	return o
+}
+
+func (o *observer) read(ready chan struct{}, subscribed bool) {
+	defer close(o.done)
+	defer close(o.got)
+	dec := packet.Decoder{Role: packet.Client, Version: packet.V5}
+	var buf []byte
+	chunk := make([]byte, 64<<10)
+	for {
+		n, err := o.conn.Read(chunk)
+		if err != nil {
+			return
+		}
+		buf = append(buf, chunk[:n]...)
+		var out []byte
+		at := 0
+		for {
+			p, n, _, err := dec.Next(buf[at:])
+			if err != nil {
+				o.t.Errorf("mosquitto sent what is not MQTT 5: %v", err)
+				return
+			}
+			if p == nil {
+				break
+			}
+			at += n
+			switch p := p.(type) {
+			case *packet.Connack:
+				if !subscribed {
+					close(ready)
+				}
+			case *packet.Suback:
+				close(ready)
+			case *packet.Publish:
+				o.got <- p.Clone()
+				switch p.QoS {
+				case 1:
+					out = (&packet.Ack{Kind: packet.PUBACK, ID: p.ID}).Append(out, packet.V5)
+				case 2:
+					out = (&packet.Ack{Kind: packet.PUBREC, ID: p.ID}).Append(out, packet.V5)
+				}
+			case *packet.Ack:
+				switch p.Kind {
+				case packet.PUBREL:
+					out = (&packet.Ack{Kind: packet.PUBCOMP, ID: p.ID}).Append(out, packet.V5)
+				case packet.PUBREC:
+					out = (&packet.Ack{Kind: packet.PUBREL, ID: p.ID}).Append(out, packet.V5)
+				default:
+					o.mu.Lock()
+					delete(o.open, p.ID)
+					o.mu.Unlock()
+					o.free.Signal()
+				}
+			}
+		}
+		buf = append(buf[:0], buf[at:]...)
+		if len(out) > 0 {
+			if _, err := o.conn.Write(out); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// publish sends a message, with at most 20 under way.
+func (o *observer) publish(name, payload string, qos byte) {
+	o.mu.Lock()
+	for len(o.open) >= 20 {
+		o.free.Wait()
+	}
+	o.next = o.next%60000 + 1
+	id := o.next
+	o.open[id] = true
+	o.mu.Unlock()
+	p := packet.Publish{Topic: []byte(name), Payload: []byte(payload), QoS: packet.QoS(qos), ID: id}
+	if _, err := o.conn.Write(p.Append(nil, packet.V5)); err != nil {
+		o.t.Errorf("observer: %v", err)
+	}
+}
+
+// next returns the next message, skipping the status.
+func (o *observer) message() *packet.Publish {
+	o.t.Helper()
+	select {
+	case m, ok := <-o.got:
+		if !ok {
+			o.t.Fatal("the observer lost its connection")
+		}
+		return m
+	case <-time.After(patience):
+		o.t.Fatal("no message at the cloud")
+	}
+	return nil
+}
+
+// tally watches a numbered stream from 0 to n-1.
+type tally struct {
+	name       string
+	seen       map[int]bool
+	highest    int // and one more
+	duplicates int // came before
+	late       int // came first after a higher one
+}
+
+func newTally(name string) *tally { return &tally{name: name, seen: map[int]bool{}} }
+
+func (y *tally) take(payload string) {
+	var n int
+	fmt.Sscanf(payload, "%d", &n)
+	switch {
+	case y.seen[n]:
+		y.duplicates++
+	case n < y.highest:
+		y.late++
+	default:
+		y.highest = n + 1
+	}
+	y.seen[n] = true
+}
+
+// tap follows what a server sends, packet by packet: the first arrivals on the
+// wire, over all connections.
+type tap struct {
+	mu     sync.Mutex
+	tallys map[string]*tally // by topic
+}
+
+// stream is one connection under a tap.
+type stream struct {
+	tap *tap
+	dec packet.Decoder
+	buf []byte
+}
+
+func (s *stream) write(p []byte) {
+	s.buf = append(s.buf, p...)
+	for {
+		pk, n, _, err := s.dec.Next(s.buf)
+		if err != nil || pk == nil {
+			return
+		}
+		if m, ok := pk.(*packet.Publish); ok {
+			s.tap.mu.Lock()
+			if y := s.tap.tallys[string(m.Topic)]; y != nil {
+				y.take(string(m.Payload))
+			}
+			s.tap.mu.Unlock()
+		}
+		s.buf = s.buf[n:]
+	}
+}
+
+// cutter is a dialer whose connections end in the middle of anything.
+type cutter struct {
+	mu   sync.Mutex
+	rnd  *rand.Rand
+	on   bool
+	cuts int
+	tap  *tap
+}
+
+func newCutter(t *testing.T) *cutter {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return &cutter{rnd: rand.New(rand.NewPCG(seed, 0)), on: true,
+		tap: &tap{tallys: map[string]*tally{"acme/g/q1/set": newTally(""), "acme/g/q2/set": newTally("")}}}
+}
+
+func (c *cutter) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	watched := &stream{tap: c.tap, dec: packet.Decoder{Role: packet.Client, Version: packet.V5}}
+	if !c.on {
+		return &cutConn{Conn: conn, c: c, left: math.MaxInt, stream: watched}, nil
+	}
+	// Now and then so early that not even CONNACK comes through.
+	limit := 100 + c.rnd.IntN(80_000)
+	if c.rnd.IntN(5) == 0 {
+		limit = c.rnd.IntN(400)
+	}
+	reset := c.rnd.IntN(2) == 0
+	return &cutConn{Conn: conn, c: c, left: limit, reset: reset, stream: watched}, nil
+}
+
+func (c *cutter) heal() {
+	c.mu.Lock()
+	c.on = false
+	c.mu.Unlock()
+}
+
+// cutConn ends after a number of bytes in both directions together.
+type cutConn struct {
+	net.Conn
+	c     *cutter
+	reset bool
+	*stream
+
+	mu   sync.Mutex
+	left int
+}
+
+func (c *cutConn) spend(n int) (allowed int, cut bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left <= 0 {
+		return 0, false
+	}
+	allowed = min(n, c.left)
+	c.left -= allowed
+	return allowed, c.left == 0
+}
+
+func (c *cutConn) cut() {
+	c.c.mu.Lock()
+	c.c.cuts++
+	c.c.mu.Unlock()
+	if c.reset {
+		c.Conn.(*net.TCPConn).SetLinger(0) // bytes on their way are lost as well
+	}
+	c.Conn.Close()
+}
+
+func (c *cutConn) Write(p []byte) (int, error) {
+	allowed, cut := c.spend(len(p))
+	n, err := c.Conn.Write(p[:allowed])
+	if cut {
+		c.cut()
+	}
+	if err == nil && n < len(p) {
+		err = net.ErrClosed
+	}
+	return n, err
+}
+
+func (c *cutConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	allowed, cut := c.spend(n)
+	if c.tap != nil {
+		c.stream.write(p[:allowed])
+	}
+	if cut {
+		c.cut()
+	}
+	if allowed < n {
+		return allowed, net.ErrClosed
+	}
+	return n, err
+}
+
+func TestRandomCutsLoseNothing(t *testing.T) {
+	const n = 5000
+	address := mosquitto(t, "max_inflight_messages 200")
+	cuts := newCutter(t)
+	cfg := testConfig("mqtt://" + address)
+	cfg.Dial = cuts.dial
+	r := newRig(t, cfg, nil)
+	upstream := observe(t, address, "acme/g/+/state")
+	locals := r.subscribe("g/+/set")
+	stop := r.run()
+	r.until("subscribed upstream", func(s cloud.Status) bool { return s.Connects > 0 })
+
+	var publishers sync.WaitGroup
+	for _, p := range []struct {
+		name string
+		qos  byte
+	}{{"g/q1/state", 1}, {"g/q2/state", 2}} {
+		publishers.Go(func() {
+			for i := range n {
+				if i%50 == 49 {
+					r.publish(p.name, number(i), p.qos) // not faster than the disk
+				} else {
+					r.offer(p.name, number(i), p.qos)
+				}
+			}
+		})
+	}
+	up := map[string]*tally{"acme/g/q1/state": newTally("up QoS 1"), "acme/g/q2/state": newTally("up QoS 2")}
+	for half := false; ; {
+		m := upstream.message()
+		up[string(m.Topic)].take(string(m.Payload))
+		q1, q2 := len(up["acme/g/q1/state"].seen), len(up["acme/g/q2/state"].seen)
+		if q1 == n && q2 == n {
+			break
+		}
+		if !half && q1+q2 > n/2 {
+			// A restart in the middle of it: the store is closed and opened again.
+			publishers.Wait()
+			half = true
+			stop()
+			r.close()
+			r.open()
+			locals = r.subscribe("g/+/set")
+			stop = r.run()
+		}
+	}
+	r.drained()
+
+	// And down. The server keeps the subscriptions, so no message can be missed.
+	r.until("connected", func(s cloud.Status) bool { return s.Connected })
+	downstream := observe(t, address)
+	go func() {
+		for i := range n {
+			downstream.publish("acme/g/q1/set", number(i), 1)
+			downstream.publish("acme/g/q2/set", number(i), 2)
+		}
+	}()
+	dn := map[string]*tally{"g/q1/set": newTally("down QoS 1"), "g/q2/set": newTally("down QoS 2")}
+	for len(dn["g/q1/set"].seen) < n || len(dn["g/q2/set"].seen) < n {
+		select {
+		case m := <-locals:
+			dn[m.Topic].take(string(m.Payload))
+		case <-time.After(patience):
+			t.Fatalf("nothing comes down any more: %d and %d of %d came; status %+v", len(dn["g/q1/set"].seen), len(dn["g/q2/set"].seen), n, r.bridge.Status())
+		}
+	}
+	cuts.heal()
+	r.until("healed", func(s cloud.Status) bool { return s.Connected })
+
+	st := r.bridge.Status()
+	t.Logf("%d cuts; status %+v", cuts.cuts, st)
+	cuts.tap.mu.Lock()
+	defer cuts.tap.mu.Unlock()
+	for _, y := range []*tally{up["acme/g/q1/state"], up["acme/g/q2/state"], dn["g/q1/set"], dn["g/q2/set"]} {
+		t.Logf("%s: %d arrived, %d duplicates, %d late", y.name, len(y.seen), y.duplicates, y.late)
+		if strings.HasSuffix(y.name, "2") && y.duplicates > 0 {
+			t.Errorf("%s: %d duplicates", y.name, y.duplicates)
+		}
+	}
+	for _, y := range []*tally{up["acme/g/q1/state"], up["acme/g/q2/state"]} {
+		if y.late > 0 {
+			t.Errorf("%s: %d messages were overtaken", y.name, y.late)
+		}
+	}
+	// Mosquitto 2.0.11 lets new messages overtake its backlog after a reconnect; what
+	// is kept is the order in which they came over the wire.
+	for _, y := range []*tally{dn["g/q1/set"], dn["g/q2/set"]} {
+		sent := cuts.tap.tallys["acme/"+strings.Replace(y.name, "down QoS ", "g/q", 1)+"/set"]
+		t.Logf("%s on the wire: %d arrived, %d duplicates, %d late", y.name, len(sent.seen), sent.duplicates, sent.late)
+		if y.late > sent.late {
+			t.Errorf("%s: %d messages were overtaken, of these %d before they came here", y.name, y.late, sent.late)
+		}
+	}
+	if cuts.cuts < 20 {
+		t.Errorf("only %d cuts: this proved little", cuts.cuts)
+	}
+	if st.SessionsLost > 0 {
+		t.Errorf("%d sessions lost: mosquitto kept them all", st.SessionsLost)
+	}
+}
+
+func TestStatusAtTheCloud(t *testing.T) {
+	address := mosquitto(t)
+	cuts := &cutter{rnd: rand.New(rand.NewPCG(1, 2))}
+	var last net.Conn
+	var mu sync.Mutex
+	cfg := testConfig("mqtt://" + address)
+	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := cuts.dial(ctx, network, address)
+		mu.Lock()
+		last = c
+		mu.Unlock()
+		return c, err
+	}
+	r := newRig(t, cfg, func(b *cloud.Bridge) { b.SetBackoff(50*time.Millisecond, 50*time.Millisecond) })
+	o := observe(t, address, "gateways/+/status")
+	want := func(status string) {
+		t.Helper()
+		if m := o.message(); string(m.Topic) != "gateways/g/status" || string(m.Payload) != status || !m.Retain {
+			t.Fatalf("got %s %q retain %v, want %s", m.Topic, m.Payload, m.Retain, status)
+		}
+	}
+	stop := r.run()
+	want("online")
+	mu.Lock()
+	last.Close() // without DISCONNECT: the will speaks
+	mu.Unlock()
+	want("offline")
+	want("online")
+	stop()
+	want("offline")
+	if late := observe(t, address, "gateways/+/status").message(); string(late.Payload) != "offline" {
+		t.Errorf("retained is %q", late.Payload)
+	}
+}
+
+func BenchmarkDrain(b *testing.B) {
+	for _, inflight := range []int{20, 1000} {
+		for _, qos := range []byte{1, 2} {
+			b.Run(fmt.Sprintf("qos%d/receive-maximum%d", qos, inflight), func(b *testing.B) {
+				address := mosquitto(b, fmt.Sprintf("max_inflight_messages %d", inflight))
+				drain(b, address, qos)
+			})
+		}
+	}
+}
