@@ -258,14 +258,14 @@ func (qb *queueBatch) finishLocked(s *Store) {
 		}
 		s.callLocked(m.done, nil)
 	}
-	items, bytes := 0, int64(0) // a receiver that is away needs no window
+	var w window // none for a receiver that is away
 	if q.attached {
-		items, bytes = windowItems, windowBytes
+		w = s.window
 	}
 	for i := range q.lanes {
 		l := &q.lanes[i]
 		l.disk, l.diskBytes = qb.disk[i], qb.size[i]
-		l.evict(items, bytes)
+		l.evict(w)
 	}
 	if q.trim {
 		s.dirtyLocked(q, Sync)

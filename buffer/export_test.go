@@ -6,6 +6,11 @@ func WithHooks(before, after func() error) Option {
 	return func(o *options) { o.hooks = hooks{before, after} }
 }
 
+// WithWindow keeps fewer entries in memory, so that small tests read from disk.
+func WithWindow(items int) Option {
+	return func(o *options) { o.window = window{items, windowBytes} }
+}
+
 var ErrDamaged = errDamaged
 
 // InMemory returns how many entries, and tombstones, q holds in memory.

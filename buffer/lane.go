@@ -52,6 +52,11 @@ const (
 	windowBytes = 128 << 10
 )
 
+type window struct {
+	items int
+	bytes int64
+}
+
 func (l *lane) push(it *item) {
 	if l.gap.n > 0 || l.back.len() > 0 {
 		l.back.push(it)
@@ -141,11 +146,11 @@ func (l *lane) sweep() {
 
 // evict leaves on disk what need not be in memory: what was not handed out and
 // lies behind the first items and bytes.
-func (l *lane) evict(items int, bytes int64) {
+func (l *lane) evict(w window) {
 	if l.gap.n > 0 {
 		l.widen(&l.back)
-	} else if l.unsent > items || l.unsentBytes > bytes {
-		l.split(items, bytes)
+	} else if l.unsent > w.items || l.unsentBytes > w.bytes {
+		l.split(w)
 	}
 	l.join()
 }
@@ -178,7 +183,7 @@ func (l *lane) widen(d *deque) {
 }
 
 // split opens the gap behind the window.
-func (l *lane) split(items int, bytes int64) {
+func (l *lane) split(w window) {
 	keep, n, size := 0, 0, int64(0)
 	for i := range l.front.len() {
 		it := l.front.at(i)
@@ -189,13 +194,13 @@ func (l *lane) split(items int, bytes int64) {
 			keep = i + 1
 			continue
 		}
-		if n++; n > items {
+		if n++; n > w.items {
 			continue
 		}
-		if size += int64(len(it.data)); size <= bytes {
+		if size += int64(len(it.data)); size <= w.bytes {
 			keep = i + 1
 		} else {
-			n = items
+			n = w.items
 		}
 	}
 	if keep == l.front.len() || l.front.at(keep).place != onDisk {

@@ -97,7 +97,14 @@ func (s *Store) loadQueues(tx *bbolt.Tx, clean bool) error {
 			s.dropping = append(s.dropping, key)
 			return nil
 		}
-		s.queues[name] = newLoaded(s, b, name, key, &st, clean)
+		q := newLoaded(s, b, name, key, &st, clean)
+		s.queues[name] = q
+		if !clean {
+			// Its numbers jumped to the end of what was reserved: reserve again before
+			// the first of them is wanted.
+			q.reserve = q.next + reserveBlock
+			s.dirtyLocked(q, Sync)
+		}
 		return nil
 	})
 }
@@ -226,7 +233,7 @@ func (q *Queue) load(lane int, anyway bool) error {
 			if !ok || kind != byte(lane) || seq > g.hi {
 				break
 			}
-			if len(got)+len(bad) == windowItems || size >= windowBytes {
+			if len(got)+len(bad) == q.s.window.items || size >= q.s.window.bytes {
 				return nil // last is where the chunk ends
 			}
 			last = seq

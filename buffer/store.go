@@ -32,6 +32,7 @@ type Store struct {
 	fileSize    atomic.Int64
 	setAside    string
 	hooks       hooks
+	window      window
 
 	fileMu sync.RWMutex // held for reading during read transactions, for writing while db is replaced
 	db     *bbolt.DB    // nil while the file can not be opened
@@ -95,6 +96,7 @@ type options struct {
 	check  func(path string) error
 	events func(Event)
 	hooks  hooks
+	window window
 }
 
 // WithChecker replaces [Check], which Open calls after a stop that was not clean,
@@ -121,7 +123,10 @@ func Open(path string, cfg Config, log *slog.Logger, opts ...Option) (*Store, er
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	o := options{check: Check, events: func(Event) {}}
+	o := options{
+		check: Check, events: func(Event) {},
+		window: window{items: windowItems, bytes: windowBytes},
+	}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -129,7 +134,7 @@ func Open(path string, cfg Config, log *slog.Logger, opts ...Option) (*Store, er
 		log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		path: path, cfg: cfg, log: log, epoch: time.Now(), hooks: o.hooks,
+		path: path, cfg: cfg, log: log, epoch: time.Now(), hooks: o.hooks, window: o.window,
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		queues: make(map[string]*Queue), tables: make(map[string]*Table),
 		badPairs: make(map[string]bool),
