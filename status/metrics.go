@@ -81,8 +81,8 @@ func brokerMetrics(p *prometheus, b Broker) {
 	p.gauge("gateway_broker_sessions", "Sessions, connected or kept.", float64(b.Sessions))
 	p.gauge("gateway_broker_subscriptions", "Subscriptions of all sessions.", float64(b.Subscriptions))
 	p.gauge("gateway_broker_retained_messages", "Topics with a retained message.", float64(b.Retained))
-	p.counter("gateway_broker_messages_received_total", "Messages published to the broker.", b.Received)
-	p.counter("gateway_broker_messages_sent_total", "Messages sent to subscribers.", b.Sent)
+	p.counter("gateway_broker_messages_received_total", "Messages that clients have published.", b.Received)
+	p.counter("gateway_broker_messages_sent_total", "Messages sent to clients.", b.Sent)
 	p.counter("gateway_broker_messages_dropped_total", "Messages that a limit or a slow subscriber lost.", b.Dropped)
 	p.counter("gateway_broker_connections_refused_total", "Connections closed before or with their CONNECT.", b.Refused)
 }

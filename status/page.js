@@ -77,7 +77,8 @@ function flow(r) {
   const online = r.devices.filter(d => d.online).length;
   const up = r.clouds.filter(c => c.connected).length;
   const waiting = r.clouds.reduce((n, c) => n + c.queued, 0);
-  const received = r.broker.received_per_second;
+  const readings = r.gateway.readings_per_second;
+  const received = known(readings) ? readings + r.broker.received_per_second : null; // from devices and clients
   const sent = r.clouds.reduce((n, c) => n + (c.sent_per_second || 0), 0);
   const last = !r.clouds.length ? ['wire', 'no cloud'] : up < r.clouds.length ? ['wire.cut', up ? 'one link is down' : 'no link'] : [sent > 0 ? 'wire.moving' : 'wire', rate(sent)];
   return el('section.card.flow', { 'aria-label': 'from the devices to the cloud' },
@@ -145,8 +146,8 @@ function local(r) {
   return el('section.wide',
     el('article.card', el('div.top', el('h3', 'Broker')), pairs([
       ['clients connected', count.format(b.clients), 'main'],
-      ['messages in', `${count.format(b.messages_received)} · ${rate(b.received_per_second)}`],
-      ['messages out', `${count.format(b.messages_sent)} · ${rate(b.sent_per_second)}`],
+      ['messages from clients', `${count.format(b.messages_received)} · ${rate(b.received_per_second)}`],
+      ['messages to clients', `${count.format(b.messages_sent)} · ${rate(b.sent_per_second)}`],
       ['subscriptions', count.format(b.subscriptions)],
       ['retained', count.format(b.retained)],
       ['sessions', count.format(b.sessions)],

@@ -9,6 +9,7 @@ import (
 type counters struct {
 	at                      time.Time
 	received, sent, written int64
+	readings                int64            // of all devices
 	clouds                  map[string]int64 // sent, by name
 }
 
@@ -46,6 +47,7 @@ func (r *rates) fill(rep *Report) {
 		v := float64(to-from) / seconds
 		return &v
 	}
+	rep.Gateway.ReadingRate = per(first.readings, last.readings)
 	rep.Broker.ReceivedRate = per(first.received, last.received)
 	rep.Broker.SentRate = per(first.sent, last.sent)
 	rep.Store.WrittenRate = per(first.written, last.written)

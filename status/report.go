@@ -23,13 +23,14 @@ type Report struct {
 
 // Gateway says who answers.
 type Gateway struct {
-	ID      string      `json:"id"`
-	Prefix  string      `json:"prefix"`
-	Version string      `json:"version"`
-	Commit  string      `json:"commit,omitempty"`
-	Uptime  float64     `json:"uptime_seconds"`
-	Memory  int64       `json:"memory_bytes,omitempty"` // resident set
-	Listens []Listening `json:"listens"`
+	ID          string      `json:"id"`
+	Prefix      string      `json:"prefix"`
+	Version     string      `json:"version"`
+	Commit      string      `json:"commit,omitempty"`
+	Uptime      float64     `json:"uptime_seconds"`
+	Memory      int64       `json:"memory_bytes,omitempty"` // resident set
+	Listens     []Listening `json:"listens"`
+	ReadingRate *float64    `json:"readings_per_second"` // of all devices; null until there were two moments to compare
 }
 
 // Listening is an address that the gateway answers at.
@@ -89,11 +90,11 @@ type Broker struct {
 	Sessions      int      `json:"sessions"`
 	Subscriptions int      `json:"subscriptions"`
 	Retained      int      `json:"retained"`
-	Received      int64    `json:"messages_received"`
-	Sent          int64    `json:"messages_sent"`
+	Received      int64    `json:"messages_received"` // from clients; what devices say is not among them
+	Sent          int64    `json:"messages_sent"`     // to clients
 	Dropped       int64    `json:"messages_dropped"`
 	Refused       int64    `json:"connections_refused"`
-	ReceivedRate  *float64 `json:"received_per_second"` // null until there were two moments to compare
+	ReceivedRate  *float64 `json:"received_per_second"`
 	SentRate      *float64 `json:"sent_per_second"`
 }
 

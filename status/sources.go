@@ -136,7 +136,11 @@ func (s Sources) counters(now time.Time) counters {
 		st := c.Status()
 		sent[st.Name] = st.Sent
 	}
-	return counters{at: now, received: b.PublishReceived, sent: b.PublishSent, written: st.BytesWritten, clouds: sent}
+	var readings int64
+	for _, d := range s.Devices.Devices() {
+		readings += d.Counts.Readings
+	}
+	return counters{at: now, readings: readings, received: b.PublishReceived, sent: b.PublishSent, written: st.BytesWritten, clouds: sent}
 }
 
 // residentMemory is the second field of /proc/self/statm in bytes; 0 where there is none (proc(5)).
