@@ -102,6 +102,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	}
 	ended := make(chan struct{})
 	answering.Go(func() { b.answer(ended) })
+	<-ctx.Done() // also without any device
 	running.Wait()
 	close(ended)
 	answering.Wait()

@@ -14,7 +14,8 @@
 // became of it says the result. Commands live in memory only, on purpose: a valve
 // must not open an hour late because the gateway was restarted. For the same
 // reason a retained or expired command never moves anything, and one that has
-// waited for 30 s is not carried out any more.
+// waited for 30 s is not carried out any more. After a crash nothing remembers
+// the commands that were accepted and not carried out: they get no result.
 //
 // One device never disturbs another: each has its own drivers.Run, and what does
 // not work is offline, with the reason.

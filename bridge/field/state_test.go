@@ -1,9 +1,12 @@
 package field_test
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edgegateway/bridge/field"
@@ -120,6 +123,27 @@ func TestATopicOfItsOwnTakesThePlaceOfPrefixAndName(t *testing.T) {
 	r := start(t, []drivers.Kind{kind("a", f, actuator{f})}, c)
 	r.expect("reply/attic/availability", "offline")
 	r.expect("reply/attic/availability", "online")
+}
+
+func TestABridgeWithoutDevicesRunsUntilItIsStopped(t *testing.T) {
+	br := openBroker(t)
+	synctest.Test(t, func(t *testing.T) {
+		b, err := field.New(field.Config{Prefix: "p"}, br, nil, drivers.Ports{}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- b.Run(ctx) }()
+		synctest.Wait()
+		if len(ended) != 0 {
+			t.Error("it has ended already")
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestCheckFindsWhatOnlyTheKindsKnow(t *testing.T) {
