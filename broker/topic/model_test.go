@@ -27,7 +27,7 @@ func random(t *testing.T) *rand.Rand {
 
 // Few levels of few letters, so that names and filters meet; with letters that
 // sort before and behind the slash, and empty levels.
-var levels = []string{"", "a", "b", "ab", "a!", "a0", "$", "$a", "!", "-", "~"}
+var levels = []string{"", "a", "b", "ab", "a!", "a0", "$", "$a", "%", "!", "-", "~"}
 
 func randomTopic(r *rand.Rand, wild bool) string {
 	for {

@@ -65,6 +65,20 @@ func TestMatchStopsWhenYieldSaysSo(t *testing.T) {
 	}
 }
 
+// A long stretch of names that do not match is no end.
+func TestMatchGoesOnBehindNamesThatDoNotMatch(t *testing.T) {
+	var n topic.Names[int]
+	for i := range 1000 {
+		n.Set(fmt.Sprintf("%04d", i), i)
+	}
+	n.Set("z/x", 7)
+	got := 0
+	n.Match("+/x", func(_ string, v int) bool { got += v; return true })
+	if got != 7 {
+		t.Errorf("found %d, want 7", got)
+	}
+}
+
 // A replay in pieces, with names that come, change and go in between, gives every
 // name that stays exactly once.
 func TestAReplayInPiecesSurvivesChanges(t *testing.T) {
@@ -137,6 +151,11 @@ func TestAFilterLooksOnlyWhereItCanMatch(t *testing.T) {
 	_, more := n.MatchFrom("+/x/state", "", 50, func(_ string, v int) bool { got = append(got, v); return true })
 	if want := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}; more || !slices.Equal(got, want) {
 		t.Errorf("50 steps found %v, more %v; want %v", got, more, want)
+	}
+	got = nil
+	_, more = n.MatchFrom("site3/x/state", "", 5, func(_ string, v int) bool { got = append(got, v); return true })
+	if more || !slices.Equal(got, []int{3}) {
+		t.Errorf("5 steps for one name found %v, more %v", got, more)
 	}
 }
 

@@ -38,6 +38,7 @@ func TestWhatIsAValidNameAndFilter(t *testing.T) {
 		{"a/b+/c", false, false},
 		{"++", false, false},
 		{"a\x00b", false, false},
+		{"\x00", false, false},
 		{"a\xffb", false, false},
 		{"\xed\xa0\x80", false, false}, // a surrogate
 		{"\xc0\x80", false, false},     // an overlong NUL
