@@ -55,21 +55,29 @@ func (c *conn) add(p packet.Packet) {
 }
 
 func (c *conn) addLocked(p packet.Packet) {
-	if buf := c.bufferLocked(); buf != nil {
+	if buf := c.bufferLocked(p.Size(c.version)); buf != nil {
 		buf.b = p.Append(buf.b, c.version)
 		c.out.packets++
 	}
 }
 
-// bufferLocked returns where to append, nil if the connection has ended.
-func (c *conn) bufferLocked() *chunk {
-	if c.out.closed {
+// bufferLocked returns where to append n bytes, nil if the connection has ended.
+func (c *conn) bufferLocked(n int) *chunk {
+	o := &c.out
+	switch {
+	case o.closed:
 		return nil
+	case o.pending == nil && n <= smallChunk:
+		o.pending = c.b.chunks.get(smallChunk)
+	case o.pending == nil:
+		o.pending = c.b.chunks.get(readChunk)
+	case cap(o.pending.b)-len(o.pending.b) < n && cap(o.pending.b) < readChunk:
+		large := c.b.chunks.get(readChunk)
+		large.b = append(large.b, o.pending.b...)
+		c.b.chunks.put(o.pending)
+		o.pending = large
 	}
-	if c.out.pending == nil {
-		c.out.pending = c.b.chunks.get(smallChunk)
-	}
-	return c.out.pending
+	return o.pending
 }
 
 // addMessage appends an encoded QoS 0 PUBLISH unless there is no room. The
@@ -80,7 +88,7 @@ func (c *conn) addMessage(encoded []byte) bool {
 	if !c.out.roomLocked() {
 		return false
 	}
-	if buf := c.bufferLocked(); buf != nil {
+	if buf := c.bufferLocked(len(encoded)); buf != nil {
 		buf.b = append(buf.b, encoded...)
 		c.out.packets++
 	}
@@ -114,7 +122,7 @@ func (c *conn) complete(slot *ackSlot, code packet.ReasonCode, reason string) {
 		slot.ack.ReasonString = "" // [MQTT-3.4.2-2] [MQTT-3.5.2-2]
 	}
 	var n int
-	if buf := c.bufferLocked(); buf != nil {
+	if buf := c.bufferLocked(5); buf != nil {
 		buf.b, n = c.out.order.complete(slot, buf.b, c.version)
 	} else {
 		_, n = c.out.order.complete(slot, nil, c.version)
@@ -125,23 +133,23 @@ func (c *conn) complete(slot *ackSlot, code packet.ReasonCode, reason string) {
 	}
 }
 
-// addEntry appends the message of a queue entry, and returns the length of its
-// payload, -1 if the packet is larger than the receiver takes.
-func (c *conn) addEntry(v *recordView, id uint16, dup bool, left uint32) (payload int, err error) {
+// addEntry appends the message of a queue entry, and returns the size of the
+// packet, -1 if it is larger than the receiver takes.
+func (c *conn) addEntry(v *recordView, id uint16, dup bool, left uint32) (size int, err error) {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	buf := c.bufferLocked()
+	buf := c.bufferLocked(len(v.packet))
 	if buf == nil {
 		return 0, nil // the connection ends, and the queue will hand it out again
 	}
 	start := len(buf.b)
 	buf.b, err = v.appendPublish(buf.b, c.version, id, dup, left)
 	if err == nil && c.tooLarge(len(buf.b)-start) {
-		payload = -1
+		size = -1
 	}
-	if err != nil || payload < 0 {
+	if err != nil || size < 0 {
 		buf.b = buf.b[:start]
-		return payload, err
+		return size, err
 	}
 	c.out.packets++
 	return len(buf.b) - start, nil

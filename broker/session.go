@@ -204,16 +204,18 @@ func (s *Session) sendLocked(c *conn, e buffer.Entry) {
 		left = uint32((max(0, v.deadline-now) + 999) / 1000)
 	}
 	id := s.out.id(e.Seq)
-	payload, err := c.addEntry(&v, id, e.Again, left)
+	size, err := c.addEntry(&v, id, e.Again, left)
 	switch {
 	case err != nil:
 		s.queue.Reject(e.Seq, err.Error())
 		c.log.Error("drop a queued message", "client", s.id, "err", err)
-	case payload < 0: // [MQTT-3.1.2-25]: as if it had been sent
+	case size < 0: // [MQTT-3.1.2-25]: as if it had been sent
 		s.queue.Ack(e.Seq)
 		s.b.counters.dropped.Add(1)
 	default:
 		s.out.publish(e.Seq, v.qos())
+		s.b.counters.sent.Add(1)
+		s.b.counters.sentBytes.Add(int64(size))
 	}
 }
 

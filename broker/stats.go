@@ -43,7 +43,7 @@ type Stats struct {
 	PublishDropped       int64 // for one subscriber: too slow at QoS 0, queue full, expired, too large
 	PublishRefused       int64
 	PublishBytesReceived int64 // of payload
-	PublishBytesSent     int64
+	PublishBytesSent     int64 // of payload at QoS 0, of whole packets above
 }
 
 // counters are those that are counted without the broker's lock.

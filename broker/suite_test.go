@@ -122,7 +122,13 @@ func TestSuiteOverUnixSocket(t *testing.T) {
 // The suite itself is tested by a broker that is not ours.
 func TestSuiteAgainstMosquitto(t *testing.T) {
 	addr := brokertest.Mosquitto(t, "")
-	brokertest.Run(t, addr)
+	brokertest.Run(t, addr,
+		"a second connection takes over",                                // without DISCONNECT 0x8E
+		"PUBREL for nothing is answered",                                // with success
+		"a second CONNECT ends the connection",                          // without DISCONNECT 0x82
+		"the client's Receive Maximum is kept",                          // not at the second message
+		"a delayed will is not published if the client is back in time", // not published when the session ends either
+	)
 }
 
 func TestMain(m *testing.M) {
