@@ -77,3 +77,23 @@ func start(t testing.TB, path, extra string) (addr string, err error) {
 	_ = cmd.Wait()
 	return "", fmt.Errorf("it ended: %s", strings.Join(log, "; "))
 }
+
+// Passwd adds a user to a password file with mosquitto_passwd, which is to be
+// installed as Mosquitto is.
+func Passwd(t testing.TB, file, user, password string) {
+	t.Helper()
+	path, err := exec.LookPath("mosquitto_passwd")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("mosquitto_passwd is not installed (apt install mosquitto)")
+		}
+		t.Skip("SKIPPED: mosquitto_passwd is not installed (apt install mosquitto)")
+	}
+	args := []string{"-b", file, user, password}
+	if _, err := os.Stat(file); err != nil {
+		args = append([]string{"-c"}, args...)
+	}
+	if out, err := exec.Command(path, args...).CombinedOutput(); err != nil {
+		t.Fatalf("mosquitto_passwd: %v: %s", err, out)
+	}
+}
