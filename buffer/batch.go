@@ -38,6 +38,7 @@ type queueBatch struct {
 	drop     bool
 	skip     bool // the queue is gone
 	state    queueState
+	handed   int // of the queue, when the state was taken
 
 	disk [Lanes]int // after the transaction
 	size [Lanes]int64
@@ -144,8 +145,12 @@ func (qb *queueBatch) fillLocked(s *Store, b *batch) {
 	}
 	q.reserve = max(q.reserve, q.next+reserveBlock/2)
 	qb.state.next, qb.state.reserved = q.next, q.reserve
+	qb.handed, q.taken = q.handed, q.handed
 	for i := range q.lanes {
 		qb.state.lanes[i].again = q.again[i]
+		if to := q.lanes[i].sentTo; qb.state.handing && to > 0 {
+			qb.state.lanes[i].again = append(slices.Clip(q.again[i]), span{0, to})
+		}
 		qb.disk[i], qb.size[i] = q.lanes[i].disk, q.lanes[i].diskBytes
 	}
 }
@@ -228,6 +233,7 @@ func (qb *queueBatch) finishLocked(s *Store) {
 	}
 	q.handing, q.stored = qb.state.handing, qb.state.next
 	q.reserved = max(q.reserved, qb.state.reserved)
+	q.noted = qb.handed
 	q.removing = nil
 	available := q.waited
 	q.waited = false

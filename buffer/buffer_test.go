@@ -146,6 +146,37 @@ func drain(t testing.TB, q *buffer.Queue) (all []string, seqs []uint64) {
 	}
 }
 
+// next is Next of a queue that certainly has something: it waits for the commit
+// that it may need.
+func next(t testing.TB, s *buffer.Store, q *buffer.Queue) buffer.Entry {
+	t.Helper()
+	for range 2 {
+		e, ok, err := q.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok {
+			return e
+		}
+		do(t, s, func(*buffer.Change) {})
+	}
+	t.Fatal("Next has nothing")
+	return buffer.Entry{}
+}
+
+// drainAll is drain for many.
+func drainAll(t testing.TB, s *buffer.Store, q *buffer.Queue) (all []string) {
+	t.Helper()
+	for {
+		more, _ := drain(t, q)
+		if len(more) == 0 {
+			return all
+		}
+		all = append(all, more...)
+		do(t, s, func(*buffer.Change) {})
+	}
+}
+
 func wantDrain(t testing.TB, q *buffer.Queue, want ...string) []uint64 {
 	t.Helper()
 	got, seqs := drain(t, q)

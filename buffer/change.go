@@ -213,6 +213,7 @@ func (op queueOp) applyLocked() {
 	case opDetach:
 		q.noteSentLocked()
 		q.attached, q.ackTime = false, 0
+		q.unorderLocked()
 		if q.s != nil {
 			q.s.hopeBrokenLocked()
 		}

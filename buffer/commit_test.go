@@ -567,11 +567,7 @@ func TestAFullFileTakesRemovalsAndThenAppends(t *testing.T) {
 		t.Errorf("not full: %+v", s.Stats())
 	}
 	for range written * 50 { // the receiver makes room
-		e, ok, err := q.Next()
-		if !ok || err != nil {
-			t.Fatal(ok, err)
-		}
-		q.Ack(e.Seq)
+		q.Ack(next(t, s, q).Seq)
 	}
 	for ; written < waiting; written++ {
 		if err := receive(t, "done", results); err != nil {

@@ -20,7 +20,8 @@ type lane struct {
 	unsentBytes int64
 	unsentAgain int // of these, how many are to be handed out again
 
-	again []span // in the gap, what may have been handed out
+	again  []span // in the gap, what may have been handed out
+	sentTo uint64 // the highest number that was handed out in this run
 
 	disk      int   // entries on disk; belongs to the committer
 	diskBytes int64 // their data
@@ -145,7 +146,8 @@ func (l *lane) sweep() {
 }
 
 // evict leaves on disk what need not be in memory: what was not handed out and
-// lies behind the first items and bytes.
+// lies behind the window. With an empty window, for a receiver that is away, even
+// what was handed out before.
 func (l *lane) evict(w window) {
 	if l.gap.n > 0 {
 		l.widen(&l.back)
@@ -190,7 +192,7 @@ func (l *lane) split(w window) {
 		if it.gone {
 			continue
 		}
-		if it.out {
+		if it.out || it.again && w.items > 0 {
 			keep = i + 1
 			continue
 		}

@@ -22,8 +22,9 @@ const (
 	metaBucket  = "meta"
 )
 
-// afterCrash is how many entries of a lane may have been handed out when a run
-// ended without a word about it: no window towards a receiver is larger.
+// afterCrash is how many entries may have been handed out for the first time since
+// the state was written that is found after a crash: then the next ones of each lane
+// count as handed out. A commit is begun when half of them are used up.
 const afterCrash = 1000
 
 func queueKey(name string, generation uint64) []byte {
@@ -146,6 +147,13 @@ func newLoaded(s *Store, b *bbolt.Bucket, name string, key []byte, st *queueStat
 		}
 		if st.handing {
 			var hi uint64
+			for _, s := range noted.again {
+				hi = max(hi, s.hi)
+			}
+			if hi > l.gap.lo {
+				next := recordKey(byte(i), hi+1)
+				k, _ = c.Seek(next[:])
+			}
 			for n := 0; n < afterCrash; n++ {
 				kind, seq, ok := splitKey(k)
 				if !ok || kind != byte(i) {

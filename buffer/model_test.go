@@ -366,6 +366,9 @@ func (m *model) detach() {
 	c.Detach(q.q, buffer.Lazy)
 	m.commit(c)
 	q.attached = false
+	for _, e := range q.entries {
+		e.order = 0
+	}
 }
 
 func (m *model) forget() {

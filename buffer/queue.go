@@ -41,7 +41,10 @@ type Queue struct {
 	oldestDue  [2]uint64 // the lowest number in removals and in removing
 	rejected   []rejection
 	newRejects []rejection
-	waited     bool // an early entry waits for its number to be reserved
+	waited     bool // an entry waits for a commit that makes it safe to be seen
+	handed     int  // counts entries that were handed out for the first time and are on disk
+	noted      int  // handed, as it was when the state on disk was taken
+	taken      int  // handed, as it was when a state was taken last
 	trim       bool // over its limits, to be cut by the committer
 
 	hands    uint64 // counts hand-outs
@@ -95,7 +98,8 @@ func (q *Queue) Notify(fn func()) {
 }
 
 // Next returns the next entry: those that Rewind gave back first, in the order in
-// which they were handed out, then the highest lane that has one. ok is false when
+// which they were handed out (after a Detach or a restart: the highest lane first),
+// then the highest lane that has one. ok is false when
 // there is none now. Next never waits for a commit; it may read from disk. The
 // error says that this failed; the queue is as before.
 func (q *Queue) Next() (e Entry, ok bool, err error) {
@@ -156,15 +160,16 @@ func (q *Queue) pickLocked() (it *item, load int) {
 
 // availableLocked: an entry that nobody could tell from another after a crash must
 // not be seen by anyone. So either it is on disk, or its number is reserved there
-// and a copy more does no harm.
+// and to lose it does no harm. And an entry that would come back after a crash is
+// only seen while the state on disk implies that it may have been.
 func (q *Queue) availableLocked(it *item) bool {
-	if it.place == onDisk {
+	switch {
+	case q.s == nil:
 		return true
-	}
-	if !it.early || it.place == begun {
+	case it.place == begun || it.place != onDisk && !it.early:
 		return false
-	}
-	if it.seq >= q.reserved {
+	case it.place != onDisk && it.seq >= q.reserved,
+		it.place >= writing && !it.again && q.handed-q.noted >= afterCrash:
 		q.waited = true
 		return false
 	}
@@ -183,7 +188,14 @@ func (q *Queue) handOutLocked(it *item) Entry {
 	}
 	q.inFlight++
 	q.newest = max(q.newest, it.seq)
+	l.sentTo = max(l.sentTo, it.seq)
 	if q.s != nil {
+		if it.place >= writing && !it.again {
+			if q.handed++; q.handed-q.taken == afterCrash/2 {
+				q.s.dirtyLocked(q, Sync)
+				q.s.forceLocked()
+			}
+		}
 		q.s.forceSpanLocked(q)
 	}
 	return Entry{Seq: it.seq, Data: it.data, Lane: it.lane, Again: it.again, Received: it.received}
@@ -315,6 +327,9 @@ func (q *Queue) Rewind() {
 			if it := l.front.at(j); it.out && !it.gone {
 				it.out, it.again = false, true
 				l.count(it, 1)
+				if !q.attached {
+					it.order = 0
+				}
 			}
 		}
 		l.cursor = 0
@@ -387,7 +402,7 @@ func (q *Queue) oldestLocked() (oldest uint64, ok bool) {
 func (q *Queue) forgetLocked() {
 	for i := range q.lanes {
 		l := &q.lanes[i]
-		l.again, q.again[i] = nil, nil
+		l.again, q.again[i], l.sentTo = nil, nil, 0
 		l.cursor, l.unsent, l.unsentBytes, l.unsentAgain = 0, 0, 0, 0
 		for j := range l.front.len() {
 			it := l.front.at(j)
@@ -400,6 +415,16 @@ func (q *Queue) forgetLocked() {
 	q.inFlight = 0
 	q.forgets++
 	clear(q.marks)
+}
+
+// unorderLocked: entries that leave the memory lose the order of their hand-outs,
+// so all of them do.
+func (q *Queue) unorderLocked() {
+	for i := range q.lanes {
+		for j := range q.lanes[i].front.len() {
+			q.lanes[i].front.at(j).order = 0
+		}
+	}
 }
 
 // noteSentLocked fixes what the receiver may know, for the state on disk.

@@ -206,7 +206,7 @@ func TestAfterACrashOnlyAWindowMayHaveBeenSent(t *testing.T) {
 		}
 	})
 	s = open(t, crash(t, path), fast())
-	got, _ := drain(t, attached(t, s, "q"))
+	got := drainAll(t, s, attached(t, s, "q"))
 	again := 0
 	for i, text := range got {
 		if text == "x+" {
@@ -314,9 +314,9 @@ func TestALongQueueLivesOnDisk(t *testing.T) {
 			q = attached(t, s, "q")
 		}
 		for i := round * n / 2; i < (round+1)*n/2; i++ {
-			e, ok, err := q.Next()
-			if err != nil || !ok || string(e.Data) != fmt.Sprint(i) || e.Again {
-				t.Fatalf("entry %d: %q again=%v, %v, %v", i, e.Data, e.Again, ok, err)
+			e := next(t, s, q)
+			if string(e.Data) != fmt.Sprint(i) || e.Again {
+				t.Fatalf("entry %d: %q again=%v", i, e.Data, e.Again)
 			}
 			if inMemory := q.InMemory(); inMemory > 3000 {
 				t.Fatalf("%d entries in memory", inMemory)
@@ -341,11 +341,7 @@ func TestAStuckEntryDoesNotKeepWhatIsBehindItInMemory(t *testing.T) {
 	})
 	q.Next()
 	for range 4999 {
-		e, ok, err := q.Next()
-		if !ok || err != nil {
-			t.Fatal(ok, err)
-		}
-		q.Ack(e.Seq)
+		q.Ack(next(t, s, q).Seq)
 	}
 	if got := q.InMemory(); got > 200 {
 		t.Errorf("%d entries in memory, 1 is left", got)
@@ -468,7 +464,7 @@ func TestDropOldestReachesWhatIsOnDisk(t *testing.T) {
 	}
 	do(t, s, func(c *buffer.Change) { c.Attach(q, buffer.Sync) })
 	do(t, s, func(*buffer.Change) {})
-	got, _ := drain(t, q)
+	got := drainAll(t, s, q)
 	if len(got) != 2000 || got[0] != "8000" || got[1999] != "9999" {
 		t.Errorf("%d entries from %s to %s, want 2000 from 8000 to 9999", len(got), got[0], got[len(got)-1])
 	}
