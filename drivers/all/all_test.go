@@ -1,0 +1,107 @@
+package all_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"edgegateway/config/strict"
+	"edgegateway/drivers"
+	"edgegateway/drivers/all"
+	"edgegateway/drivers/gpio/gpiotest"
+	"edgegateway/drivers/serial/serialtest"
+)
+
+// entry is what the configuration reads of a device; the kind decodes the rest.
+type entry struct {
+	Name    string              `toml:"name"`
+	Kind    string              `toml:"kind"`
+	Every   time.Duration       `toml:"every"`
+	Options func(dst any) error `toml:"options"`
+}
+
+func parse(t *testing.T, text string) entry {
+	t.Helper()
+	var file struct {
+		Devices []entry `toml:"devices"`
+	}
+	if err := strict.Parse("example.toml", []byte(text)).Decode(&file); err != nil || len(file.Devices) != 1 {
+		t.Fatalf("the example is not one device: %v", err)
+	}
+	return file.Devices[0]
+}
+
+func TestEveryExampleOpens(t *testing.T) {
+	var board gpiotest.Board
+	fakes := drivers.Ports{Serial: serialtest.New().Ports().Serial, Pin: board.Ports().Pin}
+	for _, k := range all.Kinds() {
+		t.Run(k.Name, func(t *testing.T) {
+			example := parse(t, k.Example)
+			if example.Kind != k.Name || example.Name == "" {
+				t.Errorf("the example is for %q, not %q", example.Kind, k.Name)
+			}
+			if err := k.Check(example.Options); err != nil {
+				t.Fatal(err)
+			}
+			dev, err := k.Open(t.Context(), example.Options, fakes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(dev.Channels()) == 0 {
+				t.Error("no channels")
+			}
+			if err := dev.Close(); err != nil {
+				t.Error(err)
+			}
+			wrong := parse(t, strings.Replace(k.Example, "[devices.options]", "[devices.options]\nno_such_key = 1", 1))
+			if err := k.Check(wrong.Options); err == nil || !strings.Contains(err.Error(), `unknown key "no_such_key"`) {
+				t.Errorf("an unknown key gives %v", err)
+			}
+		})
+	}
+}
+
+func TestMistakesInOptionsPointAtTheirPlace(t *testing.T) {
+	for _, c := range []struct{ kind, options, want string }{
+		{"gpio-in", `pin = "GPIO4"` + "\n" + `pull = "sideways"`, "x.toml:6:8: devices.options.pull must be"},
+		{"gpio-in", `pin = 4`, "x.toml:5:7: "},
+		{"serial-line", `path = "/dev/ttyUSB0"` + "\n" + `max_line = "1GiB"`, "x.toml:6:12: devices.options.max_line must be"},
+		{"serial-line", `path = "/dev/ttyUSB0"` + "\n" + `boud = 9600`, `x.toml:6:1: unknown key "boud"`},
+		{"sim", `channels = [{ name = "a", wave = "sinus" }]`, "x.toml:5:"},
+	} {
+		var file struct {
+			Devices []entry `toml:"devices"`
+		}
+		text := "[[devices]]\nname = \"d\"\nkind = \"" + c.kind + "\"\n[devices.options]\n" + c.options + "\n"
+		if err := strict.Parse("x.toml", []byte(text)).Decode(&file); err != nil {
+			t.Fatal(err)
+		}
+		at := slices.IndexFunc(all.Kinds(), func(k drivers.Kind) bool { return k.Name == c.kind })
+		if err := all.Kinds()[at].Check(file.Devices[0].Options); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", c.options, err, c.want)
+		}
+	}
+}
+
+func TestKindsAreSortedAndSpeakForThemselves(t *testing.T) {
+	kinds := all.Kinds()
+	if !slices.IsSortedFunc(kinds, func(a, b drivers.Kind) int { return strings.Compare(a.Name, b.Name) }) {
+		t.Error("not sorted by name")
+	}
+	for _, k := range kinds {
+		if !strings.HasSuffix(k.Summary, ".") || strings.Contains(k.Summary, "\n") {
+			t.Errorf("%s: the summary is not a sentence: %q", k.Name, k.Summary)
+		}
+	}
+}
+
+func TestSystemPortsSayWhatIsMissing(t *testing.T) {
+	p := all.SystemPorts()
+	if _, err := p.Serial(drivers.SerialConfig{Path: "/dev/no-such-port", Baud: 9600}); err == nil || !strings.Contains(err.Error(), "check the cable") {
+		t.Errorf("a port that is not there: %v", err)
+	}
+	if _, err := p.Pin("no such line"); err == nil {
+		t.Error("a line that is not there was found")
+	}
+}

@@ -1,0 +1,148 @@
+// Package sim is a device made of waveforms, for demonstrations and tests.
+package sim
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"edgegateway/drivers"
+)
+
+//go:embed example.toml
+var example string
+
+// Options are the keys of the kind sim.
+type Options struct {
+	Seed     int64     `toml:"seed"`     // of the random channels; the same seed gives the same values
+	Channels []Channel `toml:"channels"` // empty: temperature, humidity, count and a switch
+}
+
+// A Channel is one made-up value.
+type Channel struct {
+	Name     string        `toml:"name"`
+	Wave     string        `toml:"wave"`   // sine, square, sawtooth, walk, counter; switch and setpoint take commands
+	Min      float64       `toml:"min"`    // of the wave, and of what a setpoint accepts
+	Max      float64       `toml:"max"`    // Min and Max both 0: 0 to 100
+	Period   time.Duration `toml:"period"` // sine, square, sawtooth; 0 = 1 minute
+	Step     float64       `toml:"step"`   // walk: the longest; counter: each; 0 = a fiftieth of the range, and 1
+	Unit     string        `toml:"unit"`
+	Quantity string        `toml:"quantity"`
+	Initial  any           `toml:"initial"` // switch: true or false; setpoint: a number
+}
+
+const defaultPeriod = time.Minute
+
+func waves() []string {
+	return []string{"sine", "square", "sawtooth", "walk", "counter", "switch", "setpoint"}
+}
+
+// Validate checks the options.
+func (o Options) Validate() error {
+	seen := make(map[string]bool)
+	for _, c := range o.Channels {
+		switch {
+		case c.Name == "":
+			return fmt.Errorf("channels.name must not be empty")
+		case seen[c.Name]:
+			return fmt.Errorf("channels.name is %q twice", c.Name)
+		case !slices.Contains(waves(), c.Wave):
+			return fmt.Errorf("channels.wave of %q must be one of %s, not %q", c.Name, strings.Join(waves(), ", "), c.Wave)
+		case c.Min > c.Max || c.Min == c.Max && c.Min != 0:
+			return fmt.Errorf("channels.min of %q must be less than max", c.Name)
+		case c.Period < 0 || c.Step < 0:
+			return fmt.Errorf("channels.period and step of %q must not be negative", c.Name)
+		}
+		if _, err := c.initial(); err != nil {
+			return fmt.Errorf("channels.initial of %q: %w", c.Name, err)
+		}
+		seen[c.Name] = true
+	}
+	return nil
+}
+
+func (c Channel) limits() drivers.Range {
+	if c.Min == c.Max {
+		return drivers.Range{Min: 0, Max: 100}
+	}
+	return drivers.Range{Min: c.Min, Max: c.Max}
+}
+
+// initial returns what a channel holds before the first command.
+func (c Channel) initial() (any, error) {
+	switch {
+	case c.Wave == "switch" && c.Initial != nil:
+		return drivers.ParseBool(c.Initial)
+	case c.Wave == "switch":
+		return false, nil
+	case c.Wave == "setpoint" && c.Initial != nil:
+		return drivers.ParseNumber(c.Initial, c.limits())
+	case c.Wave == "setpoint":
+		return c.limits().Min, nil
+	case c.Initial != nil:
+		return nil, fmt.Errorf("a %s has none", c.Wave)
+	}
+	return nil, nil
+}
+
+func demonstration() []Channel {
+	return []Channel{
+		{Name: "temperature", Wave: "sine", Min: 18, Max: 24, Quantity: string(drivers.Temperature), Unit: "°C"},
+		{Name: "humidity", Wave: "walk", Min: 35, Max: 65, Quantity: string(drivers.Humidity), Unit: "%"},
+		{Name: "count", Wave: "counter", Quantity: string(drivers.Count)},
+		{Name: "switch", Wave: "switch", Quantity: string(drivers.State)},
+	}
+}
+
+// Kind returns the kind sim.
+func Kind() drivers.Kind {
+	return drivers.KindOf("sim", "A made-up device of waveforms and switches, to try things without hardware.",
+		example, func() Options { return Options{} }, open)
+}
+
+// device generates its values when it is asked.
+type device struct {
+	channels []drivers.Channel
+	waves    []generator // one per channel; nil for those that commands set
+	held     []any       // what commands set, one per channel
+}
+
+var (
+	_ drivers.Sampler  = (*device)(nil)
+	_ drivers.Actuator = (*device)(nil)
+)
+
+func open(_ context.Context, o Options, _ drivers.Ports) (drivers.Device, error) {
+	if len(o.Channels) == 0 {
+		o.Channels = demonstration()
+	}
+	d := new(device)
+	for i, c := range o.Channels {
+		channel := drivers.Channel{Name: c.Name, Quantity: drivers.Quantity(c.Quantity), Unit: c.Unit, Type: drivers.Float}
+		switch c.Wave {
+		case "switch":
+			channel.Type, channel.Writable = drivers.Bool, true
+		case "setpoint":
+			channel.Range, channel.Writable = c.limits(), true
+		case "counter":
+			channel.Cumulative = true
+		}
+		held, err := c.initial()
+		if err != nil {
+			return nil, err
+		}
+		d.channels = append(d.channels, channel)
+		d.waves = append(d.waves, c.generator(o.Seed, i))
+		d.held = append(d.held, held)
+	}
+	return d, nil
+}
+
+func (d *device) Channels() []drivers.Channel { return d.channels }
+func (d *device) Close() error                { return nil }
+
+// Sample gives the values of this moment.
+func (d *device) Sample(context.Context) (drivers.Reading, error) { return d.reading(time.Now()), nil }

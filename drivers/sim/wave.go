@@ -1,0 +1,102 @@
+package sim
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"edgegateway/drivers"
+)
+
+// A generator gives the value of a channel at a moment. Periodic ones depend on the
+// moment alone, so that two runs show the same; walk and counter go on by one step
+// for each call.
+type generator func(at time.Time) float64
+
+func (c Channel) generator(seed int64, index int) generator {
+	r := c.limits()
+	span := r.Max - r.Min
+	period := c.Period
+	if period == 0 {
+		period = defaultPeriod
+	}
+	phase := func(at time.Time) float64 { // 0 to 1
+		return float64(at.UnixNano()%int64(period)) / float64(period)
+	}
+	switch c.Wave {
+	case "sine":
+		return func(at time.Time) float64 { return r.Min + span*(1+math.Sin(2*math.Pi*phase(at)))/2 }
+	case "square":
+		return func(at time.Time) float64 {
+			if phase(at) < 0.5 {
+				return r.Min
+			}
+			return r.Max
+		}
+	case "sawtooth":
+		return func(at time.Time) float64 { return r.Min + span*phase(at) }
+	case "walk":
+		step := c.Step
+		if step == 0 {
+			step = span / 50
+		}
+		// Channels of one seed must not walk in step with each other.
+		random := rand.New(rand.NewPCG(uint64(seed), uint64(index)))
+		value := r.Min + span/2
+		return func(time.Time) float64 {
+			value = min(max(value+step*(2*random.Float64()-1), r.Min), r.Max)
+			return value
+		}
+	case "counter":
+		step := c.Step
+		if step == 0 {
+			step = 1
+		}
+		count := 0.0 // of calls; adding up a fraction would drift
+		return func(time.Time) float64 {
+			count++
+			return step * count
+		}
+	}
+	return nil
+}
+
+// reading takes one value of each channel.
+func (d *device) reading(at time.Time) drivers.Reading {
+	r := drivers.Reading{At: at}
+	for i, wave := range d.waves {
+		v := d.held[i]
+		if wave != nil {
+			v = round(wave(at))
+		}
+		r.Values = append(r.Values, drivers.Value{Channel: d.channels[i].Name, V: v})
+	}
+	return r
+}
+
+// round keeps two decimals, more than a cheap sensor has.
+func round(v float64) float64 { return math.Round(v*100) / 100 }
+
+func (d *device) Check(c drivers.Command) (drivers.Command, error) {
+	c, channel, err := drivers.Resolve(c, d.channels)
+	if err != nil {
+		return c, err
+	}
+	if channel.Type == drivers.Bool {
+		c.Value, err = drivers.ParseBool(c.Value)
+	} else {
+		c.Value, err = drivers.ParseNumber(c.Value, channel.Range)
+	}
+	return c, err
+}
+
+// Actuate sets a channel and tells it alone: a command takes no step of a walk.
+func (d *device) Actuate(_ context.Context, c drivers.Command) (drivers.Reading, error) {
+	for i, channel := range d.channels {
+		if channel.Name == c.Channel {
+			d.held[i] = c.Value
+		}
+	}
+	return drivers.Reading{At: time.Now(), Values: []drivers.Value{{Channel: c.Channel, V: c.Value}}}, nil
+}
