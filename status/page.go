@@ -38,7 +38,11 @@ func (s *Server) pageHandler() http.Handler {
 	if s.src.Link != nil {
 		mux.HandleFunc("POST /v1/link", s.setLink)
 	}
-	return headers(onlyLoopbackHost(http.NewCrossOriginProtection().Handler(mux)))
+	sameOrigin := http.NewCrossOriginProtection()
+	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fail(w, http.StatusForbidden, "only this page itself may change something here, not one of another site")
+	}))
+	return headers(onlyLoopbackHost(sameOrigin.Handler(mux)))
 }
 
 // serveHealth answers 200 "ok", or 503 and what is wrong, a sentence per line.

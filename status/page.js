@@ -93,7 +93,7 @@ function device(d) {
   const state = d.online ? known(d.age_seconds) ? 'good' : 'warn' : 'bad';
   return el('article.card.' + state,
     el('div.top', el('span.dot'), el('h3', d.name), el('span.soft.small.right', d.online ? ago(d.age_seconds) : 'offline')),
-    d.values.length ? pairs(d.values.map(v => [v.channel, shown(v), d.online ? 'main' : 'soft'])) : el('p.soft', d.online ? 'no reading yet' : 'no value known'),
+    d.values.length ? pairs(d.values.map(v => [v.channel.replaceAll('_', ' '), shown(v), d.online ? 'main' : 'soft'])) : el('p.soft', d.online ? 'no reading yet' : 'no value known'),
     d.online ? null : el('p.note.bad', d.reason || 'not opened yet'),
     el('p.note.soft', d.kind, d.online || !d.values.length ? '' : ` · values from ${ago(d.age_seconds)}`, d.errors ? ` · ${plural(d.errors, 'error')}` : ''));
 }
@@ -104,7 +104,7 @@ function cloud(c, link) {
     el('div.top', el('h3', c.name), c.connected ? pill('good', 'connected' + since) : pill('bad', (link && !link.up ? 'link cut' : 'no link') + since),
       link ? el('button.right', { type: 'button', 'data-up': String(!link.up) }, link.up ? 'Cut the link' : 'Restore the link') : null),
     el('p.figure', count.format(c.queued), el('span', c.queued ? ` waiting · ${bytes(c.queued_bytes)}${known(c.oldest_seconds) ? ` · oldest ${duration(c.oldest_seconds)}` : ''}` : ' waiting')),
-    spark(history.get(c.name) || []),
+    spark(waited.get(c.name) || []),
     pairs([
       ['acknowledged by the cloud', `${count.format(c.sent)} · ${rate(c.sent_per_second)}`],
       ['received from it', count.format(c.received)],
@@ -119,16 +119,16 @@ function cloud(c, link) {
 }
 
 // What waited for each cloud since this page was opened, at most three minutes back.
-const history = new Map();
+const waited = new Map();
 const remembered = 180;
 
 function remember(r) {
   const now = Date.now() / 1000;
   for (const c of r.clouds) {
-    const points = history.get(c.name) || [];
+    const points = waited.get(c.name) || [];
     points.push({ at: now, queued: c.queued });
     while (points[0].at < now - remembered) points.shift();
-    history.set(c.name, points);
+    waited.set(c.name, points);
   }
 }
 
