@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"syscall"
 	"time"
 )
@@ -54,11 +55,15 @@ func (c *Client) Get(ctx context.Context, path string, dst any) error {
 	}
 	res, err := c.http.Do(req)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w: nobody answers at %s", ErrNotRunning, c.path)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("ask the gateway at %s: permission denied: run the command as root, as the gateway's user, or join its group", c.path)
 	case err != nil:
+		var u *url.Error // its text is about a URL, which here is none
+		if errors.As(err, &u) {
+			err = u.Err
+		}
 		return fmt.Errorf("ask the gateway at %s: %w", c.path, err)
 	}
 	defer res.Body.Close()
