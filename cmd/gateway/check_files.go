@@ -1,0 +1,132 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"edgegateway/broker"
+	"edgegateway/config"
+	"edgegateway/status"
+)
+
+// files looks at what the configuration names: can it be read, and by whom else.
+func (c *checker) files(cfg config.Config) {
+	for _, f := range cfg.Files() {
+		if err := readable(f); err != nil {
+			c.problem(filepath.Base(f.Path), "%v", cfg.Fault(f.Key, "%v", err))
+			continue
+		}
+		c.ok(filepath.Base(f.Path), "%s", f.Path)
+	}
+}
+
+func readable(f config.File) error {
+	file, err := os.Open(f.Path)
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: let this user read it, e.g. chgrp and chmod 0640", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	switch {
+	case info.IsDir():
+		return fmt.Errorf("%s is a directory", f.Path)
+	case f.Secret && info.Mode().Perm()&0o007 != 0:
+		return fmt.Errorf("%s holds a secret and every user of this machine can read it: chmod o-rwx %s", f.Path, f.Path)
+	}
+	return nil
+}
+
+// dataDir tries to write where the store will lie. A directory that is not there yet is made by the
+// gateway, so the next one above it that is there has to allow that.
+func (c *checker) dataDir(dir string) {
+	there := dir
+	for {
+		info, err := os.Stat(there)
+		if err == nil && !info.IsDir() {
+			c.problem("data_dir", "%s is not a directory", there)
+			return
+		}
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			c.problem("data_dir", "%v", err)
+			return
+		}
+		there = filepath.Dir(there)
+	}
+	probe, err := os.CreateTemp(there, ".gateway-check-*")
+	if err != nil {
+		c.problem("data_dir", "%v: let this user write there, or set data_dir to another directory", err)
+		return
+	}
+	probe.Close()
+	if err := os.Remove(probe.Name()); err != nil {
+		c.problem("data_dir", "%v", err)
+		return
+	}
+	if there != dir {
+		c.ok("data_dir", "%s can be made", dir)
+		return
+	}
+	c.ok("data_dir", "%s can be written", dir)
+}
+
+// ports tries each address that the gateway will open. What a running gateway has open is its own.
+func (c *checker) ports(cfg config.Config, own []status.Listening) {
+	taken := func(address string) bool {
+		return slices.ContainsFunc(own, func(l status.Listening) bool { return strings.Contains(l.Address, address) })
+	}
+	for _, l := range cfg.Broker.Listeners {
+		scheme, rest, _ := strings.Cut(l.Address, "://")
+		switch {
+		case taken(rest):
+			c.ok("listener", "%s is open in the running gateway", l.Address)
+		case scheme == "unix":
+			c.unixListener(rest)
+		default:
+			ln, err := broker.Listen(l)
+			c.port("listener", l.Address, ln, portHint(err, "address under [[broker.listeners]]"))
+		}
+	}
+	switch a := cfg.Status.Address; {
+	case a == "":
+		c.ok("status page", "switched off")
+	case taken(a):
+		c.ok("status page", "http://%s/ is open in the running gateway", a)
+	default:
+		ln, err := status.Listen(cfg.Status)
+		c.port("status page", "http://"+a+"/", ln, portHint(err, "address under [status]"))
+	}
+}
+
+func (c *checker) port(what, address string, ln net.Listener, err error) {
+	if err != nil {
+		c.problem(what, "%v", err)
+		return
+	}
+	ln.Close()
+	c.ok(what, "%s is free", address)
+}
+
+// unixListener does not open the socket: that would take it away from a process that lives.
+func (c *checker) unixListener(path string) {
+	if err := syscall.Access(filepath.Dir(path), 2 /* W_OK */); err != nil {
+		c.problem("listener", "unix://%s: this user can not make a socket in %s: %v", path, filepath.Dir(path), err)
+		return
+	}
+	c.ok("listener", "unix://%s can be made", path)
+}

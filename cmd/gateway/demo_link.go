@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// A cuttable is the demo's link to its cloud. When it is cut, what was open is gone at once with all that
+// was under way in it, and who dials gets no answer until it is back. It is also thin, as radio links are,
+// so that one can watch a backlog drain. Safe for concurrent use.
+type cuttable struct {
+	bytesPerSecond int
+
+	mu    sync.Mutex    // guards what follows
+	whole chan struct{} // closed while the link is whole
+	conns map[*thinConn]struct{}
+}
+
+func newCuttable(bytesPerSecond int) *cuttable {
+	l := &cuttable{bytesPerSecond: bytesPerSecond, whole: make(chan struct{}), conns: make(map[*thinConn]struct{})}
+	close(l.whole)
+	return l
+}
+
+var errCut = errors.New("the link is cut")
+
+// Dial opens a connection through the link. While the link is cut it waits, as long as ctx lets it.
+func (l *cuttable) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	l.mu.Lock()
+	whole := l.whole
+	l.mu.Unlock()
+	select {
+	case <-whole:
+	case <-ctx.Done():
+		return nil, errCut
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	c := &thinConn{Conn: conn, link: l, gone: make(chan struct{})}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.upLocked() { // cut meanwhile
+		conn.Close()
+		return nil, errCut
+	}
+	l.conns[c] = struct{}{}
+	return c, nil
+}
+
+// Up reports whether the link is whole.
+func (l *cuttable) Up() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.upLocked()
+}
+
+func (l *cuttable) upLocked() bool {
+	select {
+	case <-l.whole:
+		return true
+	default:
+		return false
+	}
+}
+
+// Set cuts the link or restores it.
+func (l *cuttable) Set(up bool) {
+	l.mu.Lock()
+	var open []*thinConn
+	switch {
+	case up == l.upLocked():
+	case up:
+		close(l.whole)
+	default:
+		l.whole = make(chan struct{})
+		for c := range l.conns {
+			open = append(open, c)
+		}
+	}
+	l.mu.Unlock()
+	for _, c := range open {
+		c.sever()
+	}
+}
+
+// A thinConn is a connection through the link.
+type thinConn struct {
+	net.Conn
+	link *cuttable
+	once sync.Once
+	gone chan struct{}
+}
+
+// Write sends no faster than the link is. What is written when the link is cut is lost, as on a real one.
+func (c *thinConn) Write(b []byte) (int, error) {
+	need := time.Duration(len(b)) * time.Second / time.Duration(c.link.bytesPerSecond)
+	through := time.NewTimer(need)
+	defer through.Stop()
+	select {
+	case <-c.gone:
+		return 0, errCut
+	case <-through.C:
+		return c.Conn.Write(b)
+	}
+}
+
+// sever ends the connection without a goodbye: what the kernel still holds is thrown away.
+func (c *thinConn) sever() {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	c.Close()
+}
+
+func (c *thinConn) Close() error {
+	c.once.Do(func() { close(c.gone) })
+	c.link.mu.Lock()
+	delete(c.link.conns, c)
+	c.link.mu.Unlock()
+	return c.Conn.Close()
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// A process is what a verb sees of the world around it.
+type process struct {
+	stdin          *os.File
+	stdout, stderr io.Writer
+	getenv         func(string) string
+
+	// lastWill runs when a second signal ends the process at once: the terminal must not stay raw.
+	lastWill atomic.Pointer[func()]
+}
+
+func newProcess() *process {
+	return &process{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+}
+
+// oneSignal is how long the same signal counts as one: timeout(1) and others send it to the process and to
+// its group.
+const oneSignal = 300 * time.Millisecond
+
+// signals returns a context that ends with the first SIGINT or SIGTERM. The second one ends the process at
+// once, with 128 + its number. stop gives the signals back.
+func (p *process) signals(parent context.Context) (ctx context.Context, stop func()) {
+	// Without this, a journal that restarts or a closed pipe at stdout would end the gateway.
+	signal.Ignore(syscall.SIGPIPE)
+
+	ctx, cancel := context.WithCancel(parent)
+	got := make(chan os.Signal, 2)
+	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		first, ok := <-got
+		if !ok {
+			return
+		}
+		cancel()
+		begun := time.Now()
+		again := first
+		for again == first && time.Since(begun) < oneSignal {
+			if again, ok = <-got; !ok {
+				return
+			}
+		}
+		if will := p.lastWill.Load(); will != nil {
+			(*will)()
+		}
+		fmt.Fprintln(p.stderr, "gateway: second signal, stopped at once")
+		os.Exit(128 + int(again.(syscall.Signal)))
+	}()
+	return ctx, func() {
+		signal.Stop(got)
+		close(got)
+		<-done
+		cancel()
+	}
+}

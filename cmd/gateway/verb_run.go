@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"edgegateway/config"
+	"edgegateway/status"
+)
+
+func runVerb() verb {
+	return verb{
+		name:    "run",
+		args:    "[-config FILE]",
+		summary: "run the gateway until Ctrl-C or SIGTERM",
+		about: "Runs the gateway. Without a file it is a broker on 127.0.0.1:1883, this machine's own sensors\n" +
+			"and a status page on 127.0.0.1:8080, with its data in $STATE_DIRECTORY or ./gateway-data.\n" +
+			"The first Ctrl-C or SIGTERM stops it cleanly, a second one at once.",
+		example: "gateway run\ngateway run -config /etc/gateway/gateway.toml",
+		setup: func(f *flag.FlagSet) action {
+			file := f.String("config", "", "read the configuration from `FILE`")
+			return func(ctx context.Context, p *process, args []string) error {
+				if err := noArguments(args); err != nil {
+					return err
+				}
+				started := time.Now()
+				cfg, err := loadConfig(*file, p.getenv)
+				if err != nil {
+					return err
+				}
+				return runGateway(ctx, p, cfg, started)
+			}
+		},
+	}
+}
+
+// loadConfig reads a configuration file; without one it is the gateway's own default.
+func loadConfig(path string, getenv func(string) string) (config.Config, error) {
+	if path != "" {
+		return config.Load(path, getenv)
+	}
+	hostname, _ := os.Hostname() // without one there is a default
+	return config.Default(getenv, hostname), nil
+}
+
+func runGateway(ctx context.Context, p *process, cfg config.Config, started time.Time) error {
+	journal := toJournal(p.getenv, p.stderr)
+	log := newLog(p.stderr, cfg.Log.Threshold(), cfg.Log.Format == "json", journal)
+	notify, err := newNotifier(p.getenv, os.Getpid(), log)
+	if err != nil {
+		return err
+	}
+	g, err := open(cfg, surroundings{
+		log: log, started: started,
+		check:   storeChecker(notify),
+		control: status.ControlPath(p.getenv, cfg.DataDir),
+	})
+	if err != nil {
+		return err
+	}
+	g.layers.start("watchdog", func(ctx context.Context) error { return notify.Run(ctx, g.health.check) })
+	g.announce(p, journal || cfg.Log.Format == "json")
+	if err := notify.Ready(); err != nil {
+		log.Warn("the service manager does not know that the gateway is ready", "err", err)
+	}
+
+	failure := g.wait(ctx)
+	log.Info("stopping")
+	if err := notify.Stopping(); err != nil {
+		log.Warn("the service manager does not know that the gateway stops", "err", err)
+	}
+	begun := time.Now()
+	err = errors.Join(failure, g.close())
+	if err == nil {
+		log.Info("stopped", "took", time.Since(begun).Round(time.Millisecond))
+	}
+	return err
+}
+
+// announce says where the gateway listens: in the log where a program reads it, else as a few lines.
+func (g *gateway) announce(p *process, logged bool) {
+	if logged {
+		facts := []any{slog.String("id", g.cfg.ID), slog.String("version", version)}
+		for _, l := range g.listens {
+			facts = append(facts, slog.String(l.What, l.Address))
+		}
+		g.log.Info("ready", facts...)
+		return
+	}
+	fmt.Fprintf(p.stdout, "gateway %s, version %s\n", g.cfg.ID, version)
+	for _, l := range g.listens {
+		fmt.Fprintf(p.stdout, "  %-6s %s\n", l.What, l.Address)
+	}
+	fmt.Fprintf(p.stdout, "  %-6s %s/\n", "topics", g.cfg.Prefix)
+	if try := g.tryLine(); try != "" {
+		fmt.Fprintf(p.stdout, "  %-6s %s\n", "try", try)
+	}
+	fmt.Fprintln(p.stdout, "ready")
+}
+
+// tryLine is a command that shows what flows; "" without a plain TCP listener.
+func (g *gateway) tryLine() string {
+	for _, l := range g.listens {
+		address, ok := strings.CutPrefix(l.Address, "tcp://")
+		if !ok {
+			continue
+		}
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			continue
+		}
+		if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+			host = "localhost"
+		}
+		return fmt.Sprintf("mosquitto_sub -h %s -p %s -v -t '%s/#'", host, port, g.cfg.Prefix)
+	}
+	return ""
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"edgegateway/status"
+)
+
+func statusVerb() verb {
+	return verb{
+		name:    "status",
+		args:    "[-json] [-config FILE | -socket PATH]",
+		summary: "show what the running gateway is doing",
+		about: "Asks the running gateway over its control socket and prints devices, clouds, broker and\n" +
+			"store. Exit code 3 when no gateway is running.",
+		example: "gateway status\ngateway status -json | jq .clouds",
+		setup: func(f *flag.FlagSet) action {
+			asJSON := f.Bool("json", false, "print the report as JSON")
+			where := socketFlags(f)
+			return func(ctx context.Context, p *process, args []string) error {
+				if err := noArguments(args); err != nil {
+					return err
+				}
+				r, err := where.status(ctx, p)
+				if err != nil {
+					return err
+				}
+				if *asJSON {
+					e := json.NewEncoder(p.stdout)
+					e.SetIndent("", "  ")
+					return e.Encode(r)
+				}
+				printReport(p.stdout, r)
+				return nil
+			}
+		},
+	}
+}
+
+// A socketChoice is the running gateway that a verb talks to.
+type socketChoice struct{ config, socket string }
+
+func socketFlags(f *flag.FlagSet) *socketChoice {
+	var c socketChoice
+	f.StringVar(&c.config, "config", "", "the `FILE` that the gateway was started with")
+	f.StringVar(&c.socket, "socket", "", "`PATH` of its control socket")
+	return &c
+}
+
+// packagedSocket is where the unit in systemd/gateway.service lets the gateway open its control socket.
+const packagedSocket = "/run/gateway/control.sock"
+
+// paths are the control sockets to try, in order.
+func (c *socketChoice) paths(p *process) ([]string, error) {
+	if c.socket != "" {
+		return []string{c.socket}, nil
+	}
+	cfg, err := loadConfig(c.config, p.getenv)
+	if err != nil {
+		return nil, err
+	}
+	paths := []string{status.ControlPath(p.getenv, cfg.DataDir)}
+	if !slices.Contains(paths, packagedSocket) {
+		paths = append(paths, packagedSocket)
+	}
+	return paths, nil
+}
+
+func (c *socketChoice) status(ctx context.Context, p *process) (status.Report, error) {
+	paths, err := c.paths(p)
+	if err != nil {
+		return status.Report{}, err
+	}
+	for _, path := range paths {
+		r, err := status.Dial(path).Status(ctx)
+		if !errors.Is(err, status.ErrNotRunning) {
+			return r, err
+		}
+	}
+	return status.Report{}, exitError{exitNotRunning, fmt.Sprintf("no gateway is running: nobody answers at %s. Start one with \"gateway run\", or name its socket with -socket.", strings.Join(paths, " or "))}
+}
+
+func printReport(w io.Writer, r status.Report) {
+	g := r.Gateway
+	health := "healthy"
+	if n := len(r.Problems); n > 0 {
+		health = plural(int64(n), "problem")
+	}
+	fmt.Fprintf(w, "%s   version %s   up %s   %s\n", g.ID, g.Version, showSeconds(g.Uptime), health)
+	for _, p := range r.Problems {
+		fmt.Fprintf(w, "  ! %s\n", p)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	printDevices(t, r.Devices)
+	printClouds(t, r.Clouds)
+	b, s := r.Broker, r.Store
+	fmt.Fprintf(t, "\nBROKER\n  %s\t%s in%s\t%s out%s\n", plural(int64(b.Clients), "client"), showCount(b.Received), perSecond(b.ReceivedRate), showCount(b.Sent), perSecond(b.SentRate))
+	fmt.Fprintf(t, "  %s\t%s retained\t%s dropped\n", plural(int64(b.Subscriptions), "subscription"), showCount(int64(b.Retained)), showCount(b.Dropped))
+	fmt.Fprintf(t, "\nSTORE\n  %s file\t%s written\t%s, %s\n", showBytes(s.FileBytes), showBytes(s.Written), plural(s.Commits, "commit"), plural(s.Syncs, "sync"))
+	if s.LastError != "" {
+		fmt.Fprintf(t, "  ! %s\n", s.LastError)
+	}
+	fmt.Fprint(t, "\nLISTENS\n")
+	for _, l := range g.Listens {
+		fmt.Fprintf(t, "  %s\t%s\n", l.What, l.Address)
+	}
+	t.Flush()
+}
+
+func printDevices(w io.Writer, devices []status.Device) {
+	fmt.Fprint(w, "\nDEVICES\n")
+	if len(devices) == 0 {
+		fmt.Fprint(w, "  none configured\n")
+	}
+	for _, d := range devices {
+		state := "online"
+		if !d.Online {
+			state = "OFFLINE"
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", d.Name, state, ago(d.Age))
+		if !d.Online && d.Reason != "" {
+			fmt.Fprintf(w, "    ! %s\n", d.Reason)
+		}
+		for _, v := range d.Values {
+			fmt.Fprintf(w, "    %s\t%s\n", v.Channel, showValue(v.Value, v.Unit))
+		}
+	}
+}
+
+func printClouds(w io.Writer, clouds []status.Cloud) {
+	fmt.Fprint(w, "\nCLOUDS\n")
+	if len(clouds) == 0 {
+		fmt.Fprint(w, "  none configured\n")
+	}
+	for _, c := range clouds {
+		state := "connected"
+		if !c.Connected {
+			state = "NO LINK"
+		}
+		if c.Since != nil {
+			state += " for " + showSeconds(*c.Since)
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", c.Name, state, c.Server)
+		waiting := showCount(c.Queued) + " waiting"
+		if c.Queued > 0 {
+			waiting += ", " + showBytes(c.QueuedBytes)
+			if c.Oldest != nil {
+				waiting += ", oldest " + showSeconds(*c.Oldest)
+			}
+		}
+		fmt.Fprintf(w, "    %s\t%s acknowledged%s\t%s received\n", waiting, showCount(c.Sent), perSecond(c.SentRate), showCount(c.Received))
+		if c.Dropped+c.Rejected > 0 {
+			fmt.Fprintf(w, "    ! %s dropped by a limit, %s rejected by the cloud\n", showCount(c.Dropped), showCount(c.Rejected))
+		}
+		if c.LastError != "" {
+			fmt.Fprintf(w, "    last error: %s\n", c.LastError)
+		}
+	}
+}
+
+func perSecond(v *float64) string {
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (%.1f/s)", *v)
+}
+
+func ago(seconds *float64) string {
+	if seconds == nil {
+		return "no reading yet"
+	}
+	if *seconds < 1.5 {
+		return "now"
+	}
+	return showSeconds(*seconds) + " ago"
+}

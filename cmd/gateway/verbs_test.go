@@ -1,0 +1,185 @@
+package main_test
+
+import (
+	"encoding/pem"
+	"io"
+	"log"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+func TestHelpForEveryVerb(t *testing.T) {
+	code, list, _ := verb(t, "help")
+	if code != 0 {
+		t.Fatalf("help: exit code %d", code)
+	}
+	for _, v := range []string{"run", "demo", "check", "status", "devices", "version"} {
+		if !strings.Contains(list, "\n  "+v+" ") {
+			t.Errorf("%s is not in the list:\n%s", v, list)
+		}
+		for _, args := range [][]string{{v, "--help"}, {v, "-h"}, {"help", v}} {
+			code, out, errOut := verb(t, args...)
+			if code != 0 || errOut != "" || !strings.HasPrefix(out, "Usage: gateway "+v) || !strings.Contains(out, "\nExample:\n  gateway "+v) {
+				t.Errorf("%v: exit code %d, %s\n%s", args, code, errOut, out)
+			}
+		}
+	}
+	if strings.Contains(list, "check-store") {
+		t.Error("a hidden verb is in the list")
+	}
+}
+
+func TestWrongCommandLineSaysWhatToType(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "Usage: gateway VERB"},
+		{[]string{"statsu"}, `Did you mean "gateway status"?`},
+		{[]string{"nonsense"}, `Type "gateway help" for the list`},
+		{[]string{"run", "-cofnig", "x"}, `Type "gateway run --help"`},
+		{[]string{"run", "file.toml"}, `"file.toml" is one word too many`},
+		{[]string{"demo", "-outage", "10s", "-every", "5s"}, "-every must be longer than -outage"},
+		{[]string{"demo", "-outage", "soon"}, `Type "gateway demo --help"`},
+		{[]string{"check-store"}, "name one store file"},
+	} {
+		code, out, errOut := verb(t, c.args...)
+		if code != 2 || out != "" || !strings.Contains(errOut, c.want) {
+			t.Errorf("%v: exit code %d, want 2 and %q:\n%s%s", c.args, code, c.want, out, errOut)
+		}
+	}
+}
+
+func TestVersionNamesWhatItWasMadeFrom(t *testing.T) {
+	for _, arg := range []string{"version", "--version"} {
+		code, out, _ := verb(t, arg)
+		if want := "gateway 1.2.3-test (commit abcdef, " + runtime.Version() + ", " + runtime.GOOS + "/" + runtime.GOARCH + ")\n"; code != 0 || out != want {
+			t.Errorf("%s: exit code %d, %q, want %q", arg, code, out, want)
+		}
+	}
+}
+
+func TestStatusWithoutAGateway(t *testing.T) {
+	config := writeConfig(t, t.TempDir(), "")
+	code, out, errOut := verb(t, "status", "-config", config)
+	if code != 3 || out != "" || !strings.Contains(errOut, "no gateway is running") || !strings.Contains(errOut, "control.sock") || !strings.Contains(errOut, `"gateway run"`) {
+		t.Errorf("exit code %d: %s%s", code, out, errOut)
+	}
+}
+
+func TestEveryMistakeOfAConfigurationIsToldWithItsPlace(t *testing.T) {
+	config := writeConfig(t, t.TempDir(), "[broker]\nmax_conections = 5\n[[devices]]\nname = \"a\"\nkind = \"hots\"\n")
+	code, _, errOut := verb(t, "run", "-config", config)
+	if code != 1 || !strings.Contains(errOut, config+":8:1: ") || !strings.Contains(errOut, "max_connections") {
+		t.Errorf("run: exit code %d: %s", code, errOut)
+	}
+	code, out, _ := verb(t, "check", "-config", config)
+	if code != 1 || !strings.Contains(out, config+":8:1: ") || !strings.Contains(out, "problem found") {
+		t.Errorf("check: exit code %d: %s", code, out)
+	}
+	if code, _, errOut := verb(t, "run", "-config", config+".missing"); code != 1 || !strings.Contains(errOut, "no such file") {
+		t.Errorf("no file: exit code %d: %s", code, errOut)
+	}
+}
+
+func TestCheckOfASoundConfiguration(t *testing.T) {
+	config := writeConfig(t, t.TempDir(), "")
+	if code, out, errOut := verb(t, "check", "-config", config); code != 0 || strings.Contains("\n"+out, "\nproblem") || !strings.Contains(out, "no problem found") {
+		t.Errorf("exit code %d: %s%s", code, out, errOut)
+	}
+}
+
+func TestCheckFindsTheReasonBeforeTheStart(t *testing.T) {
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "password")
+	if err := os.WriteFile(secret, []byte("x"), 0o604); err != nil {
+		t.Fatal(err)
+	}
+	notDir := filepath.Join(dir, "data")
+	if err := os.WriteFile(notDir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config := writeConfig(t, dir, `
+[[cloud]]
+name = "acme"
+servers = ["mqtt://127.0.0.1:1"]
+username = "u"
+password_file = "`+secret+`"
+up = [{ from = "test/+/state", to = "acme/+/state" }]
+`)
+	code, out, _ := verb(t, "check", "-config", config)
+	for _, want := range []string{
+		"every user of this machine can read it: chmod o-rwx " + secret,
+		notDir + " is not a directory",
+		"mqtt://127.0.0.1:1: ", "nothing listens at this port",
+		"3 problems found",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+	if code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	if _, out, _ := verb(t, "check", "-offline", "-config", config); strings.Contains(out, "nothing listens") || !strings.Contains(out, "2 problems found") {
+		t.Errorf("-offline:\n%s", out)
+	}
+}
+
+func TestCheckTriesTLS(t *testing.T) {
+	server := httptest.NewUnstartedServer(nil)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // it is meant to be refused
+	server.StartTLS()
+	defer server.Close()
+	address := strings.Replace(server.URL, "https", "mqtts", 1)
+	dir := t.TempDir()
+	ca := filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		tls, want string
+		code      int
+	}{
+		{"", "set tls.ca", 1},
+		{"tls.ca = \"" + ca + "\"", address + " answers", 0},
+		{"tls.ca = \"" + ca + "\"\ntls.server_name = \"other.example.org\"", "set tls.server_name", 1},
+	} {
+		config := writeConfig(t, dir, "[[cloud]]\nname = \"acme\"\nservers = [\""+address+"\"]\n"+c.tls+"\n")
+		if code, out, _ := verb(t, "check", "-config", config); code != c.code || !strings.Contains(out, c.want) {
+			t.Errorf("%s: exit code %d, want %d and %q:\n%s", c.tls, code, c.code, c.want, out)
+		}
+	}
+}
+
+func TestDevicesListsKindsAndShowsTheirExamples(t *testing.T) {
+	code, list, _ := verb(t, "devices")
+	if code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	for _, kind := range []string{"host", "serial-line", "gpio-in", "gpio-out"} {
+		if !strings.Contains(list, kind+" ") {
+			t.Errorf("%s is not in the list:\n%s", kind, list)
+		}
+		if code, out, _ := verb(t, "devices", kind); code != 0 || !strings.Contains(out, "[[devices]]") || !strings.Contains(out, `"`+kind+`"`) {
+			t.Errorf("devices %s: exit code %d\n%s", kind, code, out)
+		}
+	}
+	if code, _, errOut := verb(t, "devices", "toaster"); code != 1 || !strings.Contains(errOut, "the kinds are ") {
+		t.Errorf("an unknown kind: exit code %d: %s", code, errOut)
+	}
+}
+
+func TestCheckStoreTellsByItsExitCode(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gateway.db")
+	if err := os.WriteFile(path, []byte(strings.Repeat("this is no store", 1024)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errOut := verb(t, "check-store", path); code == 0 || errOut == "" {
+		t.Errorf("a damaged file: exit code %d: %s", code, errOut)
+	}
+}
