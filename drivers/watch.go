@@ -29,6 +29,9 @@ func (r *runner) watch(ctx context.Context, dev Watcher, channels []Channel) err
 		}
 		// What was told before the command must not appear after its result.
 		if last, ok := box.flush(); ok {
+			if len(last.Values) > 0 {
+				r.goOnline(dev, channels)
+			}
 			r.tell(last)
 		}
 		if ctx.Err() != nil {
@@ -41,6 +44,7 @@ func (r *runner) watch(ctx context.Context, dev Watcher, channels []Channel) err
 		case err != nil:
 			return err
 		}
+		r.goOnline(dev, channels)
 		if err := r.act(ctx, dev, *job); err != nil {
 			return err
 		}

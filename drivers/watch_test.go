@@ -118,6 +118,22 @@ func TestCommandInterruptsAWatch(t *testing.T) {
 	})
 }
 
+func TestCommandRightAfterOpeningFindsTheDeviceOnline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, time.Second, func(context.Context, int) (*device, error) {
+			return &device{
+				watch:   func(ctx context.Context, _ func(drivers.Reading)) error { <-ctx.Done(); return nil },
+				actuate: func(context.Context, drivers.Command) (drivers.Reading, error) { return reading(1), nil },
+			}, nil
+		})
+		r.pass(100 * time.Millisecond)
+		r.jobs <- drivers.Job{Context: "A"}
+		r.pass(time.Second)
+		r.end()
+		r.wantEvents("100ms online", "100ms x=1", "100ms result A: 1 <nil>", "1.1s offline: the gateway is stopping")
+	})
+}
+
 func TestStateBeforeACommandNeverFollowsItsResult(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := run(t, time.Second, func(context.Context, int) (*device, error) {
