@@ -23,6 +23,7 @@ type Broker struct {
 	modulus uint64        // of packet identifiers
 	started time.Time
 	chunks  chunks
+	batches batches
 	refused refusals
 	changed chan struct{} // a token when the agenda has something earlier
 

@@ -45,12 +45,9 @@ type conn struct {
 	readErr error
 	readFn  func(uintptr) bool
 	heard   time.Time // when the last packet came
-	began   bool      // bytes have come
 	aliases map[uint16][]byte
-	batch   []inbound
-	acked   bool // the queue may go on
-	pub     publication
-	work    work
+	batch   *batch // lent while packets are handled
+	acked   bool   // the queue may go on
 
 	unacked atomic.Int32 // QoS 1 and 2 messages that the client has under way to us
 
@@ -243,18 +240,17 @@ func (c *conn) arm() {
 
 // consume decodes and handles all packets that have arrived.
 func (c *conn) consume() {
-	c.began = true
+	c.batch = c.b.batches.get()
 	buf := c.in.b
 	for len(buf) > 0 && c.ended.Load() == nil {
-		p, n, need, err := c.decoder.Next(buf)
+		p, n, _, err := c.decoder.Next(buf)
 		if err != nil {
 			c.publishBatch() // what came before counts
 			c.refuse(err)
-			return
+			break
 		}
 		if p == nil {
-			_ = need // the buffer grows as bytes arrive
-			break
+			break // it grows as bytes arrive
 		}
 		buf = buf[n:]
 		c.b.counters.packetsIn.Add(1)
@@ -266,6 +262,8 @@ func (c *conn) consume() {
 		c.handle(p)
 	}
 	c.publishBatch()
+	c.b.batches.put(c.batch)
+	c.batch = nil
 	if len(buf) < len(c.in.b) {
 		c.heard = time.Now()
 		c.rest(buf)

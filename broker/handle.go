@@ -226,7 +226,7 @@ func (c *conn) replay(list []*replay) {
 			c.replayLater(list)
 			return
 		}
-		c.replaySlice(list[0], &c.work)
+		c.replaySlice(list[0], new(work))
 		if !list[0].more {
 			list = list[1:]
 		} else {

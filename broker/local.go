@@ -83,6 +83,7 @@ func (l *Local) publish(m *Message, opts []PublishOption, r *Receipt, w *work) e
 	defer b.mu.Unlock()
 	w.startLocked(b)
 	p := &b.own
+	defer p.abandon()
 	p.renew(b)
 	p.local = l
 	p.origin = l.name

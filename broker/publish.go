@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"edgegateway/broker/packet"
@@ -24,6 +25,26 @@ type inbound struct {
 	arrival *arrival // QoS 2: set if it is new
 }
 
+// batch is the PUBLISH packets that are routed under one lock, and what routing
+// needs. It is lent: an idle connection has none.
+type batch struct {
+	items []inbound
+	pub   publication
+	work  work
+}
+
+// batches lends them.
+type batches struct{ pool sync.Pool }
+
+func (p *batches) get() *batch {
+	if b, ok := p.pool.Get().(*batch); ok {
+		return b
+	}
+	return &batch{}
+}
+
+func (p *batches) put(b *batch) { p.pool.Put(b) }
+
 // collect puts a PUBLISH into the batch. What it refers to in the read buffer
 // stays there until the batch is routed.
 func (c *conn) collect(p *packet.Publish) {
@@ -35,8 +56,8 @@ func (c *conn) collect(p *packet.Publish) {
 		return
 	}
 	m.refused = c.mayPublishBytes(m.packet.Topic)
-	c.batch = append(c.batch, m)
-	if len(c.batch) >= maxBatch {
+	c.batch.items = append(c.batch.items, m)
+	if len(c.batch.items) >= maxBatch {
 		c.publishBatch()
 	}
 }
@@ -97,32 +118,33 @@ func (c *conn) mayPublishBytes(topic []byte) error {
 
 // publishBatch routes what was collected under one lock, and acknowledges it.
 func (c *conn) publishBatch() {
-	if len(c.batch) == 0 {
+	items := c.batch.items
+	if len(items) == 0 {
 		return
 	}
 	if err := c.admitBatch(); err != nil {
-		for i := range c.batch {
-			if m := &c.batch[i]; m.refused == nil && m.packet.QoS > 0 {
+		for i := range items {
+			if m := &items[i]; m.refused == nil && m.packet.QoS > 0 {
 				m.refused = err
 			}
 		}
 	}
 	routed := c.routeBatch()
-	c.work.finish(c)
-	for i := range c.batch {
-		if m := &c.batch[i]; routed {
-			c.answer(m)
+	c.batch.work.finish(c)
+	for i := range items {
+		if routed {
+			c.answer(&items[i])
 		}
-		c.batch[i] = inbound{}
+		items[i] = inbound{}
 	}
-	c.batch = c.batch[:0]
+	c.batch.items = items[:0]
 }
 
 // admitBatch takes memory for what may have to wait for the disk.
 func (c *conn) admitBatch() error {
 	var bytes int
-	for i := range c.batch {
-		if p := &c.batch[i].packet; p.QoS > 0 {
+	for i := range c.batch.items {
+		if p := &c.batch.items[i].packet; p.QoS > 0 {
 			bytes += len(p.Topic) + len(p.Payload) + recordFixed
 		}
 	}
@@ -141,22 +163,23 @@ func (c *conn) admitBatch() error {
 // is routed, and the client sends it again there.
 func (c *conn) routeBatch() bool {
 	b, s := c.b, c.session
+	p, w := &c.batch.pub, &c.batch.work
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c.work.startLocked(b)
+	defer p.abandon()
+	w.startLocked(b)
 	if s.conn != c {
 		return false
 	}
 	now := time.Now()
-	for i := range c.batch {
-		m := &c.batch[i]
+	for i := range c.batch.items {
+		m := &c.batch.items[i]
 		b.stats.PublishReceived++
 		b.stats.PublishBytesReceived += int64(len(m.packet.Payload))
 		if m.refused != nil {
 			b.stats.PublishRefused++
 			continue
 		}
-		p := &c.pub
 		p.renew(b)
 		p.session, p.origin, p.at = s, s.id, now
 		p.payload, p.qos, p.retain = m.packet.Payload, m.packet.QoS, m.packet.Retain
@@ -168,7 +191,7 @@ func (c *conn) routeBatch() bool {
 		if p.qos == packet.QoS2 && !c.arriveLocked(m, p) {
 			continue
 		}
-		m.refused = b.publishLocked(p, &c.work)
+		m.refused = b.publishLocked(p, w)
 		m.receipt = p.receipt
 	}
 	return true

@@ -59,6 +59,15 @@ func (p *publication) renew(b *Broker) {
 	*p = publication{b: b, encoded: encoded, stored: true}
 }
 
+// abandon lets go of what a panic has left: a Change that was never committed would
+// hold up the queues that it has entries for.
+func (p *publication) abandon() {
+	if p.change != nil {
+		p.change.Commit(nil)
+		p.change = nil
+	}
+}
+
 // begin returns the Change of this publish.
 func (p *publication) begin() *buffer.Change {
 	if p.change == nil {
@@ -254,13 +263,14 @@ func (b *Broker) publishLocked(p *publication, w *work) error {
 	if p.within != nil {
 		p.within(p.begin())
 	}
-	if p.change != nil {
+	if change := p.change; change != nil {
+		p.change = nil
 		if p.durable && p.waits {
 			r := p.mustReceipt()
 			r.hold()
-			p.change.Commit(p.committed(r))
+			change.Commit(p.committed(r))
 		} else {
-			p.change.Commit(nil)
+			change.Commit(nil)
 		}
 	}
 	if p.receipt != nil {
