@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io"
 	"os"
 	"syscall"
 
@@ -55,16 +54,15 @@ const (
 	metaVersion = 2
 	metaSize    = 64 // behind the header of the page
 
-	pageHeader  = 16 // id 8, flags 2, count 2, overflow 4
-	element     = 16
-	branchPage  = 1
-	leafPage    = 2
-	freePage    = 0x10
-	bucketLeaf  = 1 // flag of a leaf element
-	bucketSize  = 16
-	noFreelist  = ^uint64(0)
-	deepest     = 64 // levels; far more than a file can hold
-	largestPage = 1 << 30
+	pageHeader = 16 // id 8, flags 2, count 2, overflow 4
+	element    = 16
+	branchPage = 1
+	leafPage   = 2
+	freePage   = 0x10
+	bucketLeaf = 1 // flag of a leaf element
+	bucketSize = 16
+	noFreelist = ^uint64(0)
+	deepest    = 64 // levels; far more than a file can hold
 )
 
 var le = binary.LittleEndian
@@ -134,8 +132,35 @@ func (c *checker) use(id, n uint64) error {
 	return nil
 }
 
-// page reads a page with what follows it.
-func (c *checker) page(id uint64) ([]byte, error) {
+// pageData is a page with what follows it. Only its beginning is in memory: one
+// that holds a large value, or claims to, must not take memory for it.
+type pageData struct {
+	c     *checker
+	at    int64
+	size  uint64
+	begin []byte
+}
+
+const pageBegin = 64 << 10
+
+// bytes returns the bytes from from to to.
+func (p *pageData) bytes(from, to uint64) ([]byte, error) {
+	if from > to || to > p.size {
+		return nil, fmt.Errorf("bytes %d to %d lie outside of the page", from, to)
+	}
+	if to <= uint64(len(p.begin)) {
+		return p.begin[from:to], nil
+	}
+	if to-from > pageBegin {
+		return nil, fmt.Errorf("%d bytes are too long for a key", to-from)
+	}
+	b := make([]byte, to-from)
+	_, err := p.c.f.ReadAt(b, p.at+int64(from))
+	return b, err
+}
+
+// page reads a page.
+func (c *checker) page(id uint64) (*pageData, error) {
 	var head [pageHeader]byte
 	if id >= c.pages {
 		return nil, fmt.Errorf("page %d lies outside of the %d in use", id, c.pages)
@@ -150,33 +175,35 @@ func (c *checker) page(id uint64) ([]byte, error) {
 	if err := c.use(id, n); err != nil {
 		return nil, err
 	}
-	if n*pageSize > largestPage {
-		return nil, fmt.Errorf("page %d claims %d pages", id, n)
-	}
-	b := make([]byte, n*pageSize)
-	if _, err := io.ReadFull(io.NewSectionReader(c.f, int64(id)*pageSize, int64(len(b))), b); err != nil {
+	p := &pageData{c: c, at: int64(id) * pageSize, size: n * pageSize}
+	p.begin = make([]byte, min(p.size, pageBegin))
+	if _, err := c.f.ReadAt(p.begin, p.at); err != nil {
 		return nil, fmt.Errorf("read page %d: %w", id, err)
 	}
-	return b, nil
+	return p, nil
 }
 
 func (c *checker) freelist(id uint64) error {
-	b, err := c.page(id)
+	p, err := c.page(id)
 	if err != nil {
 		return err
 	}
-	if le.Uint16(b[8:]) != freePage {
+	if le.Uint16(p.begin[8:]) != freePage {
 		return fmt.Errorf("page %d is not a list of free pages", id)
 	}
-	n, at := uint64(le.Uint16(b[10:])), uint64(pageHeader)
+	n, at := uint64(le.Uint16(p.begin[10:])), uint64(pageHeader)
 	if n == 0xffff {
-		n, at = le.Uint64(b[pageHeader:]), pageHeader+8
+		n, at = le.Uint64(p.begin[pageHeader:]), pageHeader+8
 	}
-	if n > (uint64(len(b))-at)/8 {
+	if n > (p.size-at)/8 {
 		return fmt.Errorf("page %d lists more pages than it has room for", id)
 	}
 	for ; n > 0; n, at = n-1, at+8 {
-		if err := c.use(le.Uint64(b[at:]), 1); err != nil {
+		b, err := p.bytes(at, at+8)
+		if err == nil {
+			err = c.use(le.Uint64(b), 1)
+		}
+		if err != nil {
 			return fmt.Errorf("list of free pages: %w", err)
 		}
 	}
@@ -189,23 +216,28 @@ func (c *checker) tree(id uint64, depth int, low, high []byte) error {
 	if depth > deepest {
 		return fmt.Errorf("page %d lies deeper than %d levels", id, deepest)
 	}
-	b, err := c.page(id)
+	p, err := c.page(id)
 	if err != nil {
 		return err
 	}
-	if err := c.content(b, depth, low, high); err != nil {
+	if err := c.content(p, depth, low, high); err != nil {
 		return fmt.Errorf("page %d: %w", id, err)
 	}
 	return nil
 }
 
-func (c *checker) content(b []byte, depth int, low, high []byte) error {
+func (c *checker) content(p *pageData, depth int, low, high []byte) error {
+	b := p.begin
 	flags, n := le.Uint16(b[8:]), int(le.Uint16(b[10:]))
 	if flags != branchPage && flags != leafPage {
 		return fmt.Errorf("flags %#x are those of no page of a tree", flags)
 	}
-	if n > (len(b)-pageHeader)/element {
+	if uint64(n) > (p.size-pageHeader)/element {
 		return fmt.Errorf("%d elements do not fit", n)
+	}
+	b, err := p.bytes(0, uint64(pageHeader+n*element))
+	if err != nil {
+		return err
 	}
 	if flags == branchPage && n == 0 {
 		return errors.New("branch without children")
@@ -218,10 +250,10 @@ func (c *checker) content(b []byte, depth int, low, high []byte) error {
 		}
 		from := uint64(at) + uint64(le.Uint32(b[posAt:]))
 		to := from + uint64(le.Uint32(b[sizeAt:]))
-		if to > uint64(len(b)) || from < uint64(pageHeader+n*element) {
-			return nil, fmt.Errorf("element %d lies outside of its page", i)
+		if from < uint64(len(b)) {
+			return nil, fmt.Errorf("element %d lies among the others", i)
 		}
-		return b[from:to], nil
+		return p.bytes(from, to)
 	}
 	var last []byte
 	for i := range n {
@@ -236,7 +268,7 @@ func (c *checker) content(b []byte, depth int, low, high []byte) error {
 		last = k
 		at := pageHeader + i*element
 		if flags == leafPage {
-			err = c.leaf(b, at, k, depth)
+			err = c.leaf(p, b[at:at+element], uint64(at), depth)
 		} else {
 			next := high
 			if i+1 < n {
@@ -253,16 +285,19 @@ func (c *checker) content(b []byte, depth int, low, high []byte) error {
 	return nil
 }
 
-// leaf checks the value of the element at at: a plain one, or a bucket.
-func (c *checker) leaf(b []byte, at int, k []byte, depth int) error {
-	from := uint64(at) + uint64(le.Uint32(b[at+4:])) + uint64(len(k))
-	to := from + uint64(le.Uint32(b[at+12:]))
-	if to > uint64(len(b)) {
+// leaf checks the value of element b at at: a plain one, or a bucket.
+func (c *checker) leaf(p *pageData, b []byte, at uint64, depth int) error {
+	from := at + uint64(le.Uint32(b[4:])) + uint64(le.Uint32(b[8:]))
+	to := from + uint64(le.Uint32(b[12:]))
+	if to > p.size {
 		return errors.New("a value lies outside of its page")
 	}
-	v := b[from:to]
-	if le.Uint32(b[at:])&bucketLeaf == 0 {
+	if le.Uint32(b)&bucketLeaf == 0 {
 		return nil
+	}
+	v, err := p.bytes(from, to)
+	if err != nil {
+		return err
 	}
 	if len(v) < bucketSize {
 		return errors.New("a bucket is cut off")
@@ -274,7 +309,7 @@ func (c *checker) leaf(b []byte, at int, k []byte, depth int) error {
 	if len(inline) < pageHeader || le.Uint16(inline[8:]) != leafPage {
 		return errors.New("a bucket inside a page is cut off")
 	}
-	return c.content(inline, depth+1, nil, nil)
+	return c.content(&pageData{c: c, size: uint64(len(inline)), begin: inline}, depth+1, nil, nil)
 }
 
 // lastTx returns the number of the last transaction of an open file.

@@ -141,7 +141,11 @@ func (s *Store) write(b *batch) (err error) {
 			err = s.failed(r)
 		}
 	}()
-	defer tx.Rollback()
+	s.stuck = true
+	defer func() {
+		tx.Rollback()
+		s.stuck = false
+	}()
 	if err := b.write(tx, new(arena)); err != nil {
 		b.txid = 0
 		return err
@@ -161,6 +165,7 @@ func (s *Store) write(b *batch) (err error) {
 		return err
 	}
 	b.pages = pages
+	s.touched.Add(pages)
 	b.syncs = 2
 	if now := fileSize(s.db); now != size {
 		b.syncs++
@@ -335,7 +340,7 @@ func (s *Store) shutdown() {
 	s.fileMu.Lock()
 	defer s.fileMu.Unlock()
 	var st markerState
-	if s.db != nil && s.fatal == nil { // after a fault its locks may be held for ever
+	if s.db != nil && !s.stuck {
 		st = markerState{clean: err == nil, size: fileSize(s.db), txid: lastTx(s.db)}
 		if cerr := s.db.Close(); cerr != nil && err == nil {
 			st.clean = false

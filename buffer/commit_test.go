@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -365,10 +366,9 @@ func TestAFailingDiskIsRetriedAndNobodyIsTold(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "store.db")
-			failures := 0 // of the committer
+			var failures atomic.Int32 // that are to come
 			hook := func() error {
-				if failures > 0 {
-					failures--
+				if failures.Add(-1) >= 0 {
 					return c.err
 				}
 				return nil
@@ -390,9 +390,9 @@ func TestAFailingDiskIsRetriedAndNobodyIsTold(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				failures = 3
+				failures.Store(3)
 				if c.applied {
-					failures = 1
+					failures.Store(1)
 				}
 				change := s.Begin()
 				for i := range 3 {
@@ -440,12 +440,12 @@ func TestAFailingDiskIsRetriedAndNobodyIsTold(t *testing.T) {
 
 func TestWhileTheDiskFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
-	broken := false
+	var broken atomic.Bool
 	synctest.Test(t, func(t *testing.T) {
 		cfg := timed()
 		cfg.Memory = 64 << 10
 		s, err := buffer.Open(path, cfg, quiet(t), buffer.WithHooks(func() error {
-			if broken {
+			if broken.Load() {
 				return noSpace
 			}
 			return nil
@@ -455,7 +455,7 @@ func TestWhileTheDiskFails(t *testing.T) {
 		}
 		q := attached(t, s, "q")
 		synctest.Wait()
-		broken = true
+		broken.Store(true)
 
 		// A bubble has no subtests.
 		step := func(name string, fn func(t *testing.T)) { t.Log(name); fn(t) }
@@ -499,13 +499,13 @@ func TestWhileTheDiskFails(t *testing.T) {
 			admitted := make(chan error, 1)
 			go func() { admitted <- s.Admit(context.Background(), 100) }()
 			synctest.Wait()
-			broken = false
+			broken.Store(false)
 			if err := <-admitted; err != nil {
 				t.Error(err)
 			}
 		})
 		step("Close ends, and says what was not written", func(t *testing.T) {
-			broken = true
+			broken.Store(true)
 			c := s.Begin()
 			add(t, c, q, early("not written"))
 			told := make(chan error, 1)

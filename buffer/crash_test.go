@@ -17,7 +17,10 @@ import (
 	"edgegateway/buffer"
 )
 
-var killsFlag = flag.Int("kills", 12, "how often the crash test kills its child")
+var (
+	killsFlag    = flag.Int("kills", 12, "how often the crash test kills its child")
+	emulatorFlag = flag.String("emulator", "", "program that runs the crash test's child, for a test binary of another machine")
+)
 
 // childEnv names the store of the crash test's child process.
 const childEnv = "BUFFER_CRASH_CHILD"
@@ -157,6 +160,9 @@ func TestWhatWasReportedAsSafeSurvivesKill(t *testing.T) {
 	first, lines, kept := 1, 0, 0
 	for range kills {
 		cmd := exec.Command(os.Args[0])
+		if *emulatorFlag != "" {
+			cmd = exec.Command(*emulatorFlag, os.Args[0])
+		}
 		cmd.Env = append(os.Environ(), childEnv+"="+path, fmt.Sprintf("%s_FIRST=%d", childEnv, first), fmt.Sprintf("%s_SEED=%d", childEnv, r.Uint64()))
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr

@@ -20,6 +20,10 @@ const (
 	growStep    = 1 << 20
 	lockTimeout = time.Second
 
+	// relaxEvery is how many bytes of the map are touched before its memory is given
+	// back.
+	relaxEvery = 4 << 20
+
 	// schema is the version of everything inside the file.
 	schema = 1
 )
@@ -101,7 +105,12 @@ func (s *Store) view(fn func(tx *bbolt.Tx) error) (err error) {
 		}
 	}()
 	defer tx.Rollback()
-	return fn(tx)
+	err = fn(tx)
+	if s.touched.Load() > relaxEvery {
+		s.touched.Store(0)
+		relax(s.db, s.fileSize.Load())
+	}
+	return err
 }
 
 // failed makes an error of a panic, and the store unusable.

@@ -246,6 +246,7 @@ func (q *Queue) load(lane int, anyway bool) error {
 			}
 			last = seq
 			size += int64(len(v))
+			q.s.touched.Add(int64(len(k) + len(v)))
 			at, data, err := parseRecord(k, v)
 			if err != nil {
 				bad = append(bad, removal{seq, byte(lane)})

@@ -30,6 +30,7 @@ type Store struct {
 	ended       chan struct{} // closed when the committer has ended
 	damaged     atomic.Int64
 	fileSize    atomic.Int64
+	touched     atomic.Int64 // bytes of the map that were read since its memory was given back
 	setAside    string
 	hooks       hooks
 	window      window
@@ -40,6 +41,7 @@ type Store struct {
 	// The committer's own.
 	doubt    *batch // its commit failed, and what became of it is not known yet
 	cause    error
+	stuck    bool // a transaction could not be ended after a fault: its locks are held for ever
 	distrust bool // a sync failed: what the file shows may not be on disk
 
 	mu           sync.Mutex // guards what follows, and all queues and tables
@@ -178,6 +180,8 @@ func (s *Store) open(st markerState, o *options) error {
 	if !st.known {
 		err = syncDir(filepath.Dir(s.path))
 	}
+	s.fileSize.Store(fileSize(s.db))
+	s.touched.Store(2 * relaxEvery) // bbolt looked at every page
 	if err == nil {
 		err = s.view(func(tx *bbolt.Tx) error { return s.loadQueues(tx, clean) })
 	}
@@ -185,7 +189,6 @@ func (s *Store) open(st markerState, o *options) error {
 		s.db.Close()
 		return fmt.Errorf("open %s: %w", s.path, err)
 	}
-	s.fileSize.Store(fileSize(s.db))
 	return nil
 }
 

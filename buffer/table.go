@@ -121,6 +121,7 @@ func (t *Table) Each(fn func(key, value []byte) error) error {
 			}
 			for ; k != nil && size < windowBytes; k, v = c.Next() {
 				size += len(k) + len(v)
+				t.s.touched.Add(int64(len(k) + len(v)))
 				key, value, good := t.s.parsePair(t.name, k, v)
 				from = slices.Clone(k)
 				if !good {
