@@ -472,6 +472,20 @@ var cases = []testCase{
 			}
 		}
 	}},
+	{"a will has properties", packet.V5, func(s *scene) { // 3.1.3.2
+		b := s.clean("b")
+		s.subscribe(b, 1, s.topic("will"))
+		m := s.message("will", "gone", 1)
+		m.Properties = packet.Properties{
+			Has: packet.HasPayloadFormat | packet.HasResponseTopic | packet.HasCorrelationData | packet.HasContentType, PayloadFormat: 1,
+			ResponseTopic: "answer/here", ContentType: "text/plain", CorrelationData: []byte{0, 1, 255},
+			UserProperties: []packet.UserProperty{{Key: "b", Value: "1"}, {Key: "a", Value: "2"}},
+		}
+		w, _ := Connect(s, s.addr, s.v, &packet.Connect{CleanStart: true, ClientID: s.name + "w",
+			Will: &packet.Will{Topic: s.topic("will"), Payload: []byte("gone"), QoS: 1, Properties: m.Properties}})
+		w.Drop()
+		s.receive(b, m)
+	}},
 	{"DISCONNECT 0x04 keeps the will", packet.V5, func(s *scene) { // 3.14.2.1
 		b := s.clean("b")
 		s.subscribe(b, 0, s.topic("will"))
