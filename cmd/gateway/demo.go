@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"edgegateway/broker"
-	"edgegateway/broker/packet"
 	"edgegateway/config"
 	"edgegateway/status"
 )
@@ -43,12 +42,13 @@ type demo struct {
 	cuts    int
 	most    int64 // the most that ever waited
 	events  []event
+	order   order // the last command to the pump
 	frame   int
 	report  status.Report // of this frame or a few ago
 }
 
-// linkSpeed is that of a thin radio link: a few times what the devices publish.
-const linkSpeed = 4 << 10
+// linkSpeed is that of a thin radio link: a few times what the devices publish, in bytes per second.
+const linkSpeed = 2 << 10
 
 func openDemo(p *process, o demoOptions) (_ *demo, err error) {
 	now := time.Now()
@@ -192,11 +192,12 @@ func (d *demo) step(ctx context.Context) (quit bool, err error) {
 				d.link.Set(!d.link.Up())
 				d.plan.taken(elapsed)
 			case 'p', 'P':
-				d.command()
+				d.order = d.command()
 			}
 		}
 	}
 	d.follow()
+	d.order.follow(d)
 	switch s := d.scene(ctx); {
 	case d.screen != nil:
 		_, height := d.screen.size()
@@ -231,26 +232,6 @@ func (d *demo) follow() {
 		d.say(fmt.Sprintf("drained: all %s arrived, %s after the link was back", plural(d.backlog, "message"), showDuration(time.Since(d.changed))))
 		d.backlog = 0
 	}
-}
-
-// commandExpiry is how long a command is worth carrying out: a pump must not start when the link comes back.
-const commandExpiry = 3 // seconds
-
-// command has the cloud switch the pump over.
-func (d *demo) command() {
-	on := true
-	for _, device := range d.gateway.field.Devices() {
-		for _, v := range device.Values {
-			if device.Name == "pump" && v.Channel == "on" {
-				on = v.V != true
-			}
-		}
-	}
-	d.cloud.local.Publish(broker.Message{
-		Topic: "cloud/demo/pump/set", Payload: fmt.Appendf(nil, `{"on":%t}`, on), QoS: 1,
-		Properties: &packet.Properties{Has: packet.HasMessageExpiry, MessageExpiry: commandExpiry},
-	}).Done(func(error) {}) // whether it arrived is seen at the pump
-	d.say(fmt.Sprintf("the cloud commands the pump %s, which is void after %d s", map[bool]string{true: "on", false: "off"}[on], commandExpiry))
 }
 
 func (d *demo) say(text string) {

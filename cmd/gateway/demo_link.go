@@ -97,17 +97,27 @@ type thinConn struct {
 	gone chan struct{}
 }
 
+// atOnce is how much passes the link in one piece, in bytes; small, so that messages arrive one by one.
+const atOnce = 128
+
 // Write sends no faster than the link is. What is written when the link is cut is lost, as on a real one.
-func (c *thinConn) Write(b []byte) (int, error) {
-	need := time.Duration(len(b)) * time.Second / time.Duration(c.link.bytesPerSecond)
-	through := time.NewTimer(need)
-	defer through.Stop()
-	select {
-	case <-c.gone:
-		return 0, errCut
-	case <-through.C:
-		return c.Conn.Write(b)
+func (c *thinConn) Write(b []byte) (n int, err error) {
+	for n < len(b) {
+		piece := b[n:min(n+atOnce, len(b))]
+		through := time.NewTimer(time.Duration(len(piece)) * time.Second / time.Duration(c.link.bytesPerSecond))
+		select {
+		case <-c.gone:
+			through.Stop()
+			return n, errCut
+		case <-through.C:
+		}
+		sent, err := c.Conn.Write(piece)
+		n += sent
+		if err != nil {
+			return n, err
+		}
 	}
+	return n, nil
 }
 
 // sever ends the connection without a goodbye: what the kernel still holds is thrown away.
