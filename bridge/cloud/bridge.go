@@ -218,10 +218,13 @@ func (b *Bridge) once(ctx context.Context, s server, cleanStart bool) (good bool
 		return false, err
 	}
 	b.linkUp(l)
-	var pump sync.WaitGroup
-	pump.Go(l.pump)
+	living, end := context.WithCancel(context.WithoutCancel(ctx))
+	var helpers sync.WaitGroup
+	helpers.Go(l.pump)
+	helpers.Go(func() { l.hasten(living) })
 	good = l.serve(ctx)
-	pump.Wait()
+	end()
+	helpers.Wait()
 	b.linkEnded(l)
 	return good, l.reason()
 }
@@ -259,6 +262,7 @@ func (b *Bridge) dial(ctx context.Context, s server) (net.Conn, error) {
 	if err != nil {
 		return nil, explainDial(s, err)
 	}
+	conn = prompt(conn)
 	if !s.tls {
 		return conn, nil
 	}

@@ -34,6 +34,7 @@ type link struct {
 	unsure    bool // the session may be a new one although the server calls it the old one
 
 	kick chan struct{} // one token: the pump has something to look at
+	rush chan struct{} // one token: a commit is wanted now
 
 	// Of the pump alone.
 	held *buffer.Entry // handed out by the queue, waiting for its identifier
@@ -43,7 +44,7 @@ type link struct {
 	goodbye  []byte     // DISCONNECT to send before it does
 	out      []byte     // acknowledgements that leave before the next message
 	control  []control  // the gateway's own messages that bypass the queue
-	flights  map[uint16]flight
+	flights  flights
 	paused   time.Time // no messages before this time
 	pause    backoff
 	barrier  bool   // a commit is under way that lets identifiers be used again
@@ -67,7 +68,8 @@ func (b *Bridge) newLink(s server, w *wire) *link {
 	return &link{
 		b: b, server: s, wire: w,
 		kick:     make(chan struct{}, 1),
-		flights:  make(map[uint16]flight),
+		flights:  flights{byID: make(map[uint16]flight)},
+		rush:     make(chan struct{}, 1),
 		requests: make(map[uint16]chan<- packets.ControlPacket),
 		pause:    backoff{first: b.tuning.pause, most: time.Minute},
 		pubrels:  turns{kind: packet.PUBREL},

@@ -112,7 +112,7 @@ func (b *Bridge) Status() Status {
 	s.Reconnects = max(0, s.Connects-1)
 	if l != nil {
 		l.mu.Lock()
-		s.InFlight = len(l.flights)
+		s.InFlight = l.flights.len()
 		l.mu.Unlock()
 	}
 	return s

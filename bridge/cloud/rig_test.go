@@ -32,10 +32,15 @@ type rig struct {
 	bridge *cloud.Bridge
 	stop   func()
 	log    *syncBuffer
+	sync   time.Duration // of the store
 }
 
 func newRig(t *testing.T, cfg cloud.Config, tune func(*cloud.Bridge)) *rig {
-	r := &rig{t: t, dir: t.TempDir(), cfg: cfg, tune: tune, log: new(syncBuffer)}
+	return newRigSync(t, cfg, tune, 2*time.Millisecond)
+}
+
+func newRigSync(t *testing.T, cfg cloud.Config, tune func(*cloud.Bridge), sync time.Duration) *rig {
+	r := &rig{t: t, dir: t.TempDir(), cfg: cfg, tune: tune, log: new(syncBuffer), sync: sync}
 	r.open()
 	t.Cleanup(func() {
 		r.close()
@@ -50,7 +55,7 @@ func (r *rig) open() {
 	r.t.Helper()
 	log := slog.New(slog.NewTextHandler(r.log, nil))
 	bc := buffer.DefaultConfig()
-	bc.Sync = 2 * time.Millisecond
+	bc.Sync = r.sync
 	st, err := buffer.Open(filepath.Join(r.dir, "store"), bc, log)
 	if err != nil {
 		r.t.Fatal(err)

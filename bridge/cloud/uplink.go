@@ -23,23 +23,6 @@ const (
 	offlineID    = 65535
 )
 
-// flight is an entry of the queue between its PUBLISH and the end of its
-// handshake.
-type flight struct {
-	seq     uint64
-	qos     byte
-	state   flightState
-	control *control // the status, not an entry
-}
-
-type flightState uint8
-
-const (
-	published flightState = iota
-	marking               // PUBREC came; its mark is on the way to the disk
-	released              // PUBREL was sent, or is about to be
-)
-
 // batchBytes is how much the pump collects before it writes.
 const batchBytes = 32 << 10
 
@@ -97,14 +80,14 @@ func (l *link) collect(buf []byte) (_ []byte, wait time.Duration, last bool) {
 		l.mu.Unlock()
 		return buf, 0, true
 	}
-	for len(l.control) > 0 && len(l.flights) < l.window {
+	for len(l.control) > 0 && l.flights.len() < l.window {
 		c := l.control[0]
 		l.control = l.control[1:]
 		buf = append(buf, c.encoded...)
 		if l.maxQoS == 0 {
 			defer c.acked(packet.Success) // nothing will come
 		} else {
-			l.flights[c.id] = flight{qos: 1, control: &c}
+			l.flights.add(c.id, flight{qos: 1, control: &c})
 		}
 	}
 	quiet := l.stopping || l.fault != nil || len(l.control) > 0
@@ -125,7 +108,7 @@ func (l *link) collect(buf []byte) (_ []byte, wait time.Duration, last bool) {
 // or no room for it.
 func (l *link) next(buf []byte) (_ []byte, more bool) {
 	l.mu.Lock()
-	full := len(l.flights) >= l.window
+	full := l.flights.len() >= l.window
 	l.mu.Unlock()
 	if full {
 		return buf, false
@@ -177,7 +160,7 @@ func (l *link) identifierFree(e buffer.Entry) bool {
 		return true
 	}
 	lowest, highest := e.Seq, e.Seq
-	for _, f := range l.flights {
+	for _, f := range l.flights.byID {
 		if f.control == nil {
 			lowest, highest = min(lowest, f.seq), max(highest, f.seq)
 		}
@@ -203,7 +186,7 @@ func (l *link) id(seq uint64) uint16 { return uint16(1 + seq%l.b.tuning.modulus)
 func (l *link) resume(buf []byte, e buffer.Entry) []byte {
 	id := l.id(e.Seq)
 	l.mu.Lock()
-	l.flights[id] = flight{seq: e.Seq, qos: 2, state: released}
+	l.flights.add(id, flight{seq: e.Seq, qos: 2, state: released})
 	l.mu.Unlock()
 	l.b.newest = max(l.b.newest, e.Seq)
 	return (&packet.Ack{Kind: packet.PUBREL, ID: id}).Append(buf, packet.V5)
@@ -251,7 +234,7 @@ func (l *link) publish(buf []byte, e buffer.Entry) []byte {
 		b.counts.resent.Add(1)
 	}
 	l.mu.Lock()
-	l.flights[p.ID] = flight{seq: e.Seq, qos: byte(p.QoS)}
+	l.flights.add(p.ID, flight{seq: e.Seq, qos: byte(p.QoS)})
 	l.mu.Unlock()
 	b.newest = max(b.newest, e.Seq)
 	return buf
@@ -283,129 +266,4 @@ func upProperties(rec *broker.Record) packet.Properties {
 		packet.UserProperty{Key: "id", Value: hex.EncodeToString(rec.ID[:])},
 		packet.UserProperty{Key: "ts", Value: stamp(rec.Message.At)})
 	return p
-}
-
-// puback ends a QoS 1 handshake.
-func (l *link) puback(id uint16, code packet.ReasonCode) {
-	l.mu.Lock()
-	f, ok := l.flights[id]
-	if ok && f.qos == 1 {
-		delete(l.flights, id)
-	}
-	l.mu.Unlock()
-	switch {
-	case !ok:
-		return // nothing of ours
-	case f.qos != 1:
-		l.violated(packet.ProtocolError, "PUBACK for a message of QoS 2")
-	case f.control != nil:
-		f.control.acked(code)
-	default:
-		l.settle(f.seq, code)
-	}
-	l.signal()
-}
-
-// pubrec is the middle of a QoS 2 handshake: PUBREL follows when the mark is on
-// disk. From then on the message is never sent again in this session.
-func (l *link) pubrec(id uint16, code packet.ReasonCode) {
-	l.mu.Lock()
-	f, ok := l.flights[id]
-	switch {
-	case !ok:
-		// Nothing of ours: PUBREL that says so ends it for the server (4.3.3, 3.6.2.1).
-		l.out = (&packet.Ack{Kind: packet.PUBREL, ID: id, Code: packet.PacketIdentifierNotFound}).Append(l.out, packet.V5)
-	case f.qos != 2:
-		l.mu.Unlock()
-		l.violated(packet.ProtocolError, "PUBREC for a message of QoS 1")
-		return
-	case f.state != published:
-		// It came twice. PUBREL is on its way: nothing is sent again while a
-		// connection lives [MQTT-4.4.0-1].
-	case code.IsError():
-		delete(l.flights, id)
-		l.mu.Unlock()
-		l.settle(f.seq, code) // the identifier is free; no PUBREL [MQTT-4.3.3-4]
-		l.signal()
-		return
-	default:
-		f.state = marking
-		l.flights[id] = f
-		t := l.pubrels.take(id)
-		l.mu.Unlock()
-		if !l.b.queue.Received(f.seq, func(err error) { l.marked(t, err) }) {
-			l.fail(fmt.Errorf("the queue has lost message %d, which was sent", f.seq))
-		}
-		return
-	}
-	l.mu.Unlock()
-	l.signal()
-}
-
-func (l *link) marked(t *turn, err error) {
-	if err != nil {
-		l.fail(fmt.Errorf("write that the server has a message: %w", err))
-		return
-	}
-	l.mu.Lock()
-	if f, ok := l.flights[t.id]; ok && f.state == marking {
-		f.state = released
-		l.flights[t.id] = f
-	}
-	t.ready = true
-	l.out = l.pubrels.release(l.out)
-	l.mu.Unlock()
-	l.signal()
-}
-
-// pubcomp ends a QoS 2 handshake, whatever its code: 0x92 is what a server says
-// that had already finished when the link was cut.
-func (l *link) pubcomp(id uint16) {
-	l.mu.Lock()
-	f, ok := l.flights[id]
-	if ok && f.state == released {
-		delete(l.flights, id)
-	}
-	l.mu.Unlock()
-	switch {
-	case !ok:
-		return
-	case f.state != released:
-		l.violated(packet.ProtocolError, "PUBCOMP without PUBREL")
-	default:
-		l.settle(f.seq, packet.Success)
-	}
-	l.signal()
-}
-
-// settle ends an entry with the server's word on it.
-func (l *link) settle(seq uint64, code packet.ReasonCode) {
-	switch code {
-	case packet.NotAuthorized, packet.TopicNameInvalid, packet.PacketTooLarge, packet.PayloadFormatInvalid:
-		l.b.reject(seq, fmt.Errorf("the server refuses it: %v", code))
-	default:
-		if code.IsError() {
-			// It may be taken later: again as a new message, after a pause that
-			// holds for all, so that order is kept.
-			l.b.queue.Requeue(seq)
-			l.b.note(fmt.Errorf("the server does not take messages now: %v (0x%02X); they are kept and tried again", code, byte(code)))
-			l.mu.Lock()
-			if !time.Now().Before(l.paused) {
-				l.paused = time.Now().Add(l.pause.next())
-			}
-			l.mu.Unlock()
-			return
-		}
-		l.b.queue.Ack(seq)
-		l.b.counts.sent.Add(1)
-		l.mu.Lock()
-		l.pause.reset()
-		l.mu.Unlock()
-	}
-}
-
-// reject sets an entry aside that the server will never take.
-func (b *Bridge) reject(seq uint64, why error) {
-	b.queue.Reject(seq, why.Error())
-	b.note(fmt.Errorf("a message was set aside: %w", why))
 }
