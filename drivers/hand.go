@@ -12,7 +12,7 @@ import (
 type hand struct {
 	calls   chan func() result
 	results chan result // holds one, so the hand never waits for Run
-	ended   chan struct{}
+	ended   chan error  // of the last close; holds one
 
 	device Device // open or nil; belongs to the hand
 
@@ -32,17 +32,16 @@ func newHand() *hand {
 	return &hand{
 		calls:   make(chan func() result),
 		results: make(chan result, 1),
-		ended:   make(chan struct{}),
+		ended:   make(chan error, 1),
 	}
 }
 
 // work makes the calls until there are no more, and closes the device.
 func (h *hand) work() {
-	defer close(h.ended)
 	for call := range h.calls {
 		h.results <- call()
 	}
-	h.close()
+	h.ended <- h.close()
 }
 
 // close closes the device, if one is open.
@@ -105,8 +104,8 @@ func (h *hand) end() error {
 	timer := time.NewTimer(stopGrace)
 	defer timer.Stop()
 	select {
-	case <-h.ended:
-		return nil
+	case err := <-h.ended:
+		return err
 	case <-timer.C:
 		return &StuckError{Op: h.op, After: stopGrace}
 	}

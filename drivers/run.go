@@ -93,9 +93,9 @@ type Spec struct {
 // Run starts one goroutine, which makes all calls of the driver, because a call
 // that ignores its context can then be left waiting while Run goes on to answer
 // jobs. At the end the device is closed, which brings it into its safe state, and
-// Run returns nil after its goroutine has ended. Only a call that does not return
-// within 2 s is left behind, with the StuckError as Run's error: the goroutine
-// closes the device and ends if the call ever returns, and touches nothing of Run.
+// Run returns the error of that, after its goroutine has ended. Only a call that
+// does not return within 2 s is left behind, with a StuckError: the goroutine closes
+// the device and ends if the call ever returns, and touches nothing of Run.
 func Run(ctx context.Context, s Spec, ev Events) error {
 	r := newRunner(s, ev)
 	go r.hand.work()
@@ -389,7 +389,7 @@ func (r *runner) stop() error {
 	}
 	err := r.hand.end()
 	if err != nil {
-		r.Log.Error("device did not let go; its call is left behind", "err", err)
+		r.Log.Error("device could not be closed; it may not be in its safe state", "err", err)
 	}
 	if r.online {
 		r.online = false

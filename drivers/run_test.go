@@ -286,6 +286,18 @@ func TestPanicsBecomeReasons(t *testing.T) {
 	}
 }
 
+func TestPanicInCloseAtTheEndIsSurvived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, time.Second, func(context.Context, int) (*device, error) {
+			return &device{sample: steady, close: func() error { panic("boom") }}, nil
+		})
+		r.pass(100 * time.Millisecond)
+		if err := r.end(); err == nil || err.Error() != "the driver panicked in close: boom" {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+}
+
 func TestPanicInCheckIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := run(t, time.Second, func(context.Context, int) (*device, error) {
@@ -411,6 +423,9 @@ func TestCommandToADeviceWithoutActuator(t *testing.T) {
 			r.pass(time.Second)
 			if r.check != nil || r.count(r.events, "result A: 0 this device takes no commands") != 1 {
 				t.Errorf("events: %v", r.events)
+			}
+			if n := r.count(r.calls, "watch"); n > 1 {
+				t.Errorf("the watch was interrupted for nothing, %d times", n-1)
 			}
 			r.end()
 		}

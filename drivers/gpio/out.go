@@ -102,6 +102,5 @@ func (d *output) Actuate(_ context.Context, c drivers.Command) (drivers.Reading,
 	if err := d.set(c.Value.(bool)); err != nil {
 		return drivers.Reading{}, err
 	}
-	d.told = true
 	return state(d.on, time.Now()), nil
 }
