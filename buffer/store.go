@@ -60,7 +60,7 @@ type Store struct {
 	armed    time.Duration // when the next commit is due; 0: nothing waits
 	otherDue time.Duration // the same for what is in no Change
 	force    bool
-	syncers  []chan struct{}
+	syncers  []chan error // each with room for one
 	calls    []call
 	notices  []func()
 	room     chan struct{} // closed when there is room for those in Admit; nil: nobody waits
@@ -247,7 +247,7 @@ func (s *Store) Close() error {
 
 // Sync returns nil when everything that was committed before is on disk.
 func (s *Store) Sync(ctx context.Context) error {
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	s.mu.Lock()
 	if s.closedLocked() {
 		defer s.mu.Unlock()
@@ -257,17 +257,10 @@ func (s *Store) Sync(ctx context.Context) error {
 	s.wakeLocked()
 	s.mu.Unlock()
 	select {
-	case <-done:
-		return nil
+	case err := <-done:
+		return err
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-s.ended:
-	}
-	select {
-	case <-done: // by the last batch
-		return nil
-	default:
-		return ErrClosed
 	}
 }
 
@@ -345,7 +338,7 @@ func (s *Store) Stats() Stats {
 	defer s.mu.Unlock()
 	st := s.stats
 	st.PendingBytes = s.pendingBytes
-	st.Pending = len(s.pending) - s.settled
+	st.Pending = max(0, len(s.pending)-s.settled)
 	st.Damaged = s.damaged.Load()
 	st.FileSize = s.fileSize.Load()
 	st.SetAside = s.setAside
