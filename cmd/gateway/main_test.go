@@ -30,7 +30,8 @@ func withBinary(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "gateway")
-	if out, err := exec.Command("go", "build", "-ldflags", "-X main.version=1.2.3-test -X main.commit=abcdef", "-o", program, ".").CombinedOutput(); err != nil {
+	args := append([]string{"build", "-ldflags", "-X main.version=1.2.3-test -X main.commit=abcdef", "-o", program}, raceFlags...)
+	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
 	}
