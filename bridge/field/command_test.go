@@ -115,6 +115,11 @@ func TestWhatIsRefusedMovesNothing(t *testing.T) {
 			r.expect("p/x/result", c.result)
 		})
 	}
+	// The identifier of a QoS 2 message is on its way to disk: only the result says no.
+	if err := r.command(broker.Message{Topic: "p/x/set", QoS: 2}); err != nil {
+		t.Error(err)
+	}
+	r.expect("p/x/result", `{"ok":false,"error":"the command is empty","ts":"TIME"}`)
 	// Clearing a retained command is no command.
 	if err := r.command(broker.Message{Topic: "p/x/valve/set", QoS: 1, Retain: true}); err != nil {
 		t.Error(err)

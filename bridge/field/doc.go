@@ -10,8 +10,8 @@
 //
 // Acceptance and outcome of a command are two things. A command is accepted when
 // it is valid and there is room among the commands that wait for the device (8,
-// with the one under way): then its publisher gets its acknowledgement. What
-// became of it says the result. Commands live in memory only, on purpose: a valve
+// with the one under way): then its publisher gets its acknowledgement, else, at
+// QoS 1 in MQTT 5, a reason code. What became of it says the result. Commands live in memory only, on purpose: a valve
 // must not open an hour late because the gateway was restarted. For the same
 // reason a retained or expired command never moves anything, and one that has
 // waited for 30 s is not carried out any more. After a crash nothing remembers
