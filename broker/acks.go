@@ -1,45 +1,75 @@
 package broker
 
-import "edgegateway/broker/packet"
+import (
+	"encoding/binary"
+
+	"edgegateway/broker/packet"
+)
+
+// answer is an acknowledgement that is to be sent.
+type answer struct {
+	kind   packet.Type // PUBACK, PUBREC, PUBREL or PUBCOMP
+	id     uint16
+	code   packet.ReasonCode
+	reason string
+}
+
+func (a *answer) append(dst []byte, v packet.Version) []byte {
+	if a.code == packet.Success {
+		first := byte(a.kind) << 4
+		if a.kind == packet.PUBREL {
+			first |= 2 // [MQTT-3.6.1-1] [v3 MQTT-3.6.1-1]
+		}
+		return binary.BigEndian.AppendUint16(append(dst, first, 2), a.id)
+	}
+	return a.packet().Append(dst, v)
+}
+
+func (a *answer) packet() *packet.Ack {
+	return &packet.Ack{Kind: a.kind, ID: a.id, Code: a.code, Info: packet.Info{ReasonString: a.reason}}
+}
 
 // ackOrder lets acknowledgements out in the order in which what they answer came
 // in, each kind for itself [MQTT-4.6.0-2] [MQTT-4.6.0-3] [MQTT-4.6.0-4], though
 // they may become ready in any order. It has no lock.
 type ackOrder struct {
-	waiting [4][]*ackSlot // PUBACK, PUBREC, PUBREL, PUBCOMP
+	waiting map[packet.Type][]*ackSlot // nil while nothing waits
 }
 
 // ackSlot is the place of one acknowledgement in the order.
 type ackSlot struct {
+	answer
 	ready bool
-	ack   packet.Ack
 }
 
 // expect takes a place for an acknowledgement that is not ready. It returns nil
 // if ready is set and nothing is before it: then it may leave at once.
-func (o *ackOrder) expect(ack packet.Ack, ready bool) *ackSlot {
-	lane := &o.waiting[ack.Kind-packet.PUBACK]
-	if ready && len(*lane) == 0 {
+func (o *ackOrder) expect(a answer, ready bool) *ackSlot {
+	if ready && len(o.waiting[a.kind]) == 0 {
 		return nil
 	}
-	s := &ackSlot{ready: ready, ack: ack}
-	*lane = append(*lane, s)
+	s := &ackSlot{answer: a, ready: ready}
+	if o.waiting == nil {
+		o.waiting = make(map[packet.Type][]*ackSlot)
+	}
+	o.waiting[a.kind] = append(o.waiting[a.kind], s)
 	return s
 }
 
-// complete makes an acknowledgement ready, and appends to dst all of its kind
-// that may leave now. n is their number.
-func (o *ackOrder) complete(s *ackSlot, dst []byte, v packet.Version) (out []byte, n int) {
+// complete makes an acknowledgement ready, and calls leave for all of its kind
+// that may leave now, in order.
+func (o *ackOrder) complete(s *ackSlot, leave func(*answer)) {
 	s.ready = true
-	lane := &o.waiting[s.ack.Kind-packet.PUBACK]
-	for n < len(*lane) && (*lane)[n].ready {
-		dst = (*lane)[n].ack.Append(dst, v)
-		(*lane)[n] = nil
-		n++
+	lane := o.waiting[s.kind]
+	n := 0
+	for ; n < len(lane) && lane[n].ready; n++ {
+		leave(&lane[n].answer)
+		lane[n] = nil
 	}
-	*lane = (*lane)[n:]
-	if len(*lane) == 0 {
-		*lane = nil
+	if n == len(lane) {
+		lane = lane[:0] // its memory is used again
+	} else {
+		lane = lane[n:]
 	}
-	return dst, n
+	o.waiting[s.kind] = lane
 }

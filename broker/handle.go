@@ -75,10 +75,10 @@ func (c *conn) handleAck(p *packet.Ack) {
 	case ackDone:
 		c.acked = true
 	case ackRelease:
-		c.acknowledge(packet.Ack{Kind: packet.PUBREL, ID: p.ID}, true)
+		c.acknowledge(answer{kind: packet.PUBREL, id: p.ID}, true)
 	case ackUnknown: // 4.3.3; an MQTT 3.x client gets the PUBREL that ends its handshake
 		if !p.Code.IsError() {
-			c.acknowledge(packet.Ack{Kind: packet.PUBREL, ID: p.ID, Code: packet.PacketIdentifierNotFound}, true)
+			c.acknowledge(answer{kind: packet.PUBREL, id: p.ID, code: packet.PacketIdentifierNotFound}, true)
 		}
 	case ackMismatch:
 		c.b.counters.protocolErrors.Add(1)

@@ -98,13 +98,12 @@ func (c *conn) addMessage(encoded []byte) bool {
 // acknowledge sends an acknowledgement as soon as those of its kind that were
 // expected before it have left. With ready false it only takes its place, which
 // is then completed.
-func (c *conn) acknowledge(ack packet.Ack, ready bool) *ackSlot {
+func (c *conn) acknowledge(a answer, ready bool) *ackSlot {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	slot := c.out.order.expect(ack, ready)
+	slot := c.out.order.expect(a, ready)
 	if slot == nil {
-		c.addLocked(&ack)
-		c.credit(ack.Kind, ack.Code)
+		c.leaveLocked(&a)
 	}
 	return slot
 }
@@ -112,25 +111,22 @@ func (c *conn) acknowledge(ack packet.Ack, ready bool) *ackSlot {
 // complete lets an expected acknowledgement leave with what it says by now. The
 // caller flushes.
 func (c *conn) complete(slot *ackSlot, code packet.ReasonCode, reason string) {
-	if c.noProblemInfo {
-		reason = "" // [MQTT-3.1.2-29]
-	}
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	slot.ack.Code, slot.ack.ReasonString = code, reason
-	if c.tooLarge(slot.ack.Size(c.version)) {
-		slot.ack.ReasonString = "" // [MQTT-3.4.2-2] [MQTT-3.5.2-2]
+	slot.code, slot.reason = code, reason
+	c.out.order.complete(slot, c.leaveLocked)
+}
+
+// leaveLocked appends an acknowledgement.
+func (c *conn) leaveLocked(a *answer) {
+	if a.reason != "" && (c.noProblemInfo || c.tooLarge(a.packet().Size(c.version))) {
+		a.reason = "" // [MQTT-3.1.2-29] [MQTT-3.4.2-2] [MQTT-3.5.2-2]
 	}
-	var n int
-	if buf := c.bufferLocked(5); buf != nil {
-		buf.b, n = c.out.order.complete(slot, buf.b, c.version)
-	} else {
-		_, n = c.out.order.complete(slot, nil, c.version)
+	if buf := c.bufferLocked(8 + len(a.reason)); buf != nil {
+		buf.b = a.append(buf.b, c.version)
+		c.out.packets++
 	}
-	c.out.packets += int64(n)
-	for range n {
-		c.credit(slot.ack.Kind, code)
-	}
+	c.credit(a.kind, a.code)
 }
 
 // addEntry appends the message of a queue entry, and returns the size of the

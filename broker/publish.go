@@ -21,8 +21,8 @@ type inbound struct {
 	packet  packet.Publish
 	refused error    // why it is not routed
 	receipt *Receipt // nil: it is safe
-	slot    *ackSlot // QoS 2: the place of PUBREC
-	arrival *arrival // QoS 2: set if it is new
+	arrival *arrival // QoS 2: its handshake
+	isNew   bool     // QoS 2: it was not routed before
 }
 
 // batch is the PUBLISH packets that are routed under one lock, and what routing
@@ -201,51 +201,59 @@ func (c *conn) routeBatch() bool {
 // was routed before.
 func (c *conn) arriveLocked(m *inbound, p *publication) bool {
 	s, id := c.session, m.packet.ID
-	slot := c.acknowledge(packet.Ack{Kind: packet.PUBREC, ID: id}, false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch s.in.publish(id, func(err error) { c.acknowledged(slot, err) }) {
-	case arriveAgain:
-		m.slot = slot
-		return false
-	case arriveJoin:
-		return false
-	}
-	m.arrival = s.in.arrival(id)
-	if s.durable {
+	m.arrival, m.isNew = s.in.publish(id)
+	if m.isNew && s.durable {
 		p.arrival = s.receivedKey(id)
 	}
-	return true
+	return m.isNew
 }
 
 // answer acknowledges a message of the batch, now or when it is safe.
 func (c *conn) answer(m *inbound) {
-	id := m.packet.ID
-	switch m.packet.QoS {
-	case packet.QoS1:
-		if m.refused == nil && m.receipt == nil {
-			c.acknowledge(packet.Ack{Kind: packet.PUBACK, ID: id}, true)
-			return
+	a := answer{kind: packet.PUBACK, id: m.packet.ID}
+	switch {
+	case m.packet.QoS == packet.QoS0:
+	case m.arrival != nil:
+		c.answerArrival(m)
+	case m.refused != nil:
+		if m.packet.QoS == packet.QoS2 {
+			a.kind = packet.PUBREC
 		}
-		slot := c.acknowledge(packet.Ack{Kind: packet.PUBACK, ID: id}, false)
-		if m.refused != nil {
-			c.acknowledged(slot, m.refused)
-			return
-		}
+		c.acknowledged(c.acknowledge(a, false), m.refused)
+	case m.receipt == nil:
+		c.acknowledge(a, true)
+	default:
+		slot := c.acknowledge(a, false)
 		m.receipt.Done(func(err error) { c.acknowledged(slot, err) })
-	case packet.QoS2:
-		s, a := c.session, m.arrival
-		switch {
-		case a == nil && m.slot != nil:
-			c.acknowledged(m.slot, nil)
-		case a == nil && m.refused != nil: // refused before anything began
-			c.acknowledged(c.acknowledge(packet.Ack{Kind: packet.PUBREC, ID: id}, false), m.refused)
-		case a == nil: // joined: the first one's wait answers for both
-		case m.refused != nil || m.receipt == nil:
-			s.settle(id, a, m.refused)
-		default:
-			m.receipt.Done(func(err error) { s.settle(id, a, err) })
-		}
+	}
+}
+
+// answerArrival answers a QoS 2 message.
+func (c *conn) answerArrival(m *inbound) {
+	s, a, id := c.session, m.arrival, m.packet.ID
+	if m.isNew && (m.refused != nil || m.receipt == nil) {
+		s.settle(id, a, m.refused)
+	}
+	s.mu.Lock()
+	settled, err := a.settled, a.err
+	s.mu.Unlock()
+	if settled && err == nil {
+		c.acknowledge(answer{kind: packet.PUBREC, id: id}, true)
+		return
+	}
+	slot := c.acknowledge(answer{kind: packet.PUBREC, id: id}, false)
+	s.mu.Lock()
+	settled, err = a.settled, a.err
+	if !settled {
+		a.wait = append(a.wait, func(err error) { c.acknowledged(slot, err) })
+	}
+	s.mu.Unlock()
+	if settled {
+		c.acknowledged(slot, err)
+	} else if m.isNew {
+		m.receipt.Done(func(err error) { s.settle(id, a, err) })
 	}
 }
 
@@ -300,10 +308,10 @@ func (c *conn) pubrel(id uint16) {
 		code = packet.PacketIdentifierNotFound // [MQTT-4.3.3-11], 3.7.2.1
 	}
 	if !s.durable {
-		c.acknowledge(packet.Ack{Kind: packet.PUBCOMP, ID: id, Code: code}, true)
+		c.acknowledge(answer{kind: packet.PUBCOMP, id: id, code: code}, true)
 		return
 	}
-	slot := c.acknowledge(packet.Ack{Kind: packet.PUBCOMP, ID: id}, false)
+	slot := c.acknowledge(answer{kind: packet.PUBCOMP, id: id}, false)
 	change := c.b.store.Begin()
 	change.Delete(c.b.tables.received, s.receivedKey(id), buffer.Sync)
 	change.Commit(func(err error) {

@@ -50,8 +50,8 @@ type Session struct {
 	ready  bool       // the queue may be handed out to active
 	out    outgoing
 	in     incoming
-	held   *buffer.Entry // taken from the queue, and not sent for want of a free identifier
-	pulled bool          // a goroutine is about to pump
+	held   buffer.Entry // taken from the queue, and not sent for want of a free identifier; Seq 0: none
+	pulled bool         // a goroutine is about to pump
 }
 
 const neverExpires = 0xFFFFFFFF
@@ -104,10 +104,10 @@ func (s *Session) rewind() {
 	if s.queue == nil {
 		return
 	}
-	if s.held != nil && !s.held.Again {
+	if s.held.Seq != 0 && !s.held.Again {
 		s.queue.Requeue(s.held.Seq) // it was never sent: no DUP [MQTT-3.3.1-1]
 	}
-	s.held = nil
+	s.held = buffer.Entry{}
 	s.queue.Rewind()
 }
 
@@ -147,11 +147,11 @@ func (s *Session) pump(c *conn) {
 			return
 		}
 		if e.Received { // the rest of a QoS 2 handshake [MQTT-4.4.0-1]
-			c.acknowledge(packet.Ack{Kind: packet.PUBREL, ID: s.out.resume(e.Seq)}, true)
+			c.acknowledge(answer{kind: packet.PUBREL, id: s.out.resume(e.Seq)}, true)
 			continue
 		}
 		if !s.admitsLocked(e.Seq) {
-			s.held = &e
+			s.held = e
 			return
 		}
 		s.sendLocked(c, e)
@@ -171,9 +171,8 @@ func (s *Session) admitsLocked(seq uint64) bool {
 }
 
 func (s *Session) nextLocked(c *conn) (e buffer.Entry, ok bool) {
-	if s.held != nil {
-		e = *s.held
-		s.held = nil
+	if s.held.Seq != 0 {
+		e, s.held = s.held, buffer.Entry{}
 		return e, true
 	}
 	e, ok, err := s.queue.Next()
@@ -258,19 +257,25 @@ func (s *Session) pubrec(c *conn, id uint16, code packet.ReasonCode) ackAction {
 	if do == ackDone {
 		s.queue.Ack(seq)
 	}
+	if do == ackMark && !s.durable { // the mark ends with the connection, as the session does
+		s.out.marked(seq)
+		do = ackRelease
+	}
 	s.mu.Unlock()
 	if do != ackMark {
 		return do
 	}
-	slot := c.acknowledge(packet.Ack{Kind: packet.PUBREL, ID: id}, false)
+	slot := c.acknowledge(answer{kind: packet.PUBREL, id: id}, false)
 	marked := func(err error) {
 		if err != nil {
 			c.fail(packet.UnspecifiedError, "the store fails", err)
 			return
 		}
 		s.mu.Lock()
-		_, ok := s.out.marked(seq)
-		ok = ok && s.active == c
+		ok := s.active == c
+		if ok {
+			_, ok = s.out.marked(seq)
+		}
 		s.mu.Unlock()
 		if ok {
 			c.complete(slot, packet.Success, "")
