@@ -154,3 +154,21 @@ func TestMergeKeepsOneErrorPerPlace(t *testing.T) {
 		t.Errorf("nothing to merge: got %v", err)
 	}
 }
+
+func TestAllFindsEveryErrorOfATree(t *testing.T) {
+	d := strict.Parse("f", []byte("a = 1\nb = 2\nc = 3"))
+	err := errors.Join(
+		d.Errorf("c", "third"),
+		fmt.Errorf("device: %w", strict.Errors{d.Errorf("a", "first"), d.Errorf("b", "second")}),
+		errors.New("of another kind"),
+	)
+	if got, want := strict.All(err).Error(), "f:1:5: first\nf:2:5: second\nf:3:5: third"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got := strict.All(errors.New("of another kind")); got != nil {
+		t.Errorf("got %v", got)
+	}
+	if got := strict.All(nil); got != nil {
+		t.Errorf("got %v", got)
+	}
+}

@@ -38,6 +38,29 @@ func (s *source) locate(n *node, section string, err error) Errors {
 	return Errors{s.errorf(c.at, "%s %s", join(section, withoutIndex(key)), rest)}
 }
 
+// All finds every Error in err, also inside of what errors.Join made of the
+// findings of several parts, in the order of their positions. Errors of another
+// kind are not among them: nil means that there are only such.
+func All(err error) Errors {
+	var all Errors
+	var collect func(error)
+	collect = func(err error) {
+		switch x := err.(type) {
+		case *Error:
+			all = append(all, x)
+		case interface{ Unwrap() []error }:
+			for _, one := range x.Unwrap() {
+				collect(one)
+			}
+		case interface{ Unwrap() error }:
+			collect(x.Unwrap())
+		}
+	}
+	collect(err)
+	sorted, _ := all.asError().(Errors)
+	return sorted
+}
+
 // withoutIndex makes broker.listeners.address of broker.listeners[2].address:
 // the position says which one is meant.
 func withoutIndex(path string) string {
