@@ -12,6 +12,7 @@ import (
 
 // The whole demo, as a pipe: an outage, the backlog, and every message counted at the end.
 func TestDemoLosesNothingInAnOutage(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes 9 s")
 	}

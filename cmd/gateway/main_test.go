@@ -65,6 +65,8 @@ func clean(more ...string) []string {
 			env = append(env, e)
 		}
 	}
+	// A process under the race detector else sleeps for a second before it ends.
+	env = append(env, "GORACE=atexit_sleep_ms=0")
 	return append(env, more...)
 }
 

@@ -13,6 +13,7 @@ import (
 )
 
 func TestHelpForEveryVerb(t *testing.T) {
+	t.Parallel()
 	code, list, _ := verb(t, "help")
 	if code != 0 {
 		t.Fatalf("help: exit code %d", code)
@@ -34,6 +35,7 @@ func TestHelpForEveryVerb(t *testing.T) {
 }
 
 func TestWrongCommandLineSaysWhatToType(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		args []string
 		want string
@@ -55,6 +57,7 @@ func TestWrongCommandLineSaysWhatToType(t *testing.T) {
 }
 
 func TestVersionNamesWhatItWasMadeFrom(t *testing.T) {
+	t.Parallel()
 	for _, arg := range []string{"version", "--version"} {
 		code, out, _ := verb(t, arg)
 		if want := "gateway 1.2.3-test (commit abcdef, " + runtime.Version() + ", " + runtime.GOOS + "/" + runtime.GOARCH + ")\n"; code != 0 || out != want {
@@ -64,6 +67,7 @@ func TestVersionNamesWhatItWasMadeFrom(t *testing.T) {
 }
 
 func TestStatusWithoutAGateway(t *testing.T) {
+	t.Parallel()
 	config := writeConfig(t, t.TempDir(), "")
 	code, out, errOut := verb(t, "status", "-config", config)
 	if code != 3 || out != "" || !strings.Contains(errOut, "no gateway is running") || !strings.Contains(errOut, "control.sock") || !strings.Contains(errOut, `"gateway run"`) {
@@ -72,6 +76,7 @@ func TestStatusWithoutAGateway(t *testing.T) {
 }
 
 func TestEveryMistakeOfAConfigurationIsToldWithItsPlace(t *testing.T) {
+	t.Parallel()
 	config := writeConfig(t, t.TempDir(), "[broker]\nmax_conections = 5\n[[devices]]\nname = \"a\"\nkind = \"hots\"\n")
 	code, _, errOut := verb(t, "run", "-config", config)
 	if code != 1 || !strings.Contains(errOut, config+":8:1: ") || !strings.Contains(errOut, "max_connections") {
@@ -87,6 +92,7 @@ func TestEveryMistakeOfAConfigurationIsToldWithItsPlace(t *testing.T) {
 }
 
 func TestCheckOfASoundConfiguration(t *testing.T) {
+	t.Parallel()
 	config := writeConfig(t, t.TempDir(), "")
 	if code, out, errOut := verb(t, "check", "-config", config); code != 0 || strings.Contains("\n"+out, "\nproblem") || !strings.Contains(out, "no problem found") {
 		t.Errorf("exit code %d: %s%s", code, out, errOut)
@@ -94,6 +100,7 @@ func TestCheckOfASoundConfiguration(t *testing.T) {
 }
 
 func TestCheckFindsTheReasonBeforeTheStart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	secret := filepath.Join(dir, "password")
 	if err := os.WriteFile(secret, []byte("x"), 0o604); err != nil {
@@ -131,6 +138,7 @@ up = [{ from = "test/+/state", to = "acme/+/state" }]
 }
 
 func TestCheckTriesTLS(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewUnstartedServer(nil)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // it is meant to be refused
 	server.StartTLS()
@@ -157,6 +165,7 @@ func TestCheckTriesTLS(t *testing.T) {
 }
 
 func TestDevicesListsKindsAndShowsTheirExamples(t *testing.T) {
+	t.Parallel()
 	code, list, _ := verb(t, "devices")
 	if code != 0 {
 		t.Fatalf("exit code %d", code)
@@ -175,6 +184,7 @@ func TestDevicesListsKindsAndShowsTheirExamples(t *testing.T) {
 }
 
 func TestCheckStoreTellsByItsExitCode(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "gateway.db")
 	if err := os.WriteFile(path, []byte(strings.Repeat("this is no store", 1024)), 0o600); err != nil {
 		t.Fatal(err)
