@@ -157,7 +157,6 @@ func (r *runner) session(ctx context.Context) time.Duration {
 			return result{err: r.hand.close()}
 		})
 		if res.err != nil {
-			r.Stats.failed(res.err)
 			r.goOffline(fmt.Errorf("%w; then: %w", err, res.err))
 			r.rest(ctx, nil)
 		}

@@ -89,6 +89,32 @@ func TestFailedOpenIsToldOnceAndTriedWithBackoff(t *testing.T) {
 	})
 }
 
+func TestOnlyADeviceThatWorkedForAWhileIsOpenedAgainSoon(t *testing.T) {
+	for works, want := range map[time.Duration]time.Duration{
+		10 * time.Second: 8 * time.Second, // the fourth pause
+		2 * time.Minute:  time.Second,     // always the first
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var failed, opened []time.Time
+			r := run(t, time.Second, func(_ context.Context, attempt int) (*device, error) {
+				opened = append(opened, time.Now())
+				return &device{sample: func(_ context.Context, n int) (drivers.Reading, error) {
+					if time.Since(opened[len(opened)-1]) >= works {
+						failed = append(failed, time.Now())
+						return drivers.Reading{}, drivers.ErrGone
+					}
+					return reading(n), nil
+				}}, nil
+			})
+			r.pass(30 * time.Minute)
+			r.end()
+			if pause := opened[4].Sub(failed[3]); pause < want*4/5 || pause > want*6/5 {
+				t.Errorf("a device that works for %v is opened again after %v, want about %v", works, pause, want)
+			}
+		})
+	}
+}
+
 func TestThreeFailedSamplesInARowEndTheUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := run(t, time.Second, func(_ context.Context, attempt int) (*device, error) {

@@ -137,12 +137,13 @@ func TestCommandRightAfterOpeningFindsTheDeviceOnline(t *testing.T) {
 
 func TestStateBeforeACommandNeverFollowsItsResult(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		acted, last := false, 0
 		r := run(t, time.Second, func(context.Context, int) (*device, error) {
-			acted := false
 			return &device{
 				watch: func(ctx context.Context, emit func(drivers.Reading)) error {
 					for i := 0; i < 5000 && !acted && ctx.Err() == nil; i++ {
-						emit(reading(i))
+						emit(drivers.Reading{Values: []drivers.Value{{Channel: "x", V: i}, {Channel: "other", V: i}}})
+						last = i
 					}
 					if acted {
 						emit(reading("acted"))
@@ -163,6 +164,9 @@ func TestStateBeforeACommandNeverFollowsItsResult(t *testing.T) {
 		at := slices.Index(r.values, any("acted"))
 		if at < 0 || slices.ContainsFunc(r.values[at:], func(v any) bool { return v != "acted" }) {
 			t.Errorf("of %v, %d is the state after the command", r.values, at)
+		}
+		if r.count(r.events, fmt.Sprint("other=", last)) != 1 {
+			t.Errorf("the newest value of the other channel, %d, was lost: %v", last, r.values)
 		}
 	})
 }

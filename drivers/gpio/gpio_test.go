@@ -155,6 +155,9 @@ func TestLineThatIsGoneDoesNotSpin(t *testing.T) {
 		time.Sleep(100 * ms)
 		p.Fail(errors.New("unplugged"))
 		time.Sleep(20 * time.Second)
+		if n := p.Waits(); n > 20 {
+			t.Errorf("the device waited %d times for edges of a line that is gone", n)
+		}
 		p.Fail(nil)
 		time.Sleep(30 * time.Second)
 	})

@@ -107,6 +107,8 @@ func TestMachinesGiveWhatTheyHave(t *testing.T) {
 		{"Raspberry Pi", "", raspberryPi, 48.312},
 		{"Rockchip: the SoC, not the GPU", "", rockchip, 39.5},
 		{"PC: the processor, not the mainboard", "", personalComputer, 55.125},
+		{"a sensor that is not connected", "", map[string]string{
+			"sys/class/thermal/thermal_zone0/type": "cpu-thermal\n", "sys/class/thermal/thermal_zone0/temp": "-273000\n"}, nil},
 		{"another sensor by name", `sensor = "gpu-thermal"`, rockchip, 41.0},
 		{"no thermal zone at all", "", nil, nil},
 	} {

@@ -73,6 +73,7 @@ func TestLines(t *testing.T) {
 		{"csv, empty cell", csv, "21.5,,99", map[string]any{"t": 21.5}, ""},
 		{"csv, cut", csv, "21.5,40", nil, "2 columns instead of 3"},
 		{"wrong baud rate", at, "\xf8\x80\x00\xfe", nil, "is the baud rate right?"},
+		{"not UTF-8", at, "{\"t\":\"\xff\"}", nil, "is the baud rate right?"},
 		{"control characters", at, "{\"t\":\x011}", nil, "is the baud rate right?"},
 		{"too long", at + `max_line = 16`, `{"t": 1234567890123}`, nil, "longer than 16 bytes"},
 		{"too many values", at + `format = "kv"`, strings.Repeat("a=1 ", 65), nil, "more than 64 values"},

@@ -63,6 +63,7 @@ type Pin struct {
 	outs    []gpio.Level
 	changed chan struct{} // closed and made anew at every Out; nil if nobody waits
 	err     error
+	waits   int
 }
 
 // Set drives an input from outside.
@@ -123,6 +124,13 @@ func (p *Pin) Driven() <-chan struct{} {
 	return p.changed
 }
 
+// Waits returns how many times the device has waited for an edge.
+func (p *Pin) Waits() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waits
+}
+
 // Used tells whether a device has the line.
 func (p *Pin) Used() bool {
 	p.mu.Lock()
@@ -151,6 +159,7 @@ func (p *Pin) Read() gpio.Level {
 // time is over at once.
 func (p *Pin) WaitForEdge(timeout time.Duration) bool {
 	p.mu.Lock()
+	p.waits++
 	failed := p.err != nil
 	p.mu.Unlock()
 	if failed {
