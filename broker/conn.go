@@ -40,7 +40,6 @@ type conn struct {
 	maxPacket     int           // bytes that the client takes; 0: any
 	noProblemInfo bool
 
-	decoder packet.Decoder
 	in      *chunk // what was read and not decoded; nil while there is nothing
 	readErr error
 	readFn  func(uintptr) bool
@@ -82,8 +81,6 @@ func newConn(b *Broker, d *door, nc net.Conn) *conn {
 			c.tryFn = c.tryOnce
 		}
 	}
-	// Before CONNECT nobody has to send much: a name, a password, a will.
-	c.decoder = packet.Decoder{Role: packet.Server, MaxPacketSize: int(b.cfg.MaxPacketSize)}
 	return c
 }
 
@@ -241,9 +238,11 @@ func (c *conn) arm() {
 // consume decodes and handles all packets that have arrived.
 func (c *conn) consume() {
 	c.batch = c.b.batches.get()
+	d := &c.batch.decoder
+	d.Role, d.Version, d.MaxPacketSize = packet.Server, c.version, int(c.b.cfg.MaxPacketSize)
 	buf := c.in.b
 	for len(buf) > 0 && c.ended.Load() == nil {
-		p, n, _, err := c.decoder.Next(buf)
+		p, n, _, err := d.Next(buf)
 		if err != nil {
 			c.publishBatch() // what came before counts
 			c.refuse(err)

@@ -99,7 +99,7 @@ func (b *Broker) startSession(c *conn, p *packet.Connect, assigned bool) {
 		if old != nil { // [MQTT-3.1.2-4] [v3 MQTT-3.1.2-6]
 			b.endSessionLocked(old, &w)
 		}
-		s = &Session{b: b, id: p.ClientID, generation: newGeneration(), durable: expiry > 0, subs: make(map[string]*subscription)}
+		s = &Session{b: b, id: p.ClientID, generation: newGeneration(), durable: expiry > 0}
 		b.sessions[s.id] = s
 	}
 	s.version, s.username, s.expiry, s.due = c.version, c.username, expiry, 0

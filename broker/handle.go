@@ -111,8 +111,9 @@ func (c *conn) whenStored(ack packet.Packet, then func()) func(error) {
 }
 
 // subscribeSession makes the subscriptions; they count from here on. pending is
-// true if the answer leaves when they are on disk.
-func (b *Broker) subscribeSession(c *conn, p *packet.Subscribe, ack *packet.Suback) (replays []*replay, pending bool) {
+// true if the answer, and the retained messages behind it, leave when they are on
+// disk; else the caller sends both now.
+func (b *Broker) subscribeSession(c *conn, p *packet.Subscribe, ack *packet.Suback) (now []*replay, pending bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := c.session
@@ -120,6 +121,7 @@ func (b *Broker) subscribeSession(c *conn, p *packet.Subscribe, ack *packet.Suba
 		return nil, true
 	}
 	codes := ack.Codes
+	var replays []*replay
 	var change *buffer.Change
 	for i, want := range p.Subscriptions {
 		if codes[i] = s.filterCodeLocked(want.Filter); codes[i].IsError() {
@@ -144,7 +146,7 @@ func (b *Broker) subscribeSession(c *conn, p *packet.Subscribe, ack *packet.Suba
 	if change == nil {
 		return replays, false
 	}
-	change.Commit(c.whenStored(ack, func() { c.replayLater(replays) }))
+	change.Commit(c.whenStored(ack, func() { c.replayLater(nil) }))
 	return nil, true
 }
 
@@ -155,7 +157,7 @@ func (s *Session) filterCodeLocked(filter string) packet.ReasonCode {
 		return packet.SharedSubscriptionsNotSupported
 	case topic.ValidFilter(filter) != nil || topic.Levels(filter) > maxTopicLevels:
 		return packet.TopicFilterInvalid
-	case s.subs[filter] == nil && len(s.subs) >= maxSubscriptions:
+	case s.subs.get(filter) == nil && len(s.subs.list) >= maxSubscriptions:
 		return packet.QuotaExceeded
 	}
 	return packet.Success
@@ -165,12 +167,12 @@ func (s *Session) filterCodeLocked(filter string) packet.ReasonCode {
 // The caller sets its options.
 func (s *Session) subscribeLocked(filter string) (sub *subscription, isNew bool) {
 	s.b.subscriptionsVersion++
-	if sub = s.subs[filter]; sub != nil {
+	if sub = s.subs.get(filter); sub != nil {
 		return sub, false
 	}
 	sub = &subscription{filter: filter, session: s, number: s.nextSub}
 	s.nextSub++
-	s.subs[filter] = sub
+	s.subs.add(sub)
 	s.b.filters.Add(filter, sub)
 	return sub, true
 }
@@ -192,7 +194,7 @@ func (b *Broker) unsubscribeSession(c *conn, p *packet.Unsubscribe, ack *packet.
 	}
 	var change *buffer.Change
 	for i, filter := range p.Filters {
-		sub := s.subs[filter]
+		sub := s.subs.get(filter)
 		if sub == nil {
 			ack.Codes[i] = packet.NoSubscriptionExisted
 			continue
@@ -213,7 +215,7 @@ func (b *Broker) unsubscribeSession(c *conn, p *packet.Unsubscribe, ack *packet.
 }
 
 func (s *Session) unsubscribeLocked(sub *subscription) {
-	delete(s.subs, sub.filter)
+	s.subs.remove(sub)
 	s.b.filters.Remove(sub.filter, sub)
 	s.b.subscriptionsVersion++
 }

@@ -206,7 +206,7 @@ func (l *Local) Session(limits buffer.Limits) (*Session, error) {
 	if s == nil {
 		s = &Session{
 			b: b, id: id, local: l, durable: true, queue: q, wake: make(chan struct{}, 1),
-			subs: make(map[string]*subscription), since: time.Now(),
+			since: time.Now(),
 		}
 		b.locals[id] = s
 		q.Notify(s.signal)
@@ -247,7 +247,7 @@ func (s *Session) subscribe(filter string, o SubscribeOptions) *replay {
 func (s *Session) Unsubscribe(filter string) {
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
-	if sub := s.subs[filter]; sub != nil {
+	if sub := s.subs.get(filter); sub != nil {
 		s.unsubscribeLocked(sub)
 	}
 }

@@ -80,7 +80,6 @@ func (b *Broker) load() error {
 			expiry:     binary.BigEndian.Uint32(value[1:]),
 			due:        int64(binary.BigEndian.Uint64(value[5:])),
 			id:         string(value[13:]),
-			subs:       make(map[string]*subscription),
 		}
 		byGeneration[s.generation] = s
 		return nil
@@ -121,7 +120,7 @@ func (b *Broker) loadSubscriptions(byGeneration map[uint64]*Session) error {
 			return nil
 		}
 		sub.session = s
-		s.subs[sub.filter] = sub
+		s.subs.add(sub)
 		s.nextSub = max(s.nextSub, sub.number+1)
 		b.filters.Add(sub.filter, sub)
 		return nil
@@ -171,15 +170,15 @@ func (b *Broker) dropSessionLocked(s *Session) {
 	if s.durable {
 		change = b.store.Begin()
 	}
-	for _, sub := range s.subs {
+	for _, sub := range s.subs.list {
 		b.filters.Remove(sub.filter, sub)
 		if change != nil {
 			change.Delete(b.tables.subscriptions, sub.key(), buffer.Lazy)
 		}
 	}
-	if len(s.subs) > 0 {
+	if len(s.subs.list) > 0 {
 		b.subscriptionsVersion++
-		clear(s.subs)
+		s.subs = subscriptionSet{}
 	}
 	if change == nil {
 		return

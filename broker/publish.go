@@ -28,9 +28,10 @@ type inbound struct {
 // batch is the PUBLISH packets that are routed under one lock, and what routing
 // needs. It is lent: an idle connection has none.
 type batch struct {
-	items []inbound
-	pub   publication
-	work  work
+	decoder packet.Decoder
+	items   []inbound
+	pub     publication
+	work    work
 }
 
 // batches lends them.

@@ -231,7 +231,7 @@ func (b *Broker) matchLocked(r *route) {
 	})
 	for i := range r.targets {
 		if t := &r.targets[i]; t.all != nil {
-			for _, s := range t.session.subs {
+			for _, s := range t.session.subs.list {
 				if topic.Match(s.filter, r.topic) {
 					t.all = append(t.all, s)
 				}

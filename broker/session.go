@@ -34,7 +34,7 @@ type Session struct {
 	scheduled int64     // when the agenda looks at this session, by the clock; 0: it does not
 	gone      bool
 	will      *will // of the connection, or waiting for its delay
-	subs      map[string]*subscription
+	subs      subscriptionSet
 	nextSub   uint32
 	dropped   int64
 	match     uint64 // see matchLocked

@@ -132,7 +132,7 @@ func (b *Broker) Clients() []ClientInfo {
 			Persistent:    s.expiry > 0,
 			Since:         s.since,
 			Expiry:        time.Duration(s.expiry) * time.Second,
-			Subscriptions: len(s.subs),
+			Subscriptions: len(s.subs.list),
 			Dropped:       s.dropped,
 		}
 		if s.expiry == neverExpires {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"edgegateway/broker/packet"
 )
@@ -21,6 +22,62 @@ type subscription struct {
 	retainAsPublished bool
 	id                uint32 // subscription identifier; 0: none
 	lane              uint8
+}
+
+// subscriptionSet is the subscriptions of a session. Most have a few.
+type subscriptionSet struct {
+	list  []*subscription
+	index map[string]int // place in list by filter; nil while there are few
+}
+
+const indexFrom = 16
+
+func (s *subscriptionSet) get(filter string) *subscription {
+	if s.index != nil {
+		if i, ok := s.index[filter]; ok {
+			return s.list[i]
+		}
+		return nil
+	}
+	for _, sub := range s.list {
+		if sub.filter == filter {
+			return sub
+		}
+	}
+	return nil
+}
+
+// add puts in a subscription whose filter is not there.
+func (s *subscriptionSet) add(sub *subscription) {
+	s.list = append(s.list, sub)
+	if s.index != nil {
+		s.index[sub.filter] = len(s.list) - 1
+	} else if len(s.list) >= indexFrom {
+		s.index = make(map[string]int, 2*indexFrom)
+		for i, sub := range s.list {
+			s.index[sub.filter] = i
+		}
+	}
+}
+
+// remove fills the gap with the last subscription.
+func (s *subscriptionSet) remove(sub *subscription) {
+	var i int
+	if s.index == nil {
+		i = slices.Index(s.list, sub)
+	} else {
+		i = s.index[sub.filter]
+		delete(s.index, sub.filter)
+	}
+	last := len(s.list) - 1
+	if i != last {
+		s.list[i] = s.list[last]
+		if s.index != nil {
+			s.index[s.list[i].filter] = i
+		}
+	}
+	s.list[last] = nil
+	s.list = s.list[:last]
 }
 
 // target is a subscriber that gets the messages of a topic: once, whatever number
