@@ -146,7 +146,7 @@ func (b *Broker) subscribeSession(c *conn, p *packet.Subscribe, ack *packet.Suba
 	if change == nil {
 		return replays, false
 	}
-	change.Commit(c.whenStored(ack, func() { c.replayLater(nil) }))
+	change.Commit(c.whenStored(ack, func() { c.replayLater(replays) }))
 	return nil, true
 }
 

@@ -249,6 +249,18 @@ var cases = []testCase{
 			b.Leave()
 		}
 	}},
+	{"a session that lasts gets retained messages at every QoS", 0, func(s *scene) { // [MQTT-3.3.1-9]
+		a, b := s.clean("a"), s.lasting("b", false)
+		for qos := packet.QoS0; qos <= packet.QoS2; qos++ {
+			m := s.message(fmt.Sprint("t", qos), "kept", qos)
+			m.Retain = true
+			s.publish(a, m, 7)
+			a.Send(&packet.Pingreq{}).Expect(&packet.Pingresp{}) // the broker has it
+			s.subscribe(b, qos, s.topic(fmt.Sprint("t", qos)))
+			s.receive(b, m)
+		}
+		b.ExpectNothing()
+	}},
 	{"a will may be empty and retained", 0, func(s *scene) { // [MQTT-3.1.2-15]
 		a := s.clean("a")
 		m := s.message("will", "here", 0)
