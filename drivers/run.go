@@ -265,6 +265,10 @@ func (r *runner) act(ctx context.Context, dev Device, job Job) error {
 		r.ev.Result(job, Reading{}, errors.New("this device takes no commands"))
 		return nil
 	}
+	if ctx.Err() != nil { // the select that gave the job may have had the choice: nothing moves during a stop
+		r.ev.Result(job, Reading{}, ErrStopped)
+		return ctx.Err()
+	}
 	if !job.Deadline.IsZero() && time.Now().After(job.Deadline) {
 		r.ev.Result(job, Reading{}, ErrExpired)
 		return nil
