@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints what each module adds to the gateway on arm v6: the sizes of its
-# symbols, in KiB, without the tables that the linker makes of them.
+# code and constants, in KiB, without the tables that the linker makes of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,7 +16,7 @@ CGO_ENABLED=0 GOOS=linux GOARCH=${GOARCH:-arm} GOARM=${GOARM:-6} go build -trimp
 # Symbol names begin with the import path; in a last path element dots are %2e.
 go tool nm -size "$binary" | awk -v modules="$(go list -m -f '{{.Path}}' all | tr '\n' ' ')" '
 BEGIN { n = split(modules, module, " ") }
-$3 ~ /^[TtRrDdBb]$/ {
+$3 ~ /^[TtRr]$/ {
   name = $4; gsub(/%2e/, ".", name); sub(/^type:[^a-z]*|^go:[^a-z]*/, "", name)
   owner = "(standard library and runtime)"; longest = 0
   for (i = 1; i <= n; i++)
