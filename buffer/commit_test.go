@@ -532,6 +532,49 @@ func TestWhileTheDiskFails(t *testing.T) {
 	})
 }
 
+// TestANewerPutWinsOverOneWhoseCommitFailed puts while the older one is being
+// written.
+func TestANewerPutWinsOverOneWhoseCommitFailed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	synctest.Test(t, func(t *testing.T) {
+		var during atomic.Pointer[func()]
+		s, err := buffer.Open(path, timed(), quiet(t), buffer.WithHooks(func() error {
+			if fn := during.Swap(nil); fn != nil {
+				(*fn)()
+				return noSpace
+			}
+			return nil
+		}, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		table := s.Table("t")
+		put := func(value string) {
+			c := s.Begin()
+			c.Put(table, []byte("k"), []byte(value), buffer.Sync)
+			c.Commit(nil)
+		}
+		want := func(when string) {
+			if got, ok, err := table.Get([]byte("k")); string(got) != "newer" || !ok || err != nil {
+				t.Errorf("%s: k = %q, %v, %v", when, got, ok, err)
+			}
+		}
+		newer := func() { put("newer"); want("while the older one is written") }
+		during.Store(&newer)
+		put("older")
+		time.Sleep(60 * time.Millisecond)
+		synctest.Wait()
+		want("after the failure")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		want("on disk")
+		if st := s.Stats(); st.Failures != 1 || st.PendingBytes != 0 || st.Records != 1 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
 func TestAFullFileTakesRemovalsAndThenAppends(t *testing.T) {
 	cfg := fast()
 	cfg.MaxSize = 4 << 20

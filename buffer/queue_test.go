@@ -1,11 +1,14 @@
 package buffer_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"go.etcd.io/bbolt"
 
 	"edgegateway/buffer"
 )
@@ -497,16 +500,17 @@ func TestADroppedQueueIsGoneAndItsNameIsFree(t *testing.T) {
 	c := s.Begin()
 	s.DropQueue(c, q)
 	c.Commit(func(err error) { dropped <- err })
-	if err := receive(t, "DropQueue", dropped); err != nil {
-		t.Fatal(err)
-	}
-	next := attached(t, s, "q")
+	successor := queue(t, s, "q", buffer.Limits{})
 	do(t, s, func(c *buffer.Change) {
-		add(t, c, next, early("new"))
+		c.Attach(successor, buffer.Sync)
+		add(t, c, successor, early("new"))
 		if _, err := c.Append(q, early("x")); !errors.Is(err, buffer.ErrDropped) {
 			t.Errorf("Append to a dropped queue: %v", err)
 		}
 	})
+	if err := receive(t, "DropQueue", dropped); err != nil {
+		t.Fatal(err)
+	}
 	wantDrain(t, q)
 	// Whenever the power goes, the old entries do not come back.
 	for _, path := range []string{crash(t, path), path} {
@@ -520,5 +524,70 @@ func TestADroppedQueueIsGoneAndItsNameIsFree(t *testing.T) {
 		if got, _ := drain(t, attached(t, s, "q")); len(got) != 1 || !strings.HasPrefix(got[0], "new") {
 			t.Errorf("the successor holds %v", got)
 		}
+	}
+}
+
+// TestALargeWindowIsKnownAfterACrash: more entries than the rule for crashes covers
+// are with the receiver, none is acknowledged.
+func TestALargeWindowIsKnownAfterACrash(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	s := open(t, path, patient())
+	q := attached(t, s, "q")
+	do(t, s, func(c *buffer.Change) {
+		for range 5000 {
+			add(t, c, q, early("x"))
+		}
+	})
+	const window = 2500
+	for range window {
+		next(t, s, q)
+	}
+	s = open(t, crash(t, path), fast())
+	again := 0
+	for _, text := range drainAll(t, s, attached(t, s, "q")) {
+		if text == "x+" {
+			again++
+		}
+	}
+	if again < window || again > window+1000 {
+		t.Errorf("%d entries are to be sent again, %d were with the receiver", again, window)
+	}
+}
+
+// TestNothingStaysBehindAnAcknowledgedEntry looks into the file: entries and marks
+// are gone, only the state of the queue is left.
+func TestNothingStaysBehindAnAcknowledgedEntry(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	s := open(t, path, fast())
+	q := attached(t, s, "q")
+	do(t, s, func(c *buffer.Change) {
+		for range 10 {
+			add(t, c, q, early("x"))
+		}
+	})
+	_, seqs := drain(t, q)
+	for _, seq := range seqs {
+		q.Received(seq, nil)
+	}
+	do(t, s, func(*buffer.Change) {})
+	for _, seq := range seqs {
+		q.Ack(seq)
+	}
+	mustClose(t, s)
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.View(func(tx *bbolt.Tx) error {
+		return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
+			if bytes.HasPrefix(name, []byte("q/")) && b.Stats().KeyN != 1 {
+				t.Errorf("%d keys in the bucket of an empty queue, want 1", b.Stats().KeyN)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
