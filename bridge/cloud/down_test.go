@@ -93,6 +93,39 @@ func TestDownExactlyOnce(t *testing.T) {
 	got.want(t, "g/valve/set", "newest")
 }
 
+func TestAnswersWaitForTheDisk(t *testing.T) {
+	s := newServer(t)
+	r := newRigSync(t, testConfig(s.url()), nil, slow)
+	got := r.subscribe("g/+/set")
+	r.run()
+	p := s.welcome(false)
+	sent := time.Now()
+	p.send(down("a", 1, 2, false))
+	p.wantAck(packet.PUBREC, 1, 0)
+	if d := time.Since(sent); d < slow/2 {
+		t.Errorf("PUBREC came after %v, before the identifier was on disk", d)
+	}
+	sent = time.Now()
+	p.ack(packet.PUBREL, 1)
+	p.wantAck(packet.PUBCOMP, 1, 0)
+	if d := time.Since(sent); d < slow/2 {
+		t.Errorf("PUBCOMP came after %v, before the removal was on disk", d)
+	}
+	got.want(t, "g/valve/set", "a")
+
+	// A connection that ends while the message is on its way to the disk: the next
+	// one gets the answer, and nobody gets the message twice.
+	p.send(down("b", 2, 2, false))
+	got.want(t, "g/valve/set", "b")
+	p.cut()
+	p = s.welcome(true)
+	p.send(down("b", 2, 2, true))
+	p.wantAck(packet.PUBREC, 2, 0)
+	p.ack(packet.PUBREL, 2)
+	p.wantAck(packet.PUBCOMP, 2, 0)
+	got.wantNothing(t)
+}
+
 func TestDownDoesNotSpeakForTheGateway(t *testing.T) {
 	s := newServer(t)
 	r := newRig(t, testConfig(s.url()), nil)

@@ -129,6 +129,34 @@ func TestReleaseIsResumedNotThePublish(t *testing.T) {
 	r.drained()
 }
 
+// slow is a store that is in no hurry: what is answered before it has passed was
+// not on disk.
+const slow = 300 * time.Millisecond
+
+func TestReleaseWaitsForTheDisk(t *testing.T) {
+	s := newServer(t)
+	r := newRigSync(t, testConfig(s.url()), nil, slow)
+	r.run()
+	p := s.welcome(false)
+	r.publish("g/boiler/state", "a", 2)
+	m := p.message("a", 2, false)
+	sent := time.Now()
+	p.ack(packet.PUBREC, m.ID)
+	p.wantAck(packet.PUBREL, m.ID, 0)
+	if d := time.Since(sent); d < slow/2 {
+		t.Errorf("PUBREL came after %v, before the mark was on disk", d)
+	}
+	p.ack(packet.PUBCOMP, m.ID)
+	r.drained()
+	r.publish("g/boiler/state", "b", 2)
+	m = p.message("b", 2, false)
+	p.ack(packet.PUBREC, m.ID)
+	p.ack(packet.PUBCOMP, m.ID) // while the mark is on its way
+	if d := expect[*packet.Disconnect](p); d.Code != packet.ProtocolError {
+		t.Errorf("DISCONNECT %v", d.Code)
+	}
+}
+
 func TestLostSessionSendsAllAgainAsNew(t *testing.T) {
 	s := newServer(t)
 	r := newRig(t, testConfig(s.url()), nil)

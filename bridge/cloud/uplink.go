@@ -90,7 +90,7 @@ func (l *link) collect(buf []byte) (_ []byte, wait time.Duration, last bool) {
 			l.flights.add(c.id, flight{qos: 1, control: &c})
 		}
 	}
-	quiet := l.stopping || l.fault != nil || len(l.control) > 0
+	quiet := l.stopping || l.fault != nil
 	if d := time.Until(l.paused); d > 0 {
 		quiet, wait = true, d
 	}
