@@ -10,7 +10,7 @@ type batch struct {
 	syncers []chan error
 	drops   [][]byte // buckets of dropped queues, to be removed in slices
 	bytes   int64    // of the budget
-	lean    bool     // removals only, because the file is full
+	lean    bool     // removals only
 	final   bool     // the last one before Close
 
 	dropped [][]byte // of drops, those that are gone completely
@@ -45,6 +45,7 @@ func (s *Store) takeLocked(final bool) *batch {
 		drops: s.dropping, final: final,
 		lean: s.lean && s.removals > 0,
 	}
+	s.lean, s.removalDue = b.lean, 0
 	if !b.lean {
 		b.syncers, s.syncers = s.syncers, nil
 		s.force, s.armed, s.otherDue = false, 0, 0

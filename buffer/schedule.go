@@ -117,8 +117,13 @@ func (s *Store) armOtherLocked(at time.Duration) {
 // removalLocked: one more entry of q is to be removed from disk.
 func (s *Store) removalLocked(q *Queue) {
 	s.removals++
-	if !q.dirty || len(q.removals) == 1 {
-		s.dirtyLocked(q, Lazy)
+	if !q.dirty {
+		q.dirty = true
+		s.dirtyQueues = append(s.dirtyQueues, q)
+	}
+	if s.removalDue == 0 {
+		s.removalDue = s.now() + s.cfg.Lazy
+		s.armLocked(s.removalDue)
 	}
 	if s.removals == mostRemovals {
 		s.forceLocked()
@@ -181,17 +186,24 @@ func (s *Store) planLocked() (due bool, sleep time.Duration) {
 		return false, s.armed - now
 	}
 	// The work that armed it may have been cancelled since.
-	if next := s.earliestLocked(); next == 0 || next > now {
-		s.armed = next
-		if next == 0 {
-			return false, 0
-		}
-		return false, next - now
+	next := s.earliestLocked()
+	if next > 0 && next <= now {
+		return true, 0
 	}
-	return true, 0
+	if s.removalDue > 0 && s.removalDue <= now {
+		// What hopes need not be written along: it would have to be removed again,
+		// and so on for ever.
+		s.lean = true
+		return true, 0
+	}
+	if s.removalDue > 0 && (next == 0 || s.removalDue < next) {
+		next = s.removalDue
+	}
+	s.armed = next
+	return false, max(0, next-now)
 }
 
-// earliestLocked looks at everything that waits.
+// earliestLocked looks at everything that waits, but for removals.
 func (s *Store) earliestLocked() (next time.Duration) {
 	note := func(at time.Duration) {
 		if next == 0 || at < next {

@@ -57,13 +57,14 @@ type Store struct {
 	dropping     [][]byte // buckets of dropped queues
 	badPairs     map[string]bool
 
-	armed    time.Duration // when the next commit is due; 0: nothing waits
-	otherDue time.Duration // the same for what is in no Change
-	force    bool
-	syncers  []chan error // each with room for one
-	calls    []call
-	notices  []func()
-	room     chan struct{} // closed when there is room for those in Admit; nil: nobody waits
+	armed      time.Duration // when the next commit is due; 0: nothing waits
+	otherDue   time.Duration // the same for what is in no Change and is no removal
+	removalDue time.Duration // the same for removals
+	force      bool
+	syncers    []chan error // each with room for one
+	calls      []call
+	notices    []func()
+	room       chan struct{} // closed when there is room for those in Admit; nil: nobody waits
 
 	closed     bool
 	finished   bool // the committer delivers nothing any more
@@ -71,7 +72,7 @@ type Store struct {
 	fatal      error // the store has failed for good
 	err        error // of the last commit
 	full       bool  // it failed for want of space
-	lean       bool  // the next try is for removals only
+	lean       bool  // the next commit is for removals only
 	retryAt    time.Duration
 	backoff    time.Duration
 	stats      Stats
