@@ -205,6 +205,10 @@ func (b *Bridge) Run(ctx context.Context) error {
 // once is one attempt and, if it succeeds, the life of the link. good says that
 // the connection has lasted.
 func (b *Bridge) once(ctx context.Context, s server, cleanStart bool) (good bool, err error) {
+	password, err := b.cfg.password()
+	if err != nil {
+		return false, err
+	}
 	conn, err := b.dial(ctx, s)
 	if err != nil {
 		return false, err
@@ -214,7 +218,7 @@ func (b *Bridge) once(ctx context.Context, s server, cleanStart bool) (good bool
 	if l.unsure, err = b.attempt(ctx, s); err != nil {
 		return false, err
 	}
-	if err := l.connect(ctx, cleanStart); err != nil {
+	if err := l.connect(ctx, password, cleanStart); err != nil {
 		return false, err
 	}
 	b.linkUp(l)
@@ -254,6 +258,13 @@ func (l *link) serve(ctx context.Context) (good bool) {
 func (b *Bridge) dial(ctx context.Context, s server) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.tuning.dial)
 	defer cancel()
+	var secure *tls.Config
+	if s.tls { // before the server is troubled: a file may be missing
+		var err error
+		if secure, err = b.cfg.TLS.client(s.host); err != nil {
+			return nil, err
+		}
+	}
 	dial := b.cfg.Dial
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
@@ -263,20 +274,15 @@ func (b *Bridge) dial(ctx context.Context, s server) (net.Conn, error) {
 		return nil, explainDial(s, err)
 	}
 	conn = prompt(conn)
-	if !s.tls {
+	if secure == nil {
 		return conn, nil
 	}
-	cfg, err := b.cfg.TLS.client(s.host)
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	secure := tls.Client(conn, cfg)
-	if err := secure.HandshakeContext(ctx); err != nil {
+	encrypted := tls.Client(conn, secure)
+	if err := encrypted.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, explainTLS(s, err)
 	}
-	return secure, nil
+	return encrypted, nil
 }
 
 // sleep reports whether ctx let it sleep to the end.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,22 @@ func TestStatusAndWillAgree(t *testing.T) {
 	}
 	p.ended()
 	<-ended
+	noneLeft(t)
+}
+
+// noneLeft checks that nothing of a link runs any more. The library's own last
+// steps may follow the end of its client by a moment.
+func noneLeft(t *testing.T) {
+	t.Helper()
+	var stacks string
+	for end := time.Now().Add(patience); time.Now().Before(end); runtime.Gosched() {
+		buf := make([]byte, 1<<20)
+		stacks = string(buf[:runtime.Stack(buf, true)])
+		if !strings.Contains(stacks, "paho.golang/") && !strings.Contains(stacks, "cloud.(*link)") && !strings.Contains(stacks, "cloud.(*Bridge)") {
+			return
+		}
+	}
+	t.Errorf("goroutines of the link are left:\n%s", stacks)
 }
 
 func TestStopWithoutAnswerLeavesItToTheWill(t *testing.T) {
@@ -188,7 +205,11 @@ func TestGarbageInsteadOfMQTT(t *testing.T) {
 	r := newRig(t, testConfig(s.url()), nil)
 	r.run()
 	p, _ := s.accept()
-	p.conn.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+	p.conn.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) // looks like the beginning of a PUBACK
+	p.cut()
+	r.until("it says so", func(st cloud.Status) bool { return strings.Contains(st.LastError, "MQTT") })
+	p, _ = s.accept()
+	p.conn.Write([]byte{0, 0}) // no packet type
 	p.ended()
 	p = s.welcome(false)
 	p.conn.Write([]byte{0x30, 0xff, 0xff, 0xff, 0x7f}) // 256 MB to come

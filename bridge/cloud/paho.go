@@ -28,12 +28,8 @@ const packetTimeout = 10 * time.Second
 
 // connect sends CONNECT and returns when CONNACK has been handled. After a nil
 // error the client runs until Done is closed.
-func (l *link) connect(ctx context.Context, cleanStart bool) error {
+func (l *link) connect(ctx context.Context, password []byte, cleanStart bool) error {
 	b := l.b
-	password, err := b.cfg.password()
-	if err != nil {
-		return err
-	}
 	expiry, receive, largest := b.expiry, uint16(receiveMaximum), uint32(maxInbound)
 	will := paho.WillMessage{Topic: b.statusTopic, Payload: []byte("offline"), QoS: 1, Retain: true}
 	cp := &paho.Connect{
