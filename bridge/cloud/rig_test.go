@@ -241,6 +241,8 @@ type peer struct {
 	dec  packet.Decoder
 	buf  []byte
 	skip int
+
+	subscribed int // SUBSCRIBE packets that were answered
 }
 
 func (p *peer) connack(present bool, more ...func(*packet.Connack)) {
@@ -294,6 +296,7 @@ func (p *peer) read(wait time.Duration) (packet.Packet, error) {
 		case *packet.Pingreq:
 			p.send(&packet.Pingresp{})
 		case *packet.Subscribe:
+			p.subscribed++
 			p.send(&packet.Suback{ID: k.ID, Codes: make([]packet.ReasonCode, len(k.Subscriptions))})
 		case *packet.Publish:
 			return k.Clone(), nil

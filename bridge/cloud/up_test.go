@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"edgegateway/bridge/cloud"
+	"edgegateway/broker"
 	"edgegateway/broker/packet"
 )
 
@@ -391,6 +392,67 @@ func TestWhatStaysHome(t *testing.T) {
 	p.ack(packet.PUBACK, m.ID)
 	p.quiet()
 	r.drained()
+}
+
+func TestNoLoops(t *testing.T) {
+	for _, transit := range []bool{false, true} {
+		s := newServer(t)
+		cfg := testConfig(s.url())
+		cfg.Transit = transit
+		cfg.Up = []cloud.Route{{From: "remote/#", To: "acme/remote/#", QoS: 1}}
+		cfg.Down = []cloud.Route{{From: "acme/remote/#", To: "remote/#", QoS: 1}}
+		r := newRig(t, cfg, nil)
+		got := r.subscribe("remote/#")
+		r.run()
+		p := s.welcome(false)
+		m := down("from above", 9, 1, false)
+		m.Topic = []byte("acme/remote/a")
+		p.send(m)
+		p.wantAck(packet.PUBACK, 9, 0)
+		got.want(t, "remote/a", "from above")
+		r.broker.Local("cloud/other", broker.Rights{}).Publish(broker.Message{Topic: "remote/b", Payload: []byte("from another cloud"), QoS: 1})
+		r.publish("remote/c", "from here", 1)
+		if transit {
+			p.ack(packet.PUBACK, p.message("from another cloud", 1, false).ID)
+		}
+		p.ack(packet.PUBACK, p.message("from here", 1, false).ID)
+		r.drained()
+		p.quiet()
+	}
+}
+
+func TestOldSubscriptionsAreGivenUp(t *testing.T) {
+	s := newServer(t)
+	r := newRig(t, testConfig(s.url()), nil)
+	r.run()
+	p := s.welcome(false)
+	p.cut()
+	r.close()
+	r.cfg.Down = []cloud.Route{{From: "acme/new/#", To: "new/#", QoS: 1}}
+	r.open()
+	r.run()
+	p, _ = s.accept()
+	p.connack(true)
+	for given := false; !given; {
+		switch pk := expect[packet.Packet](p).(type) {
+		case *packet.Publish:
+			p.ack(packet.PUBACK, pk.ID)
+		case *packet.Unsubscribe:
+			if len(pk.Filters) != 1 || pk.Filters[0] != "acme/g/+/set" {
+				t.Errorf("UNSUBSCRIBE %q", pk.Filters)
+			}
+			p.send(&packet.Unsuback{ID: pk.ID, Codes: []packet.ReasonCode{0}})
+			given = true
+		}
+	}
+	for p.subscribed == 0 { // which follows when the answer has been taken
+		p.read(10 * time.Millisecond)
+	}
+	r.close()
+	r.open()
+	r.run()
+	p = s.welcome(true)
+	p.quiet() // once is enough
 }
 
 func TestProtocolErrorsOfTheServerEndTheLink(t *testing.T) {
