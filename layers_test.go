@@ -24,6 +24,7 @@ var layers = map[string]string{
 	// floor 1
 	"broker":             "broker/packet broker/topic buffer",
 	"broker/brokertest":  "broker broker/packet broker/topic buffer",
+	"bench":              "broker/packet", // a client of any broker
 	"drivers/gpio":       "drivers",
 	"drivers/gpio/...":   "drivers drivers/gpio",
 	"drivers/serial":     "drivers",
