@@ -323,6 +323,8 @@ func TestRemovalsAreForcedBeforeIdentifiersRunOut(t *testing.T) {
 		do(t, s, func(c *buffer.Change) { c.Append(q, early("first")) })
 		e, _, _ := q.Next()
 		q.Ack(e.Seq)
+		notified := 0
+		q.Notify(func() { notified++ })
 		before := s.Stats().Commits
 		for i := range 30_001 {
 			if i == 30_000 {
@@ -345,6 +347,9 @@ func TestRemovalsAreForcedBeforeIdentifiersRunOut(t *testing.T) {
 		synctest.Wait()
 		if got := s.Stats().Commits; got == before {
 			t.Error("30,001 numbers later the removal of the first is still not on disk")
+		}
+		if notified == 0 {
+			t.Error("nobody was told that numbers are free")
 		}
 	})
 }

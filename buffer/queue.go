@@ -89,8 +89,9 @@ func NewVolatile(l Limits) *Queue {
 func (q *Queue) Name() string { return q.name }
 
 // Notify sets the function that is called, outside all locks, when a commit or
-// something else inside the store made entries available to Next. It must not
-// block. It is not called for what an Append made available.
+// something else inside the store made entries available to Next, or moved Oldest
+// on after more than 30,000 numbers. It must not block. It is not called for what
+// an Append made available.
 func (q *Queue) Notify(fn func()) {
 	q.mu.Lock()
 	q.notify = fn
