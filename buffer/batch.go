@@ -32,7 +32,6 @@ type queueBatch struct {
 	forget   bool
 	drop     bool
 	skip     bool // the queue is gone
-	wide     bool // a consumer may wait for the removals, to use their identifiers
 	state    queueState
 	handed   int // of the queue, when the state was taken
 
@@ -126,7 +125,6 @@ func (qb *queueBatch) fillLocked(s *Store, b *batch) {
 	}
 	qb.removals, q.removals = q.removals, nil
 	q.removing, q.oldestDue[1] = qb.removals, q.oldestDue[0]
-	qb.wide = len(qb.removals) > 0 && q.newest > q.oldestDue[0]+mostSpan
 	s.removals -= len(qb.removals)
 	if len(q.marks) > 0 {
 		for _, r := range qb.removals {

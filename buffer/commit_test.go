@@ -357,6 +357,38 @@ func TestRemovalsAreForcedBeforeIdentifiersRunOut(t *testing.T) {
 // noSpace is what a write to a full disk returns.
 var noSpace = &os.PathError{Op: "write", Path: "store.db", Err: syscall.ENOSPC}
 
+func TestAHurriedRemovalIsWrittenAtOnce(t *testing.T) {
+	timing(t, func(t *testing.T, s *buffer.Store, q *buffer.Queue) {
+		q.Hurry() // nothing waits
+		do(t, s, func(c *buffer.Change) { c.Append(q, early("a")) })
+		seq := wantDrain(t, q, "a")[0]
+		q.Ack(seq)
+		// What hopes, or may wait, is not written along.
+		c := s.Begin()
+		c.Append(q, buffer.Record{Data: []byte("b"), Early: true, Urgency: buffer.Lazy})
+		c.Commit(nil)
+		notified := 0
+		q.Notify(func() { notified++ })
+		if oldest, ok := q.Oldest(); !ok || oldest != seq {
+			t.Fatalf("Oldest = %d, %v", oldest, ok)
+		}
+		before := s.Stats()
+		q.Hurry()
+		synctest.Wait()
+		if oldest, ok := q.Oldest(); ok || notified != 1 {
+			t.Errorf("Oldest = %d, %v; notified %d times", oldest, ok, notified)
+		}
+		if after := s.Stats(); after.Commits != before.Commits+1 || after.Records != before.Records {
+			t.Errorf("%d commits, %d records", after.Commits-before.Commits, after.Records-before.Records)
+		}
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		if after := s.Stats(); after.Records != before.Records+1 {
+			t.Errorf("%d records", after.Records-before.Records)
+		}
+	})
+}
+
 func TestAFailingDiskIsRetriedAndNobodyIsTold(t *testing.T) {
 	for _, c := range []struct {
 		name    string

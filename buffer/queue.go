@@ -41,7 +41,7 @@ type Queue struct {
 	oldestDue  [2]uint64 // the lowest number in removals and in removing
 	rejected   []rejection
 	newRejects []rejection
-	waited     bool // an entry waits for a commit that makes it safe to be seen
+	waited     bool // the consumer waits for a commit
 	handed     int  // counts entries that were handed out for the first time and are on disk
 	noted      int  // handed, as it was when the state on disk was taken
 	taken      int  // handed, as it was when a state was taken last
@@ -89,9 +89,9 @@ func NewVolatile(l Limits) *Queue {
 func (q *Queue) Name() string { return q.name }
 
 // Notify sets the function that is called, outside all locks, when a commit or
-// something else inside the store made entries available to Next, or moved Oldest
-// on after more than 30,000 numbers. It must not block. It is not called for what
-// an Append made available.
+// something else inside the store made entries available to Next, or when removals
+// that were in a hurry are on disk. It must not block. It is not called for what an
+// Append made available.
 func (q *Queue) Notify(fn func()) {
 	q.mu.Lock()
 	q.notify = fn

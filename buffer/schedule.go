@@ -21,7 +21,8 @@ const (
 	mostSpan = 30_000
 )
 
-func (s *Store) now() time.Duration { return time.Since(s.epoch) }
+// now is never 0, which stands for no time at all.
+func (s *Store) now() time.Duration { return time.Since(s.epoch) + 1 }
 
 // armLocked sees to it that a commit begins at the given time, or earlier.
 func (s *Store) armLocked(at time.Duration) {
@@ -133,7 +134,19 @@ func (s *Store) removalLocked(q *Queue) {
 
 func (s *Store) forceSpanLocked(q *Queue) {
 	if len(q.removals) > 0 && q.newest > q.oldestDue[0]+mostSpan {
-		s.forceLocked()
+		s.hurryLocked(q)
+	}
+}
+
+// hurryLocked has the removals of q written now.
+func (s *Store) hurryLocked(q *Queue) {
+	if len(q.removals)+len(q.removing) == 0 {
+		return
+	}
+	q.waited = true
+	if len(q.removals) > 0 {
+		s.removalDue = s.now()
+		s.armLocked(s.removalDue)
 	}
 }
 

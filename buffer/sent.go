@@ -11,6 +11,18 @@ func (q *Queue) Oldest() (seq uint64, ok bool) {
 	return q.oldestLocked()
 }
 
+// Hurry is for a consumer that waits for Oldest to move on: the removals that wait
+// are written now, and the function of Notify is called when they are on disk. If
+// none wait, nothing happens. The queue does it by itself when more than 30,000
+// numbers lie between a removal that waits and the newest entry handed out.
+func (q *Queue) Hurry() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.s != nil {
+		q.s.hurryLocked(q)
+	}
+}
+
 func (q *Queue) oldestLocked() (oldest uint64, ok bool) {
 	note := func(seq uint64) {
 		if !ok || seq < oldest {

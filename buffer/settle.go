@@ -49,7 +49,7 @@ func (qb *queueBatch) finishLocked(s *Store) {
 	q.reserved = max(q.reserved, qb.state.reserved)
 	q.noted = qb.handed
 	q.removing = nil
-	available := q.waited || qb.wide
+	available := q.waited
 	q.waited = false
 	for _, it := range qb.appends {
 		it.place, it.change = onDisk, nil
