@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,8 +19,8 @@ type fake struct {
 	// nil delivers it.
 	twist func(i int, m *packet.Publish) []*packet.Publish
 
-	// holdAcks keeps acknowledgements back until that many are owed, then sends
-	// them, the youngest first.
+	// holdAcks keeps acknowledgements back until that many are owed and all that
+	// has arrived has been looked at, then sends them, the youngest first.
 	holdAcks int
 
 	code    packet.ReasonCode // of PUBACK and PUBREC
@@ -97,7 +98,23 @@ func (f *fake) read(c *fakeClient) {
 			}
 			buf = buf[n:]
 		}
+		f.mu.Lock()
+		f.acknowledgeLocked(c)
+		f.mu.Unlock()
 	}
+}
+
+func (f *fake) acknowledgeLocked(c *fakeClient) {
+	if len(c.owed) < f.holdAcks {
+		return
+	}
+	for _, a := range slices.Backward(c.owed) {
+		c.out <- a
+		if packet.Type(a[0]>>4) == packet.PUBACK || f.code >= 0x80 {
+			f.landLocked(c, binary.BigEndian.Uint16(a[2:]))
+		}
+	}
+	c.owed = nil
 }
 
 func (f *fake) handleLocked(c *fakeClient, p packet.Packet) (on bool) {
@@ -156,16 +173,7 @@ func (f *fake) publishLocked(c *fakeClient, p *packet.Publish) bool {
 		f.underway++
 		f.most = max(f.most, f.underway)
 		ack := &packet.Ack{Kind: packet.PUBACK - 1 + packet.Type(p.QoS), ID: p.ID, Code: f.code}
-		c.owed = append([][]byte{ack.Append(nil, c.version)}, c.owed...)
-		if len(c.owed) >= f.holdAcks {
-			for _, a := range c.owed {
-				c.out <- a
-				if p.QoS == 1 || f.code >= 0x80 {
-					f.landLocked(c, binary.BigEndian.Uint16(a[2:]))
-				}
-			}
-			c.owed = nil
-		}
+		c.owed = append(c.owed, ack.Append(nil, c.version))
 	}
 	deliver := []*packet.Publish{p}
 	if f.twist != nil {
