@@ -169,6 +169,6 @@ func (b *Broker) doDue() time.Duration {
 
 func (b *Broker) saveClock() {
 	c := b.store.Begin()
-	b.clock.save(c, b.tables.meta)
+	b.clock.save(c, b.tables.meta, buffer.Idle)
 	c.Commit(nil)
 }

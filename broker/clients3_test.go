@@ -1,8 +1,3 @@
-//go:build paho3
-
-// This file needs a line in go.sum for golang.org/x/net, which paho.mqtt.golang
-// imports.
-
 package broker_test
 
 import (

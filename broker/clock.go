@@ -38,10 +38,10 @@ func (c *clock) load(meta *buffer.Table) error {
 	return nil
 }
 
-// save notes the time with the next commit. After a crash the clock goes back to
+// save notes the time. After a crash the clock goes back to
 // the last note: things expire later, never earlier.
-func (c *clock) save(change *buffer.Change, meta *buffer.Table) {
-	change.Put(meta, clockKey, binary.BigEndian.AppendUint64(nil, uint64(c.now())), buffer.Idle)
+func (c *clock) save(change *buffer.Change, meta *buffer.Table, u buffer.Urgency) {
+	change.Put(meta, clockKey, binary.BigEndian.AppendUint64(nil, uint64(c.now())), u)
 }
 
 // agenda is what is due by the clock, soonest first. An entry whose reason has

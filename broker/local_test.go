@@ -407,3 +407,31 @@ func TestWhatIsNotSupportedIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// A QoS 2 message that a sink refuses leaves nothing behind: its identifier stands
+// for a new message, also after a restart.
+func TestRefusedQoS2IdentifierIsFreeAfterARestart(t *testing.T) {
+	dir := t.TempDir()
+	for _, refuse := range []bool{true, false} {
+		h := open(t, dir, config())
+		in := inbox{deliver: func(d *broker.Delivery) {
+			if refuse {
+				d.Receipt.Hold()(broker.ErrRefused{Code: packet.QuotaExceeded, Reason: "full"})
+			}
+		}}
+		if err := h.Local("l", broker.Rights{}).Subscribe("t", broker.SubscribeOptions{QoS: 2}, &in); err != nil {
+			t.Fatal(err)
+		}
+		m := message("t", "x", 2)
+		m.ID = 7
+		want := &packet.Ack{Kind: packet.PUBREC, ID: 7}
+		if refuse {
+			want.Code = packet.QuotaExceeded
+		}
+		connect(t, h, packet.V5, "c", false).Send(m).Expect(want)
+		if n := len(in.list()); n != 1 {
+			t.Errorf("refused %v: delivered %d times, want once", refuse, n)
+		}
+		h.stop()
+	}
+}

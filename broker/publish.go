@@ -105,14 +105,13 @@ func (c *conn) checkQuota(p *packet.Publish) bool {
 	return true
 }
 
-// mayPublish is the place of access rules. What is below $SYS is the broker's.
+// mayPublish is the place of access rules. What is below $SYS is the broker's, and
+// below $gateway that of the program around it.
 func (c *conn) mayPublish(topic string) error { return c.mayPublishBytes([]byte(topic)) }
 
-var sysPrefix = []byte("$SYS/")
-
 func (c *conn) mayPublishBytes(topic []byte) error {
-	if bytes.HasPrefix(topic, sysPrefix) {
-		return ErrRefused{packet.NotAuthorized, "topics below $SYS are published by the broker"}
+	if len(topic) > 0 && topic[0] == '$' && (bytes.HasPrefix(topic, []byte("$SYS/")) || bytes.HasPrefix(topic, []byte("$gateway/"))) {
+		return ErrRefused{packet.NotAuthorized, "clients may not publish below $SYS and $gateway"}
 	}
 	return nil
 }
@@ -263,9 +262,21 @@ func (s *Session) settle(id uint16, a *arrival, err error) {
 	s.mu.Lock()
 	wait := s.in.settle(id, a, err)
 	s.mu.Unlock()
-	for _, fn := range wait {
-		fn(err)
+	tell := func(error) {
+		for _, fn := range wait {
+			fn(err)
+		}
 	}
+	if err == nil || !s.durable {
+		tell(nil)
+		return
+	}
+	// The identifier went to the disk with the message. It has to be gone before the
+	// client learns that it is free, or it would come back after a restart, and the
+	// next message with it would be taken for a repetition.
+	change := s.b.store.Begin()
+	change.Delete(s.b.tables.received, s.receivedKey(id), buffer.Sync)
+	change.Commit(tell)
 }
 
 // acknowledged lets PUBACK or PUBREC leave, with what err says. An MQTT 3.x client

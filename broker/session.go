@@ -52,6 +52,7 @@ type Session struct {
 	in     incoming
 	held   buffer.Entry // taken from the queue, and not sent for want of a free identifier; Seq 0: none
 	pulled bool         // a goroutine is about to pump
+	swept  uint64       // oldest entry on disk when a commit was last asked for to remove it
 }
 
 const neverExpires = 0xFFFFFFFF
@@ -167,7 +168,18 @@ func (s *Session) admitsLocked(seq uint64) bool {
 		return true
 	}
 	oldest, any := s.queue.Oldest()
-	return !any || seq < oldest || seq-oldest < s.out.span()
+	if !any || seq < oldest || seq-oldest < s.out.span() {
+		return true
+	}
+	// The receiver is done with the oldest, but the disk does not know it yet. Any
+	// commit takes removals along; this one is for nothing else.
+	if s.swept != oldest {
+		s.swept = oldest
+		change := s.b.store.Begin()
+		s.b.clock.save(change, s.b.tables.meta, buffer.Sync)
+		change.Commit(func(error) { s.pull() })
+	}
+	return false
 }
 
 func (s *Session) nextLocked(c *conn) (e buffer.Entry, ok bool) {
