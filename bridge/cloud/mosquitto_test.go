@@ -268,11 +268,45 @@ func (y *tally) take(payload string) {
 	y.seen[n] = true
 }
 
-// tap follows what a server sends, packet by packet: the first arrivals on the
-// wire, over all connections.
+// tap follows what a server sends, packet by packet, over all connections: the
+// order of first arrivals, and the QoS 2 messages that it sends twice as two.
 type tap struct {
-	mu     sync.Mutex
-	tallys map[string]*tally // by topic
+	mu       sync.Mutex
+	tallys   map[string]*tally // by topic
+	byID     map[uint16]string // payloads of QoS 2
+	id       map[string]uint16
+	released map[string]bool // PUBREL was sent for it
+	repeated map[string]bool // under another identifier, or after PUBREL [MQTT-4.3.3-6]
+}
+
+func newTap(topics ...string) *tap {
+	t := &tap{tallys: map[string]*tally{}, byID: map[uint16]string{}, id: map[string]uint16{}, released: map[string]bool{}, repeated: map[string]bool{}}
+	for _, name := range topics {
+		t.tallys[name] = newTally(name)
+	}
+	return t
+}
+
+func (t *tap) take(pk packet.Packet) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch pk := pk.(type) {
+	case *packet.Publish:
+		payload := string(pk.Payload)
+		if y := t.tallys[string(pk.Topic)]; y != nil {
+			y.take(payload)
+		}
+		if pk.QoS == 2 {
+			if id, ok := t.id[payload]; ok && (id != pk.ID || t.released[payload]) {
+				t.repeated[payload] = true
+			}
+			t.byID[pk.ID], t.id[payload] = payload, pk.ID
+		}
+	case *packet.Ack:
+		if pk.Kind == packet.PUBREL {
+			t.released[t.byID[pk.ID]] = true
+		}
+	}
 }
 
 // stream is one connection under a tap.
@@ -289,13 +323,7 @@ func (s *stream) write(p []byte) {
 		if err != nil || pk == nil {
 			return
 		}
-		if m, ok := pk.(*packet.Publish); ok {
-			s.tap.mu.Lock()
-			if y := s.tap.tallys[string(m.Topic)]; y != nil {
-				y.take(string(m.Payload))
-			}
-			s.tap.mu.Unlock()
-		}
+		s.tap.take(pk)
 		s.buf = s.buf[n:]
 	}
 }
@@ -313,7 +341,7 @@ func newCutter(t *testing.T) *cutter {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	return &cutter{rnd: rand.New(rand.NewPCG(seed, 0)), on: true,
-		tap: &tap{tallys: map[string]*tally{"acme/g/q1/set": newTally(""), "acme/g/q2/set": newTally("")}}}
+		tap: newTap("acme/g/q1/set", "acme/g/q2/set")}
 }
 
 func (c *cutter) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -477,9 +505,18 @@ func TestRandomCutsLoseNothing(t *testing.T) {
 	defer cuts.tap.mu.Unlock()
 	for _, y := range []*tally{up["acme/g/q1/state"], up["acme/g/q2/state"], dn["g/q1/set"], dn["g/q2/set"]} {
 		t.Logf("%s: %d arrived, %d duplicates, %d late", y.name, len(y.seen), y.duplicates, y.late)
-		if strings.HasSuffix(y.name, "2") && y.duplicates > 0 {
-			t.Errorf("%s: %d duplicates", y.name, y.duplicates)
-		}
+	}
+	if y := up["acme/g/q2/state"]; y.duplicates > 0 {
+		t.Errorf("%s: %d duplicates", y.name, y.duplicates)
+	}
+	// When two connections in a row are cut, Mosquitto 2.0.11 may send PUBLISH again
+	// for what it sent PUBREL for before, against [MQTT-4.3.3-6]. By then the
+	// identifier is free, and a message with it is a new one: to guess otherwise
+	// would lose a command that is given twice.
+	if y, sent := dn["g/q2/set"], len(cuts.tap.repeated); y.duplicates > sent {
+		t.Errorf("%s: %d duplicates, of these %d were two messages on the wire", y.name, y.duplicates, sent)
+	} else if sent > 0 {
+		t.Logf("%s: %d messages were sent as two by the server", y.name, sent)
 	}
 	for _, y := range []*tally{up["acme/g/q1/state"], up["acme/g/q2/state"]} {
 		if y.late > 0 {
