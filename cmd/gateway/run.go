@@ -16,6 +16,7 @@ import (
 	"edgegateway/broker"
 	"edgegateway/buffer"
 	"edgegateway/config"
+	"edgegateway/drivers"
 	"edgegateway/drivers/all"
 	"edgegateway/status"
 )
@@ -44,6 +45,7 @@ type gateway struct {
 type surroundings struct {
 	log      *slog.Logger
 	started  time.Time
+	ports    drivers.Ports // the way to the hardware
 	link     status.Link                // of the demo; nil elsewhere
 	check    func(path string) error    // looks at the store file after an unclean stop
 	control  string                     // where the control socket shall lie
@@ -69,7 +71,7 @@ func open(cfg config.Config, s surroundings) (_ *gateway, err error) {
 		buffer.WithChecker(s.check),
 		buffer.WithEvents(func(e buffer.Event) { g.setAside = &e }))
 	if errors.Is(err, buffer.ErrLocked) {
-		return nil, fmt.Errorf("%w: a gateway runs on %s already; stop it, or give this one another data_dir", err, cfg.DataDir)
+		return nil, fmt.Errorf("%w: stop that one, or give this one another data_dir", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
@@ -86,7 +88,7 @@ func open(cfg config.Config, s surroundings) (_ *gateway, err error) {
 	}
 
 	// Floor 2: the bridges. They subscribe here and move below.
-	g.field, err = field.New(field.Config{Prefix: cfg.Prefix, Devices: cfg.Devices}, g.broker, all.Kinds(), all.SystemPorts(), part(s.log, "field"))
+	g.field, err = field.New(field.Config{Prefix: cfg.Prefix, Devices: cfg.Devices}, g.broker, all.Kinds(), s.ports, part(s.log, "field"))
 	if err != nil {
 		return nil, err
 	}
