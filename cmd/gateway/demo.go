@@ -13,6 +13,7 @@ import (
 
 	"edgegateway/broker"
 	"edgegateway/config"
+	"edgegateway/drivers/all"
 	"edgegateway/status"
 )
 
@@ -94,7 +95,7 @@ func openDemo(p *process, o demoOptions) (_ *demo, err error) {
 	cfg.Cloud[0].Servers = []string{"mqtt://" + d.cloud.address}
 	cfg.Cloud[0].Dial = d.link.Dial
 	d.gateway, err = open(cfg, surroundings{
-		log: log, started: now, link: d.link, panicked: d.giveBack,
+		log: log, started: now, ports: all.SystemPorts(), link: d.link, panicked: d.giveBack,
 		check:   storeChecker(&notifier{log: log}),
 		control: filepath.Join(cfg.DataDir, "control.sock"),
 		before: func(b *broker.Broker) error {

@@ -45,7 +45,7 @@ type gateway struct {
 type surroundings struct {
 	log      *slog.Logger
 	started  time.Time
-	ports    drivers.Ports // the way to the hardware
+	ports    drivers.Ports              // the way to the hardware
 	link     status.Link                // of the demo; nil elsewhere
 	check    func(path string) error    // looks at the store file after an unclean stop
 	control  string                     // where the control socket shall lie

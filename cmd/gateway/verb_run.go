@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"edgegateway/config"
+	"edgegateway/drivers/all"
 	"edgegateway/status"
 )
 
@@ -58,7 +59,7 @@ func runGateway(ctx context.Context, p *process, cfg config.Config, started time
 		return err
 	}
 	g, err := open(cfg, surroundings{
-		log: log, started: started,
+		log: log, started: started, ports: all.SystemPorts(),
 		check:   storeChecker(notify),
 		control: status.ControlPath(p.getenv, cfg.DataDir),
 	})
