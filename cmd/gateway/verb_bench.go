@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -41,10 +40,6 @@ func benchVerb() verb {
 				if err := noArguments(args); err != nil {
 					return err
 				}
-				if o.procs < 1 {
-					return usageError("-procs must be at least 1")
-				}
-				runtime.GOMAXPROCS(o.procs)
 				if o.sink {
 					return o.serveSink(ctx, p)
 				}
@@ -59,7 +54,7 @@ type benchOptions struct {
 	username, passwordFile, ca string
 	qos                        string
 	messages                   bench.Messages
-	connections, procs         int
+	connections                int
 	hold                       time.Duration
 	persistent, json, sink     bool
 }
@@ -87,7 +82,6 @@ func (o *benchOptions) flags(f *flag.FlagSet) {
 	f.BoolVar(&o.persistent, "persistent", false, "in mode idle: sessions that outlive the connection")
 	f.DurationVar(&o.hold, "hold", 3*time.Second, "in mode idle: keep still for `TIME` before memory is looked at")
 	f.IntVar(&m.BrokerPID, "pid", 0, "look at CPU time and memory of the broker's process `PID`")
-	f.IntVar(&o.procs, "procs", max(1, runtime.NumCPU()/2), "run on `NUMBER` of processors, so that a broker on this machine has the others")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	f.BoolVar(&o.sink, "sink", false, "be a broker at the address that only reads and acknowledges, until Ctrl-C: the limit of the generator")
 }
