@@ -333,6 +333,9 @@ func TestReplayedValueNeverOvertakesANewOne(t *testing.T) {
 			if last := seen[string(p.Topic)]; last == "new" {
 				t.Fatalf("%s: the retained value %q came after the new one", p.Topic, p.Payload)
 			}
+			if string(p.Payload) == "new" {
+				t.Fatalf("%s: the new value came as a retained one, too", p.Topic)
+			}
 		}
 		seen[string(p.Topic)] = string(p.Payload)
 	}
