@@ -203,14 +203,14 @@ func (p *peer) publishAll(ctx context.Context, qos packet.QoS, n int, progress *
 // receiveAll receives until every publisher's last number has come.
 func (p *peer) receiveAll(ctx context.Context, n, publishers int, got map[string][]int) error {
 	known := make(map[uint16]bool) // QoS 2 identifiers between PUBLISH and PUBREL
-	subscribed, ended := false, 0
+	subscribed, ended := false, make(map[string]bool)
 	return p.again(ctx, func() error {
 		if !subscribed {
 			if err := p.send(&packet.Subscribe{ID: 65001, Subscriptions: []packet.Subscription{{Filter: "t/#", QoS: 2}}}); err != nil {
 				return err
 			}
 		}
-		for ended < publishers {
+		for len(ended) < publishers {
 			q, err := p.next()
 			if err != nil {
 				return err
@@ -222,8 +222,8 @@ func (p *peer) receiveAll(ctx context.Context, n, publishers int, got map[string
 				if q.QoS != 2 || !known[q.ID] {
 					seq := int(binary.BigEndian.Uint32(q.Payload))
 					from := string(q.Topic)
-					if seq == n && (len(got[from]) == 0 || got[from][len(got[from])-1] != n) {
-						ended++
+					if seq == n {
+						ended[from] = true
 					}
 					got[from] = append(got[from], seq)
 				}

@@ -313,6 +313,7 @@ func TestReplayedValueNeverOvertakesANewOne(t *testing.T) {
 	for i := range n {
 		local.Publish(broker.Message{Topic: topic(i), Payload: old, Retain: true}, broker.Lazy())
 	}
+	local.Publish(broker.Message{Topic: "r/last", Payload: []byte("unchanged"), Retain: true}, broker.Lazy())
 	c := connect(t, h, packet.V311, "c", true)
 	subscribe(t, c, "r/+", 0)
 	// The replay has begun, and stands still, because nobody reads.
@@ -322,10 +323,14 @@ func TestReplayedValueNeverOvertakesANewOne(t *testing.T) {
 	local.Publish(broker.Message{Topic: "r/end", Payload: []byte("end")})
 	seen := make(map[string]string)
 	replayed := 0
-	for end := false; !end || len(seen) < n; {
+	for end, last := false, false; !end || !last; {
 		p := c.Receive().(*packet.Publish)
-		if string(p.Topic) == "r/end" {
+		switch string(p.Topic) {
+		case "r/end":
 			end = true
+			continue
+		case "r/last": // the replay has come to its end
+			last = true
 			continue
 		}
 		if p.Retain {
@@ -338,6 +343,9 @@ func TestReplayedValueNeverOvertakesANewOne(t *testing.T) {
 			}
 		}
 		seen[string(p.Topic)] = string(p.Payload)
+	}
+	if len(seen) != n {
+		t.Errorf("%d topics seen, want %d", len(seen), n)
 	}
 	for topic, value := range seen {
 		if value != "new" {
