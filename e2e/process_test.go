@@ -88,20 +88,15 @@ func (p *process) stop() {
 	}
 }
 
-// output collects what a program prints and lets a test wait for a text.
+// output collects what a program prints.
 type output struct {
-	mu      sync.Mutex
-	text    bytes.Buffer
-	waiters []chan struct{}
+	mu   sync.Mutex
+	text bytes.Buffer
 }
 
 func (o *output) Write(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, w := range o.waiters {
-		close(w)
-	}
-	o.waiters = nil
 	return o.text.Write(b)
 }
 
@@ -109,27 +104,6 @@ func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.text.String()
-}
-
-// waitFor returns when text has been printed.
-func (o *output) waitFor(t *testing.T, text string) {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	for {
-		o.mu.Lock()
-		found := strings.Contains(o.text.String(), text)
-		more := make(chan struct{})
-		o.waiters = append(o.waiters, more)
-		o.mu.Unlock()
-		if found {
-			return
-		}
-		select {
-		case <-more:
-		case <-deadline:
-			t.Fatalf("%q was not printed within 30 s; this was:\n%s", text, o.String())
-		}
-	}
 }
 
 // freePort asks the system for a TCP port on the loopback interface. The port
