@@ -64,7 +64,8 @@ func (l Log) Threshold() slog.Level {
 }
 
 // Load reads the file at path. Its errors are a strict.Errors, or say why the
-// file can not be read. getenv is os.Getenv; STATE_DIRECTORY is looked up.
+// file can not be read; see Decode. getenv is os.Getenv; STATE_DIRECTORY is looked
+// up.
 func Load(path string, getenv func(string) string) (Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -82,7 +83,9 @@ func Load(path string, getenv func(string) string) (Config, error) {
 	return Decode(path, text, getenv, hostname)
 }
 
-// Decode reads the text of a file. Path is used in errors only.
+// Decode reads the text of a file. Path is used in errors only. Beside errors it
+// returns what could be read, for whoever looks for more of them; nothing after a
+// syntax error.
 func Decode(path string, text []byte, getenv func(string) string, hostname string) (Config, error) {
 	c := base(getenv, hostname)
 	c.doc = strict.Parse(path, text)
@@ -98,10 +101,10 @@ func Decode(path string, text []byte, getenv func(string) string, hostname strin
 	if !c.doc.Broken() { // else what is missing may stand in the part that was not read
 		err = strict.Merge(err, c.faults()...)
 	}
-	if err != nil {
+	if c.doc.Broken() {
 		return Config{}, err
 	}
-	return c, nil
+	return c, err
 }
 
 // Default is the configuration without a file: a broker and a status page for

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"edgegateway/bridge/field"
 	"edgegateway/broker"
 	"edgegateway/buffer"
+	"edgegateway/drivers"
 )
 
 // Sources are what a report is made from. Their methods must be safe for concurrent use and must not wait.
@@ -88,7 +90,11 @@ func deviceReport(d field.DeviceStatus, now time.Time) Device {
 		Readings: d.Counts.Readings, Errors: d.Counts.Errors, Accepted: d.Accepted, Refused: d.Refused,
 	}
 	for _, v := range d.Values {
-		r.Values = append(r.Values, Value{Channel: v.Channel, Value: v.V})
+		value := Value{Channel: v.Channel, Value: v.V}
+		if at := slices.IndexFunc(d.Channels, func(c drivers.Channel) bool { return c.Name == v.Channel }); at >= 0 {
+			value.Quantity, value.Unit = string(d.Channels[at].Quantity), d.Channels[at].Unit
+		}
+		r.Values = append(r.Values, value)
 	}
 	return r
 }

@@ -160,21 +160,14 @@ func (d *device) take(job drivers.Job) {
 	}
 }
 
-// refuse tells the publisher of a QoS 1 command by reason code, where its protocol
-// has one, and leaves the result to be published outside of the broker's lock.
-//
-// A QoS 2 command is acknowledged all the same, and only its result says no. Its
-// packet identifier goes to disk with this publish; a reason code of failure would
-// free it for the publisher (4.3.3), and its next message with it be taken for a
-// repetition after a restart.
+// refuse tells the publisher by reason code, where its protocol has one, and
+// leaves the result to be published outside of the broker's lock.
 func (d *device) refuse(dl *broker.Delivery, o outcome, code packet.ReasonCode, err error) {
 	o.err = err
 	d.mu.Lock()
 	d.refusals++
 	d.mu.Unlock()
-	if dl.Message.QoS < 2 {
-		dl.Receipt.Hold()(broker.ErrRefused{Code: code, Reason: err.Error()})
-	}
+	dl.Receipt.Hold()(broker.ErrRefused{Code: code, Reason: err.Error()})
 	select {
 	case d.bridge.refused <- o:
 	default:

@@ -27,6 +27,8 @@ type DeviceStatus struct {
 	LastReading time.Time       // when it was taken; zero before the first
 	Values      []drivers.Value // the last value of every channel, in the order of State
 
+	Channels []drivers.Channel // of the device as it was opened last; nil before
+
 	Accepted int64 // commands
 	Refused  int64 // commands
 	Waiting  int   // commands that were accepted and have no outcome yet
@@ -203,7 +205,7 @@ func (d *device) status() DeviceStatus {
 	s := DeviceStatus{
 		Name: d.cfg.Name, Kind: d.cfg.Kind, Topic: d.base,
 		Online: d.online, Since: d.since,
-		LastReading: d.lastAt, Values: slices.Clone(d.last),
+		LastReading: d.lastAt, Values: slices.Clone(d.last), Channels: slices.Clone(d.channels),
 		Accepted: d.accepted, Refused: d.refusals, Waiting: d.waiting,
 		Unsent: d.unsent,
 		Counts: counts,

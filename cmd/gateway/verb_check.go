@@ -8,10 +8,8 @@ import (
 	"io"
 	"strings"
 
-	"edgegateway/bridge/field"
 	"edgegateway/config"
 	"edgegateway/config/strict"
-	"edgegateway/drivers/all"
 	"edgegateway/status"
 )
 
@@ -39,10 +37,7 @@ func checkVerb() verb {
 // check goes from what needs nothing to what needs the network.
 func check(ctx context.Context, p *process, file string, offline bool) error {
 	c := checker{out: p.stdout}
-	cfg, err := loadConfig(file, p.getenv)
-	if err == nil {
-		err = field.Check(field.Config{Prefix: cfg.Prefix, Devices: cfg.Devices}, all.Kinds())
-	}
+	cfg, err := checkedConfig(file, p.getenv)
 	c.config(file, err)
 	if err != nil {
 		return c.verdict()
@@ -102,8 +97,7 @@ func (c *checker) config(file string, err error) {
 		c.ok("configuration", "%s", name)
 		return
 	}
-	var several strict.Errors
-	if errors.As(err, &several) {
+	if several := strict.All(err); several != nil {
 		for _, one := range several {
 			c.problem("configuration", "%v", one)
 		}

@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"edgegateway/bridge/field"
 	"edgegateway/config"
+	"edgegateway/config/strict"
 	"edgegateway/drivers/all"
 	"edgegateway/status"
 )
@@ -32,7 +34,7 @@ func runVerb() verb {
 					return err
 				}
 				started := time.Now()
-				cfg, err := loadConfig(*file, p.getenv)
+				cfg, err := checkedConfig(*file, p.getenv)
 				if err != nil {
 					return err
 				}
@@ -49,6 +51,20 @@ func loadConfig(path string, getenv func(string) string) (config.Config, error) 
 	}
 	hostname, _ := os.Hostname() // without one there is a default
 	return config.Default(getenv, hostname), nil
+}
+
+// checkedConfig also has the kinds of the devices look at their options, so that all mistakes of a file come
+// in one run.
+func checkedConfig(path string, getenv func(string) string) (config.Config, error) {
+	cfg, err := loadConfig(path, getenv)
+	found := field.Check(field.Config{Prefix: cfg.Prefix, Devices: cfg.Devices}, all.Kinds())
+	if err == nil {
+		return cfg, found
+	}
+	if several := strict.All(errors.Join(err, found)); several != nil {
+		return cfg, several
+	}
+	return cfg, err
 }
 
 func runGateway(ctx context.Context, p *process, cfg config.Config, started time.Time) error {

@@ -83,7 +83,7 @@ func TestEveryMistakeOfAConfigurationIsToldWithItsPlace(t *testing.T) {
 		t.Errorf("run: exit code %d: %s", code, errOut)
 	}
 	code, out, _ := verb(t, "check", "-config", config)
-	if code != 1 || !strings.Contains(out, config+":8:1: ") || !strings.Contains(out, "problem found") {
+	if code != 1 || !strings.Contains(out, config+":8:1: ") || !strings.Contains(out, config+":11:8: ") || !strings.Contains(out, "2 problems found") {
 		t.Errorf("check: exit code %d: %s", code, out)
 	}
 	if code, _, errOut := verb(t, "run", "-config", config+".missing"); code != 1 || !strings.Contains(errOut, "no such file") {
