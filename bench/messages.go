@@ -52,7 +52,7 @@ func (c *Messages) validate() error {
 		return errors.New("subscribers must be 0 to 60,000")
 	case c.Topics < 1 || c.Topics > 1_000_000:
 		return errors.New("topics must be 1 to 1,000,000")
-	case c.Subscribers*max(c.Topics, c.Publishers) > 100_000_000:
+	case int64(c.Subscribers)*int64(max(c.Topics, c.Publishers)) > 100_000_000:
 		return errors.New("subscribers times topics must not exceed 100,000,000")
 	case c.QoS > packet.QoS2:
 		return errors.New("the QoS must be 0, 1 or 2")

@@ -45,7 +45,7 @@ func (r *run) connectSubscribers(ctx context.Context, subscribe bool) error {
 		}
 		s := &subscriber{
 			conn: conn, clock: r.clock, payload: r.Payload, at: make([]int32, r.plan.streams()),
-			progress: r.progress, watched: &r.watched, rests: r.rests(), done: make(chan struct{}),
+			progress: r.progress, watched: &r.watched, done: make(chan struct{}),
 		}
 		for stream := range s.at {
 			s.at[stream] = -1
@@ -74,7 +74,6 @@ func (r *run) connectPublishers(ctx context.Context) error {
 		p := &publisher{
 			conn: conn, qos: r.QoS, clock: r.clock, template: r.plan.template(r.Messages),
 			count: r.Count / n, window: r.Window, ahead: int64(r.Ahead), rate: r.Rate / float64(n),
-			rests: r.rests(),
 		}
 		if int64(i) < r.Count%n {
 			p.count++
@@ -95,7 +94,12 @@ func (r *run) connectPublishers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	rests := r.rests()
+	for _, p := range r.publishers {
+		p.rests = rests
+	}
 	for _, s := range r.subscribers {
+		s.rests = rests
 		links := make(map[*publisher]*link)
 		for stream, at := range s.at {
 			if at < 0 {
@@ -114,9 +118,17 @@ func (r *run) connectPublishers(ctx context.Context) error {
 	return nil
 }
 
-// rests says whether readers may rest: see rest.
+// rests says whether readers may rest: see rest. The publishers are connected.
 func (r *run) rests() bool {
-	return r.Rate == 0 && (r.QoS == packet.QoS0 || r.Window > restAbove) && (r.Ahead == 0 || r.Ahead > restAbove)
+	if r.Rate > 0 || r.Ahead > 0 && r.Ahead <= restAbove {
+		return false
+	}
+	for _, p := range r.publishers {
+		if r.QoS > packet.QoS0 && p.window <= restAbove { // the broker may have lowered it
+			return false
+		}
+	}
+	return true
 }
 
 // listen starts the goroutines that read; they end when their connections do.
