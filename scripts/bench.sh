@@ -70,7 +70,7 @@ free_port() {
 	die "no free port found"
 }
 
-# start BROKER [CONFIGURATION] runs mosquitto or gateway and sets pid and port.
+# start BROKER [CONFIGURATION] runs mosquitto, gateway or sink and sets pid and port.
 start() {
 	port=$(free_port)
 	rm -rf "$dir/data"
@@ -106,6 +106,7 @@ start() {
 			[ -n "${2-}" ] || printf '[status]\naddress = ""\n' >>"$dir/conf"
 			"$gateway" run -config "$dir/conf" >"$dir/log" 2>&1 &
 			;;
+		sink) "$gateway" bench -sink -address "127.0.0.1:$port" >"$dir/log" 2>&1 & ;;
 	esac
 	pid=$!
 	local deadline=$((SECONDS + 20))
@@ -117,14 +118,14 @@ start() {
 }
 
 stop() {
-	local ending=$pid guard
-	(sleep 20 && kill -9 "$ending") 2>/dev/null & # ends a wait that never ends
-	guard=$!
-	kill "$ending" 2>/dev/null || true
-	wait "$ending" 2>/dev/null || true
+	kill "$pid" 2>/dev/null || true
+	for _ in {1..400}; do # 20 s
+		kill -0 "$pid" 2>/dev/null || break
+		sleep 0.05
+	done
+	kill -9 "$pid" 2>/dev/null || true
+	wait "$pid" 2>/dev/null || true
 	pid=
-	kill "$guard" 2>/dev/null || true
-	wait "$guard" 2>/dev/null || true
 }
 
 # --- measurements -----------------------------------------------------------
@@ -147,13 +148,23 @@ measure() {
 	printf '%s\t%s\t%s\t%s\t%s\n' "$name" "$broker" "${value:-nan}" "${cpu:-nan}" "${own:-nan}" >>"$dir/values"
 }
 
-# idle_rss prints the memory of "gateway run" with the parts it has by default,
-# three seconds after its start, in bytes.
+# idle_rss sets rss to the memory of "gateway run" with the parts it has by
+# default, three seconds after its start, in bytes.
 idle_rss() {
 	start gateway "$(printf '[[devices]]\nname = "system"\nkind = "host"\nevery = "1s"\n[status]\naddress = "127.0.0.1:0"\n')"
 	sleep 3
-	awk '/^Rss:/ { print $2 * 1024 }' "/proc/$pid/smaps_rollup"
+	rss=$(awk '/^Rss:/ { print $2 * 1024 }' "/proc/$pid/smaps_rollup")
 	stop
+}
+
+# generator_limit QOS adds to limits what the load generator reaches when the
+# broker does next to nothing.
+limits=
+generator_limit() {
+	start sink
+	timeout 60 "$gateway" bench -json -address "127.0.0.1:$port" -subscribers 0 -duration 1s -window 1000 -qos "$1" >"$dir/result"
+	stop
+	limits+=$(printf '%sQoS %d %.1f' "${limits:+, }" "$1" "$(field sent_per_second)e-6")
 }
 
 names=()
@@ -186,7 +197,8 @@ for ((round = 1; round <= rounds; round++)); do
 	scenario "connects" connects_per_second -mode connects "${run[@]}"
 	scenario "idle connection" rss_per_connection_bytes -mode idle -connections "$connections" -hold 2s
 done
-rss=$(idle_rss)
+idle_rss
+for qos in 0 1 2; do generator_limit $qos; done
 [ ! -t 2 ] || printf '\r\033[K' >&2
 
 # --- the table --------------------------------------------------------------
@@ -225,6 +237,10 @@ BEGIN {
 }
 END { printf "%s", idle }'
 awk -v rss="$rss" 'BEGIN { printf "%-27s %10s %11.1f MB of RAM (default configuration, 3 s after start)\n", "gateway run, idle", "", rss / 1e6 }'
+echo
+echo "The load generator alone, to a sink, in million messages per second: $limits."
+awk -F '\t' '$5 > most { most = $5; where = $1 " on " $2 }
+END { printf "It took %.2f processors at most (%s).\n", most, where }' "$dir/values"
 if [ -s "$dir/flaws" ]; then
 	echo
 	cat "$dir/flaws"
