@@ -8,7 +8,7 @@ usage() {
 
 	Runs both brokers in turn under the load of "gateway bench", three rounds, and
 	prints the medians: what each does per second, and the CPU time it spends per
-	message. About five minutes; --quick does one short round, about one minute.
+	message. Three to five minutes; --quick does one short round within one.
 	GATEWAY is a built gateway; without it one is built here.
 
 	Each measurement has a new broker process. Both keep up to 1000 messages in
