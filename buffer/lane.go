@@ -1,5 +1,7 @@
 package buffer
 
+import "time"
+
 // lane is one priority of a queue, in three parts, in order:
 //
 //	front   in memory: handed out, or next to be
@@ -33,6 +35,7 @@ type gap struct {
 	lo, hi uint64
 	n      int
 	bytes  int64
+	at     time.Time // none of them was appended before; zero if unknown
 }
 
 // span is a range of sequence numbers, both ends included.
@@ -86,6 +89,17 @@ func (l *lane) count(it *item, n int) {
 
 func (l *lane) inFront(it *item) bool {
 	return l.front.len() > 0 && it.seq <= l.front.at(l.front.len()-1).seq
+}
+
+// oldest is when the first entry was appended; zero if there is none, or if it is
+// not known.
+func (l *lane) oldest() time.Time {
+	for i := range l.front.len() {
+		if it := l.front.at(i); !it.gone {
+			return it.at
+		}
+	}
+	return l.gap.at
 }
 
 func (l *lane) find(seq uint64) *item {
@@ -167,7 +181,7 @@ func (l *lane) widen(d *deque) {
 				break
 			}
 			if l.gap.n == 0 {
-				l.gap.lo = it.seq
+				l.gap.lo, l.gap.at = it.seq, it.at
 			}
 			l.gap.hi = it.seq
 			l.gap.n++

@@ -141,9 +141,10 @@ func newLoaded(s *Store, b *bbolt.Bucket, name string, key []byte, st *queueStat
 			l.gap.hi = seq
 			q.next = max(q.next, seq+1)
 		}
-		k, _ = c.Seek(first[:])
+		k, v := c.Seek(first[:])
 		if kind, seq, ok := splitKey(k); ok && kind == byte(i) {
 			l.gap.lo = seq
+			l.gap.at, _, _ = parseRecord(k, v) // a damaged one is found when it is read
 		}
 		if st.handing {
 			var hi uint64
@@ -287,6 +288,7 @@ func (q *Queue) takeInLocked(l *lane, got []*item, bad []removal, wrong int64, l
 		it.again = it.received || contains(l.again, it.seq)
 		l.pushFront(it)
 		l.gap.bytes -= int64(len(it.data))
+		l.gap.at = it.at
 	}
 	for _, r := range bad {
 		if len(q.removals) == 0 || r.seq < q.oldestDue[0] {

@@ -232,15 +232,8 @@ func (q *Queue) Stats() QueueStats {
 	}
 	for i := range q.lanes {
 		l := &q.lanes[i]
-		for j := range l.front.len() {
-			it := l.front.at(j)
-			if it.gone {
-				continue
-			}
-			if st.Oldest.IsZero() || it.at.Before(st.Oldest) {
-				st.Oldest = it.at
-			}
-			break
+		if at := l.oldest(); !at.IsZero() && (st.Oldest.IsZero() || at.Before(st.Oldest)) {
+			st.Oldest = at
 		}
 		st.MaybeSent += l.unsentAgain
 	}

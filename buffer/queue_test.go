@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -269,6 +270,43 @@ func TestCleanStopWastesNoNumbers(t *testing.T) {
 			}
 		})
 		mustClose(t, s)
+	}
+}
+
+func TestTheAgeOfTheOldestIsKnownFromDiskAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	s := open(t, path, fast(), buffer.WithWindow(2))
+	q := queue(t, s, "q", buffer.Limits{})
+	if at := q.Stats().Oldest; !at.IsZero() {
+		t.Errorf("the oldest entry of an empty queue is from %v", at)
+	}
+	before := time.Now().Truncate(time.Millisecond) // as the record holds it
+	for i := range 5 {
+		do(t, s, func(c *buffer.Change) { add(t, c, q, early(fmt.Sprint(i))) })
+	}
+	after := time.Now()
+	check := func(when string, q *buffer.Queue) {
+		t.Helper()
+		if at := q.Stats().Oldest; at.Before(before) || at.After(after) {
+			t.Errorf("%s: the oldest entry is from %v, want %v to %v", when, at, before, after)
+		}
+	}
+	check("nobody reads", q)
+	mustClose(t, s)
+
+	s = open(t, path, fast(), buffer.WithWindow(2))
+	q = attached(t, s, "q")
+	check("after a restart", q)
+	e, _, _ := q.Next()
+	check("some are in memory again", q)
+	q.Ack(e.Seq)
+	check("the first is gone", q)
+	_, seqs := drain(t, q)
+	for _, seq := range seqs {
+		q.Ack(seq)
+	}
+	if at := q.Stats().Oldest; !at.IsZero() {
+		t.Errorf("the oldest entry of a drained queue is from %v", at)
 	}
 }
 

@@ -32,7 +32,7 @@ type Stats struct {
 type QueueStats struct {
 	Messages  int
 	Bytes     int64
-	Oldest    time.Time // when the oldest entry in memory was appended; zero if unknown
+	Oldest    time.Time // when the oldest entry was appended, wall clock, or a little before; zero if there is none
 	InFlight  int       // handed out, not acknowledged
 	MaybeSent int       // in memory, handed out now or before
 
