@@ -48,14 +48,18 @@ type demo struct {
 	report  status.Report // of this frame or a few ago
 }
 
-// linkSpeed is that of a thin radio link: a few times what the devices publish, in bytes per second.
-const linkSpeed = 2 << 10
+// The link is as thin as one by radio: linkSpeed is a few times what the devices publish, in bytes per second.
+// linkBurst is what they publish at a time, in bytes, with room: only a backlog is held up.
+const (
+	linkSpeed = 2 << 10
+	linkBurst = 3 << 9
+)
 
 func openDemo(p *process, o demoOptions) (_ *demo, err error) {
 	now := time.Now()
 	d := &demo{
 		p: p, dir: o.data, keep: o.data != "", started: now, changed: now, wasUp: true,
-		link: newCuttable(linkSpeed), tally: newTally(), plan: newPlan(o.first, o.outage, o.every), length: o.length,
+		link: newCuttable(linkSpeed, linkBurst), tally: newTally(), plan: newPlan(o.first, o.outage, o.every), length: o.length,
 	}
 	defer func() {
 		if err != nil {
@@ -248,6 +252,7 @@ func (d *demo) scene(ctx context.Context) scene {
 		d.report = d.gateway.status.Report(ctx)
 	}
 	s := scene{
+		elapsed: time.Since(d.started),
 		report:  d.report,
 		counted: d.tally.counts(),
 		skipped: d.tally.skipped(),

@@ -136,7 +136,7 @@ func TestCutLinkEndsConnectionsAndRefusesNewOnes(t *testing.T) {
 		c.Close()
 		far <- err
 	}()
-	l := newCuttable(1 << 20)
+	l := newCuttable(1<<20, 0)
 	c, err := l.Dial(context.Background(), "tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +177,7 @@ func TestLinkIsThin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		go io.Copy(io.Discard, far)
-		c := &thinConn{Conn: near, link: newCuttable(1000), gone: make(chan struct{})}
+		c := &thinConn{Conn: near, link: newCuttable(1000, 0), gone: make(chan struct{})}
 		begun := time.Now()
 		if _, err := c.Write(make([]byte, 500)); err != nil {
 			t.Fatal(err)
@@ -188,6 +188,34 @@ func TestLinkIsThin(t *testing.T) {
 		time.AfterFunc(time.Second, func() { c.Close() })
 		if _, err := c.Write(make([]byte, 100_000)); !errors.Is(err, errCut) {
 			t.Errorf("a write that is cut: %v", err)
+		}
+		far.Close()
+	})
+}
+
+func TestOnlyABacklogWaitsForTheLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		go io.Copy(io.Discard, far)
+		c := &thinConn{Conn: near, link: newCuttable(1000, 400), gone: make(chan struct{})}
+		for i, w := range []struct {
+			rest  time.Duration
+			bytes int
+			takes time.Duration
+		}{
+			{0, 400, 0},
+			{400 * time.Millisecond, 400, 0}, // the link has rested
+			{0, 100, 100 * time.Millisecond}, // it has not
+			{time.Hour, 1000, 600 * time.Millisecond},
+		} {
+			time.Sleep(w.rest)
+			begun := time.Now()
+			if _, err := c.Write(make([]byte, w.bytes)); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(begun); took != w.takes {
+				t.Errorf("write %d: %d bytes after a rest of %v took %v, want %v", i, w.bytes, w.rest, took, w.takes)
+			}
 		}
 		far.Close()
 	})

@@ -10,17 +10,19 @@ import (
 
 // A cuttable is the demo's link to its cloud. When it is cut, what was open is gone at once with all that
 // was under way in it, and who dials gets no answer until it is back. It is also thin, as radio links are,
-// so that one can watch a backlog drain. Safe for concurrent use.
+// so that one can watch a backlog drain; what comes after a rest passes at once. Safe for concurrent use.
 type cuttable struct {
 	bytesPerSecond int
+	burst          int // bytes that pass at once when the link has rested
 
 	mu    sync.Mutex    // guards what follows
+	clear time.Time     // when all that was written has passed the link; burst lets it pass earlier
 	whole chan struct{} // closed while the link is whole
 	conns map[*thinConn]struct{}
 }
 
-func newCuttable(bytesPerSecond int) *cuttable {
-	l := &cuttable{bytesPerSecond: bytesPerSecond, whole: make(chan struct{}), conns: make(map[*thinConn]struct{})}
+func newCuttable(bytesPerSecond, burst int) *cuttable {
+	l := &cuttable{bytesPerSecond: bytesPerSecond, burst: burst, whole: make(chan struct{}), conns: make(map[*thinConn]struct{})}
 	close(l.whole)
 	return l
 }
@@ -89,6 +91,22 @@ func (l *cuttable) Set(up bool) {
 	}
 }
 
+// pass books n bytes on the link and returns how long they take.
+func (l *cuttable) pass(n int) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if rested := now.Add(-l.duration(l.burst)); l.clear.Before(rested) {
+		l.clear = rested
+	}
+	l.clear = l.clear.Add(l.duration(n))
+	return max(l.clear.Sub(now), 0)
+}
+
+func (l *cuttable) duration(bytes int) time.Duration {
+	return time.Duration(bytes) * time.Second / time.Duration(l.bytesPerSecond)
+}
+
 // A thinConn is a connection through the link.
 type thinConn struct {
 	net.Conn
@@ -104,7 +122,7 @@ const atOnce = 128
 func (c *thinConn) Write(b []byte) (n int, err error) {
 	for n < len(b) {
 		piece := b[n:min(n+atOnce, len(b))]
-		through := time.NewTimer(time.Duration(len(piece)) * time.Second / time.Duration(c.link.bytesPerSecond))
+		through := time.NewTimer(c.link.pass(len(piece)))
 		select {
 		case <-c.gone:
 			through.Stop()

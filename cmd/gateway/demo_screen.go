@@ -11,6 +11,7 @@ import (
 
 // A scene is everything that the demo shows at one moment.
 type scene struct {
+	elapsed time.Duration // since the start
 	report  status.Report
 	counted counted
 	skipped int64
@@ -29,8 +30,11 @@ type event struct {
 	text string
 }
 
-// clock is when it happened, in whole seconds.
-func (e event) clock() string { return showDuration(max(e.at.Truncate(time.Second), time.Second)) }
+// clock is when it happened.
+func (e event) clock() string { return clock(e.at) }
+
+// clock shows a time since the start in whole seconds, the first as 1 s.
+func clock(d time.Duration) string { return showDuration(max(d, time.Second)) }
 
 const sceneWidth = 80
 
@@ -38,7 +42,7 @@ const sceneWidth = 80
 func (s scene) lines(height int) []line {
 	r := s.report
 	out := []line{
-		spread(line{{bold, " gateway demo"}, {dim, "  a local broker, and a cloud that comes and goes"}}, line{{dim, "up " + showSeconds(r.Gateway.Uptime)}}),
+		spread(line{{bold, " gateway demo"}, {dim, "  a local broker, and a cloud that comes and goes"}}, line{{dim, "up " + clock(s.elapsed)}}),
 		{{dim, " " + s.addresses()}},
 		{},
 		spread(line{{bold, " DEVICES"}}, line{{dim, rateText(r.Gateway.ReadingRate)}}),
@@ -219,6 +223,6 @@ func (s scene) plainLine() string {
 		link = "draining"
 	}
 	return fmt.Sprintf("%6s  link %-8s  published %-7s arrived %-7s waiting %-6s lost %d  duplicates %d  out of order %d  written %s",
-		showSeconds(s.report.Gateway.Uptime), link, showCount(s.counted.Published), showCount(s.counted.Arrived), showCount(s.queued()),
+		clock(s.elapsed), link, showCount(s.counted.Published), showCount(s.counted.Arrived), showCount(s.queued()),
 		s.skippedForGood(), s.counted.Duplicates, s.counted.Disordered, showBytes(s.report.Store.Written))
 }

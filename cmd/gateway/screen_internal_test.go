@@ -17,8 +17,9 @@ func aScene(up bool, queued int64) scene {
 	rate, oldest, age := 5.0, 6.5, 0.4
 	sent := 3.0
 	s := scene{
+		elapsed: 20 * time.Second,
 		report: status.Report{
-			Gateway: status.Gateway{Uptime: 20, ReadingRate: &rate, Listens: []status.Listening{{What: "mqtt", Address: "tcp://127.0.0.1:1883"}, {What: "page", Address: "http://127.0.0.1:8080/"}}},
+			Gateway: status.Gateway{ReadingRate: &rate, Listens: []status.Listening{{What: "mqtt", Address: "tcp://127.0.0.1:1883"}, {What: "page", Address: "http://127.0.0.1:8080/"}}},
 			Devices: []status.Device{
 				{Name: "host", Topic: "demo/host", Online: true, Age: &age, Values: []status.Value{
 					{Channel: "cpu_temperature", Unit: "°C", Value: 48.3}, {Channel: "load_1m", Value: 0.31}, {Channel: "memory_used", Unit: "%", Value: 41.2}, {Channel: "disk_used", Unit: "%", Value: 63.0}}},

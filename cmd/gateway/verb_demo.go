@@ -16,7 +16,8 @@ func demoVerb() verb {
 		about: "Runs a gateway with a few devices and, in the same process, a stand-in for a cloud broker. The\n" +
 			"link between the two can be cut: by itself once after 8 s, with the key c, or on the status\n" +
 			"page. What is published meanwhile waits in the gateway and arrives when the link is back; every\n" +
-			"message is counted on both sides. Nothing leaves this machine and nothing stays on it. When the\n" +
+			"message is counted on both sides. The link is as thin as one by radio, 2 KiB a second, so that\n" +
+			"one can watch a backlog drain. Nothing leaves this machine and nothing stays on it. When the\n" +
 			"output is not a terminal, one line is printed each second.",
 		example: "gateway demo\ngateway demo -outage 20s -every 60s",
 		setup: func(f *flag.FlagSet) action {
