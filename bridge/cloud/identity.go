@@ -47,7 +47,7 @@ func writeID(path, id string) error {
 	}
 	defer os.Remove(tmp.Name()) // a no-op once it is renamed
 	_, err = tmp.WriteString(id + "\n")
-	if err := errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
+	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp.Name(), path); err != nil {

@@ -39,6 +39,13 @@ func TestClientIDStaysTheSame(t *testing.T) {
 	if _, again := s.accept(); again.ClientID != first.ClientID {
 		t.Errorf("client id %q after %q", again.ClientID, first.ClientID)
 	}
+	info, err := os.Stat(filepath.Join(r.dir, "gateway-id"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mode := info.Mode(); mode != 0o600 { // who knows it can take the session over where a server asks for no password
+		t.Errorf("gateway-id has mode %v", mode)
+	}
 }
 
 func TestPasswordIsReadAtEveryConnect(t *testing.T) {
