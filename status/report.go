@@ -21,6 +21,18 @@ type Report struct {
 	Link     *LinkInfo `json:"link,omitempty"` // only where there is a link to cut: the demo
 }
 
+// Offline counts the devices that are not online. They make a gateway no less healthy, since a restart
+// would not bring them back, but who looks must see it.
+func (r Report) Offline() int {
+	n := 0
+	for _, d := range r.Devices {
+		if !d.Online {
+			n++
+		}
+	}
+	return n
+}
+
 // Gateway says who answers.
 type Gateway struct {
 	ID          string      `json:"id"`

@@ -130,3 +130,13 @@ func (c *checker) unixListener(path string) {
 	}
 	c.ok("listener", "unix://%s can be made", path)
 }
+
+// sameDir reports whether two names lead to one directory.
+func sameDir(a, b string) bool {
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
+}

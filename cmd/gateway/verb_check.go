@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"edgegateway/config"
@@ -42,8 +43,10 @@ func check(ctx context.Context, p *process, file string, offline bool) error {
 	if err != nil {
 		return c.verdict()
 	}
-	running := status.Dial(status.ControlPath(p.getenv, cfg.DataDir))
-	report, runErr := running.Status(ctx)
+	report, runErr := ask(ctx, controlPaths(p.getenv, cfg.DataDir))
+	if runErr == nil && !sameDir(filepath.Dir(report.Store.Path), cfg.DataDir) {
+		report, runErr = status.Report{}, status.ErrNotRunning // it is another gateway: its ports are not free
+	}
 	switch {
 	case runErr == nil:
 		c.ok("gateway", "version %s runs on this data_dir, up %s: its ports count as free", report.Gateway.Version, showSeconds(report.Gateway.Uptime))

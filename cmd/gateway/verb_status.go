@@ -67,11 +67,28 @@ func (c *socketChoice) paths(p *process) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	paths := []string{status.ControlPath(p.getenv, cfg.DataDir)}
+	return controlPaths(p.getenv, cfg.DataDir), nil
+}
+
+// controlPaths is where a gateway with this data directory may have its control socket: where this process
+// would open it, and where the service has it.
+func controlPaths(getenv func(string) string, dataDir string) []string {
+	paths := []string{status.ControlPath(getenv, dataDir)}
 	if !slices.Contains(paths, packagedSocket) {
 		paths = append(paths, packagedSocket)
 	}
-	return paths, nil
+	return paths
+}
+
+// ask asks the first gateway that answers at one of the paths. The error is status.ErrNotRunning if none does.
+func ask(ctx context.Context, paths []string) (status.Report, error) {
+	for _, path := range paths {
+		r, err := status.Dial(path).Status(ctx)
+		if !errors.Is(err, status.ErrNotRunning) {
+			return r, err
+		}
+	}
+	return status.Report{}, status.ErrNotRunning
 }
 
 func (c *socketChoice) status(ctx context.Context, p *process) (status.Report, error) {
@@ -79,13 +96,11 @@ func (c *socketChoice) status(ctx context.Context, p *process) (status.Report, e
 	if err != nil {
 		return status.Report{}, err
 	}
-	for _, path := range paths {
-		r, err := status.Dial(path).Status(ctx)
-		if !errors.Is(err, status.ErrNotRunning) {
-			return r, err
-		}
+	r, err := ask(ctx, paths)
+	if errors.Is(err, status.ErrNotRunning) {
+		err = exitError{exitNotRunning, fmt.Sprintf("no gateway is running: nobody answers at %s. Start one with \"gateway run\", or name its socket with -socket.", strings.Join(paths, " or "))}
 	}
-	return status.Report{}, exitError{exitNotRunning, fmt.Sprintf("no gateway is running: nobody answers at %s. Start one with \"gateway run\", or name its socket with -socket.", strings.Join(paths, " or "))}
+	return r, err
 }
 
 func printReport(w io.Writer, r status.Report) {
@@ -93,6 +108,8 @@ func printReport(w io.Writer, r status.Report) {
 	health := "healthy"
 	if n := len(r.Problems); n > 0 {
 		health = plural(int64(n), "problem")
+	} else if n := r.Offline(); n > 0 {
+		health = plural(int64(n), "device") + " offline"
 	}
 	fmt.Fprintf(w, "%s   version %s   up %s   %s\n", g.ID, g.Version, showSeconds(g.Uptime), health)
 	for _, p := range r.Problems {
@@ -120,17 +137,24 @@ func printDevices(w io.Writer, devices []status.Device) {
 	if len(devices) == 0 {
 		fmt.Fprint(w, "  none configured\n")
 	}
+	width := 0 // a line with a reason ends a table, so the columns of all devices get one width by hand
+	for _, d := range devices {
+		width = max(width, len(d.Name))
+		for _, v := range d.Values {
+			width = max(width, len(v.Channel)+2)
+		}
+	}
 	for _, d := range devices {
 		state := "online"
 		if !d.Online {
 			state = "OFFLINE"
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", d.Name, state, ago(d.Age))
+		fmt.Fprintf(w, "  %-*s\t%s\t%s\n", width, d.Name, state, ago(d.Age))
 		if !d.Online && d.Reason != "" {
 			fmt.Fprintf(w, "    ! %s\n", d.Reason)
 		}
 		for _, v := range d.Values {
-			fmt.Fprintf(w, "    %s\t%s\n", v.Channel, showValue(v.Value, v.Unit))
+			fmt.Fprintf(w, "    %-*s\t%s\n", width-2, v.Channel, showValue(v.Value, v.Unit))
 		}
 	}
 }
