@@ -83,6 +83,8 @@ type ListenerConfig struct {
 
 // TLSConfig names the files of a tls listener, all in PEM.
 type TLSConfig struct {
+	// Cert is the file of the server's certificate, with those that lead to its
+	// root. Key is the file of its private key.
 	Cert string `toml:"cert"`
 	Key  string `toml:"key"`
 
@@ -90,8 +92,8 @@ type TLSConfig struct {
 	// condition.
 	ClientCA string `toml:"client_ca"`
 
-	// Identity "cn" takes the common name of the client certificate as the user
-	// name; it then counts as authenticated. It needs ClientCA.
+	// Identity is "cn" to take the common name of the client certificate as the
+	// user name; the client then counts as authenticated. It needs ClientCA.
 	Identity string `toml:"identity"`
 }
 

@@ -10,17 +10,21 @@ import (
 // Config says how long work may wait for the disk and how much room it may
 // take. It is plain data; sizes are bytes.
 type Config struct {
-	// Sync is the longest time that an operation of class [Sync] waits for
-	// company before its commit begins. 0 commits at once.
+	// Sync is the longest time that an acknowledgement waits for others, so that
+	// they share one commit. 0 commits at once.
+	//
+	// It holds for operations of class [Sync], Lazy and RetainedEvery for those of
+	// [Lazy] and [Idle].
 	Sync time.Duration `toml:"sync"`
-	// Lazy is the same for operations that nobody waits for.
+	// Lazy is the same for what nobody waits for, such as readings of devices.
 	Lazy time.Duration `toml:"lazy"`
-	// RetainedEvery is the longest time that operations of class [Idle] stay in
+	// RetainedEvery is the longest time that retained values of devices stay in
 	// memory when no other commit takes them along.
 	RetainedEvery time.Duration `toml:"retained_every"`
 	// MaxSize is the largest size of the file.
 	MaxSize int64 `toml:"max_size,bytes"`
-	// Memory bounds what waits for a commit.
+	// Memory bounds what waits in memory for a commit. Half by default on a 32-bit
+	// system.
 	Memory int64 `toml:"memory,bytes"`
 }
 

@@ -34,7 +34,7 @@ const largest = 1 << 20
 // Config is a whole configuration. It is plain data, to be passed by value and
 // not changed.
 type Config struct {
-	ConfigVersion int                  `toml:"config_version"` // of the file's format; absent means 1
+	ConfigVersion int                  `toml:"config_version"` // version of the file's format
 	ID            string               `toml:"id"`             // names this gateway: [A-Za-z0-9_-]{1,64}; default: first label of the host name
 	DataDir       string               `toml:"data_dir"`       // where the store lives; default: $STATE_DIRECTORY, else ./gateway-data
 	Prefix        string               `toml:"prefix"`         // root of the gateway's own topics; default: id
@@ -51,7 +51,7 @@ type Config struct {
 // Log says what is logged, and how.
 type Log struct {
 	Level  string `toml:"level"`  // debug, info, warn or error
-	Format string `toml:"format"` // text or json
+	Format string `toml:"format"` // text, or json
 }
 
 // Threshold is Level as slog knows it. A level that Validate refuses is info.

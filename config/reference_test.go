@@ -37,6 +37,29 @@ var sections = map[string]string{
 	"[status]":             "The status page, `/metrics` for Prometheus and `/healthz`.",
 }
 
+const example = `id = "greenhouse"
+
+[[devices]]
+name = "climate"
+kind = "serial-line"
+[devices.options]
+path   = "/dev/ttyUSB0"
+baud   = 115200
+format = "json"
+
+[[devices]]
+name = "pump"
+kind = "gpio-out"
+[devices.options]
+pin = "GPIO27"
+
+[[cloud]]
+name    = "acme"
+servers = ["mqtts://broker.example:8883"]
+up      = [{ from = "greenhouse/+/state", to = "acme/greenhouse/+/state" }]
+down    = [{ from = "acme/greenhouse/pump/set", to = "greenhouse/pump/set" }]
+`
+
 const preface = `# Configuration
 
 The gateway reads one TOML file: ` + "`gateway run -config FILE`" + `. Without one it runs a
@@ -55,6 +78,11 @@ The file is read strictly. All mistakes come in one run, each with its place:
 - A key that is left out has the default of the table below; one without a default
   is unset.
 
+A gateway with a sensor at a serial port, and a cloud that gets its readings and may
+switch a pump:
+
+` + "```toml\n" + example + "```" + `
+
 This page is made from the source: ` + "`go test ./config -run TestTheReferenceIsTrue -update`" + `.
 `
 
@@ -62,6 +90,11 @@ This page is made from the source: ` + "`go test ./config -run TestTheReferenceI
 // knows and what the comments of the fields say. It shows every change of what a
 // file may say; run it with -update after one that is meant.
 func TestTheReferenceIsTrue(t *testing.T) {
+	if cfg, err := config.Decode("example", []byte(example), func(string) string { return "" }, "host"); err != nil {
+		t.Error(err)
+	} else if err := cfg.Validate(); err != nil {
+		t.Error(err)
+	}
 	var b strings.Builder
 	b.WriteString(preface)
 	section, docs := "none yet", fieldDocs{}
@@ -79,10 +112,14 @@ func TestTheReferenceIsTrue(t *testing.T) {
 			fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| key | type | default | meaning |\n|---|---|---|---|\n", title, sections[home])
 		}
 		value := "`" + k.Default + "`"
-		if k.Default == "" || k.Default == `""` {
+		meaning := docs.of(t, k)
+		if meaning == "" {
+			t.Errorf("%s.%s has no comment that says what it means", k.Struct, k.Field)
+		}
+		if k.Default == "" || k.Default == `""` || strings.Contains(meaning, "efault: ") { // the comment knows better
 			value = ""
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, k.Type, value, docs.of(t, k))
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, k.Type, value, meaning)
 	}
 	got := b.String()
 	if bits.UintSize == 32 { // has half of the memory
@@ -169,7 +206,8 @@ func parseDocs(t *testing.T, owner reflect.Type) map[string]string {
 			}
 			last, lastLine := "", 0
 			for _, f := range structure.Fields.List {
-				text := strings.Join(strings.Fields(f.Doc.Text()+" "+f.Comment.Text()), " ")
+				doc, _, _ := strings.Cut(f.Doc.Text(), "\n\n") // further paragraphs are for who reads the source
+				text := strings.Join(strings.Fields(doc+" "+f.Comment.Text()), " ")
 				line := fset.Position(f.Pos()).Line
 				switch { // a comment above a field is for all up to the next empty line
 				case f.Doc != nil && len(f.Names) > 0:
@@ -181,7 +219,7 @@ func parseDocs(t *testing.T, owner reflect.Type) map[string]string {
 				}
 				lastLine = line
 				for _, name := range f.Names {
-					found[name.Name] = prose(text, keys)
+					found[name.Name] = prose(subject.ReplaceAllString(text, "$1"), keys)
 				}
 			}
 			return false
@@ -189,6 +227,10 @@ func parseDocs(t *testing.T, owner reflect.Type) map[string]string {
 	}
 	return found
 }
+
+// subject is the name of the field at the beginning of its comment, which stands in
+// the first column already; "is" and "are" say nothing more there.
+var subject = regexp.MustCompile(`^[A-Z]\w* (?:(?:is|are) |([a-z]+s ))`)
 
 // link is how a comment points to a name of its package.
 var link = regexp.MustCompile(`\[([A-Z]\w*)\]`)
@@ -206,5 +248,9 @@ func prose(text string, keys []string) string {
 			}
 		}
 	}
-	return strings.Join(words, " ")
+	text = strings.Join(words, " ")
+	if first, _, _ := strings.Cut(text, " "); regexp.MustCompile(`^[a-z]+$`).MatchString(first) { // a word, not a value
+		text = strings.ToUpper(text[:1]) + text[1:]
+	}
+	return text
 }

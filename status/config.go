@@ -13,8 +13,7 @@ type Config struct {
 	// Address is the host:port of the page, /metrics and /healthz. Empty switches them off; the control
 	// socket stays. The host must be a loopback address or localhost.
 	Address string `toml:"address"`
-	// PasswordFile would guard an address beyond loopback. No such guard exists yet, so Validate refuses it
-	// instead of pretending that the page is protected.
+	// PasswordFile is for an address beyond loopback, which is not implemented: it is refused, not ignored.
 	PasswordFile string `toml:"password_file"`
 }
 

@@ -31,9 +31,17 @@ type Config struct {
 	// believed to be the one that another server had.
 	ServersShareSession bool `toml:"servers_share_session"`
 
-	ClientID     string `toml:"client_id"` // default: the gateway's id and six hex digits that stay the same on this machine
-	Username     string `toml:"username"`
-	PasswordFile string `toml:"password_file"` // read anew at every connect; one newline at its end is not part of the password
+	// ClientID is who we are on the server, where the session belongs to it.
+	// Default: the gateway's id and six hex digits that stay the same on this
+	// machine.
+	ClientID string `toml:"client_id"`
+
+	// Username is the name to log in with, if the server asks for one.
+	Username string `toml:"username"`
+
+	// PasswordFile holds the password. It is read anew at every connect; one
+	// newline at its end is not part of the password.
+	PasswordFile string `toml:"password_file"`
 
 	TLS TLS `toml:"tls"`
 
@@ -50,9 +58,13 @@ type Config struct {
 	// Default: gateways/<id>/status.
 	StatusTopic string `toml:"status_topic"`
 
-	MaxQueuedMessages int    `toml:"max_queued_messages"`
-	MaxQueuedBytes    int64  `toml:"max_queued_bytes,bytes"`
-	WhenFull          string `toml:"when_full"` // drop-oldest, drop-newest or refuse
+	// MaxQueuedMessages and MaxQueuedBytes limit what waits for this cloud.
+	MaxQueuedMessages int   `toml:"max_queued_messages"`
+	MaxQueuedBytes    int64 `toml:"max_queued_bytes,bytes"`
+
+	// WhenFull says what gives way at these limits: drop-oldest, drop-newest, or
+	// refuse, which tells the publisher.
+	WhenFull string `toml:"when_full"`
 
 	// Transit lets messages that came from another cloud go up to this one.
 	Transit bool `toml:"transit"`
@@ -69,10 +81,10 @@ type Config struct {
 // TLS says whom to trust and who we are. Files are read anew at every connect,
 // so that renewed ones are used without a restart.
 type TLS struct {
-	CA         string `toml:"ca"`          // PEM file; default: the system's
-	Cert       string `toml:"cert"`        // PEM file of the client certificate, with Key
-	Key        string `toml:"key"`         // PEM file
-	ServerName string `toml:"server_name"` // default: the host of the URL
+	CA         string `toml:"ca"`          // PEM file of the certificates that we trust; default: the system's
+	Cert       string `toml:"cert"`        // PEM file of our certificate, for a server that wants one; with Key
+	Key        string `toml:"key"`         // PEM file of its private key
+	ServerName string `toml:"server_name"` // the name in the server's certificate; default: the host of the URL
 }
 
 // Route carries messages from one side to the other.
@@ -82,11 +94,11 @@ type Route struct {
 	From string `toml:"from"`
 	To   string `toml:"to"`
 
-	// QoS is the highest QoS on this route, 1 where a configuration file does not
-	// say: a message keeps its own where that is lower.
+	// QoS is the highest on this route, 1 where a configuration file does not say:
+	// a message keeps its own where that is lower.
 	QoS int `toml:"qos"`
 
-	// Priority, 0 to 9, is for routes up: what waits on a route of a higher
+	// Priority is 0 to 9, for routes up alone: what waits on a route of a higher
 	// priority leaves first. Inside one priority order holds.
 	Priority int `toml:"priority"`
 }

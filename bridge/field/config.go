@@ -22,22 +22,23 @@ type DeviceConfig struct {
 	// '.', at most 64 characters, unique, and not status, cloud or alarm.
 	Name string `toml:"name"`
 
-	// Kind names the driver.
+	// Kind is what sort of device it is; `gateway devices` lists them.
 	Kind string `toml:"kind"`
 
 	// Every is the time between two samples, at least 10ms. Devices that tell by
 	// themselves when something changes do not use it.
 	Every time.Duration `toml:"every"`
 
-	// QoS of state and availability, 0 to 2.
+	// QoS is that of state and availability, 0 to 2.
 	QoS byte `toml:"qos"`
 
 	// Topic takes the place of <prefix>/<name> in all topics of the device.
 	Topic string `toml:"topic"`
 
-	// Options are the keys that only the kind knows. The function decodes them
-	// into dst, a pointer to a struct that holds their defaults; nil means that
-	// there are none.
+	// Options are the keys that only the kind knows.
+	//
+	// The function decodes them into dst, a pointer to a struct that holds their
+	// defaults; nil means that there are none.
 	Options func(dst any) error `toml:"options"`
 
 	// Fault makes an error that points at a key of this table in the file. Nil
