@@ -29,13 +29,14 @@ type Broker struct {
 
 	counters counters
 
-	mu       sync.Mutex // guards what follows; held while messages are routed, so they have one order
-	sessions map[string]*Session
-	locals   map[string]*Session // durable sessions of Locals
-	filters  topic.Tree[*subscription]
-	routes   map[string]*route
-	retained retainedSet
-	agenda   agenda
+	mu         sync.Mutex // guards what follows; held while messages are routed, so they have one order
+	sessions   map[string]*Session
+	locals     map[string]*Session // durable sessions of Locals
+	filters    topic.Tree[*subscription]
+	routes     map[string]*route
+	routeBytes int // that routes take, about
+	retained   retainedSet
+	agenda     agenda
 	// lostWills are those of clients that were connected when the gateway stopped
 	// and had no session that outlived it, by client identifier.
 	lostWills   map[string]*will

@@ -50,6 +50,8 @@ type conn struct {
 
 	unacked atomic.Int32 // QoS 1 and 2 messages that the client has under way to us
 
+	replays []*replay // the first one is being sent; guarded by the mutex of session
+
 	out     outbox
 	writers sync.WaitGroup // goroutines that write
 

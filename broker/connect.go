@@ -26,10 +26,26 @@ func (c *conn) connect(p *packet.Connect) {
 		p.ClientID = newClientID()
 	}
 	c.keepAlive = time.Duration(p.KeepAlive) * 1500 * time.Millisecond // [MQTT-3.1.2-22] [v3 MQTT-3.1.2-24]
-	c.b.startSession(c, p, assigned)
+	ack, erased := c.b.startSession(c, p, assigned)
+	if erased != nil {
+		// The client has nothing to do with the old session any more: if it came back
+		// after a crash, its packet identifiers would make new messages look like
+		// repetitions. Nobody else sends on c yet, as the session has no subscriptions.
+		// A disk that takes nothing does not keep the client out.
+		select {
+		case <-erased:
+		case <-time.After(erasePatience):
+			c.log.Warn("the end of an earlier session is not on disk yet", "client", p.ClientID)
+		}
+		c.add(ack)
+	}
 	c.arm()
 	c.flush()
 }
+
+// erasePatience is how long a client waits for the disk to forget its earlier
+// session. We chose it.
+const erasePatience = 2 * time.Second
 
 // admit decides whether a client may connect.
 func (c *conn) admit(p *packet.Connect) (packet.ReasonCode, string) {
@@ -74,8 +90,9 @@ func newGeneration() uint64 {
 }
 
 // startSession makes c the connection of its session: of the one that is there,
-// if the client wants it and it lasted, else of a new one. It answers CONNECT.
-func (b *Broker) startSession(c *conn, p *packet.Connect, assigned bool) {
+// if the client wants it and it lasted, else of a new one. It answers CONNECT; but
+// if erased is not nil, the caller does, once erased is closed.
+func (b *Broker) startSession(c *conn, p *packet.Connect, assigned bool) (ack *packet.Connack, erased <-chan struct{}) {
 	var w work
 	b.mu.Lock()
 	defer func() {
@@ -85,6 +102,7 @@ func (b *Broker) startSession(c *conn, p *packet.Connect, assigned bool) {
 	w.startLocked(b)
 	expiry := b.sessionExpiry(p)
 	old := b.sessions[p.ClientID]
+	before := old
 	if old != nil && old.conn != nil {
 		b.takeOverLocked(old, p.CleanStart, &w)
 		old = b.sessions[p.ClientID] // it may have ended with its connection
@@ -124,7 +142,13 @@ func (b *Broker) startSession(c *conn, p *packet.Connect, assigned bool) {
 		}
 	}
 	c.session = s
-	c.add(c.connack(p, expiry, present, assigned)) // before all others can find the connection
+	ack = c.connack(p, expiry, present, assigned)
+	if before != nil && before.gone {
+		erased = before.erased
+	}
+	if erased == nil {
+		c.add(ack) // before all others can find the connection
+	}
 	s.connectLocked(c, b.window(p))
 	if !s.durable {
 		change.Commit(nil)
@@ -135,6 +159,7 @@ func (b *Broker) startSession(c *conn, p *packet.Connect, assigned bool) {
 	b.connected++
 	b.stats.ClientsMaximum = max(b.stats.ClientsMaximum, b.connected)
 	c.log.Debug("client connected", "client", s.id, "address", c.address(), "version", c.version.String(), "present", present)
+	return ack, erased
 }
 
 // attachLocked writes that the session has a connection. What waits in its queue

@@ -11,7 +11,8 @@ import (
 // We chose these.
 const (
 	maxTopicLevels   = 200
-	maxSubscriptions = 10000 // of one session
+	maxSubscriptions = 10000                // of one session
+	maxReplays       = 2 * maxSubscriptions // that wait, of one connection
 )
 
 // handle handles every packet but PUBLISH.
@@ -224,7 +225,7 @@ func (s *Session) unsubscribeLocked(sub *subscription) {
 // room, and the rest from a goroutine.
 func (c *conn) replay(list []*replay) {
 	for len(list) > 0 && list[0].more {
-		if c.session.full(c) {
+		if c.replaying() || c.session.full(c) {
 			c.replayLater(list)
 			return
 		}
@@ -244,26 +245,55 @@ func (c *conn) replaySlice(r *replay, w *work) {
 	w.finish(nil)
 }
 
-// replayLater goes on in a goroutine, which waits for room, so that no retained
-// message is dropped however many there are.
+// replayLater goes on in a goroutine, one for a connection, which waits for room,
+// so that no retained message is dropped however many there are.
 func (c *conn) replayLater(list []*replay) {
 	s := c.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.active != c || len(list) == 0 {
+	switch {
+	case s.active != c || len(list) == 0:
+		return
+	case len(c.replays)+len(list) > maxReplays:
+		c.fail(packet.QuotaExceeded, "too many subscriptions wait for retained messages", nil)
 		return
 	}
-	c.writers.Add(1)
-	go func() {
-		defer c.writers.Done()
-		defer c.recoverPanic("send retained messages")
-		var w work
-		for _, r := range list {
-			for r.more && c.waitRoom() {
-				c.replaySlice(r, &w)
+	if len(c.replays) == 0 {
+		c.writers.Add(1)
+		go c.replayAll()
+	}
+	c.replays = append(c.replays, list...)
+}
+
+// replaying reports whether the goroutine of replayLater is at work.
+func (c *conn) replaying() bool {
+	c.session.mu.Lock()
+	defer c.session.mu.Unlock()
+	return len(c.replays) > 0
+}
+
+// replayAll ends when nothing is left to be replayed, or the connection has ended.
+func (c *conn) replayAll() {
+	defer c.writers.Done()
+	defer c.recoverPanic("send retained messages")
+	s := c.session
+	var w work
+	for more := true; more; {
+		s.mu.Lock()
+		r := c.replays[0]
+		s.mu.Unlock()
+		for r.more {
+			if !c.waitRoom() {
+				return
 			}
+			c.replaySlice(r, &w)
 		}
-	}()
+		s.mu.Lock()
+		c.replays[0] = nil
+		c.replays = c.replays[1:]
+		more = len(c.replays) > 0
+		s.mu.Unlock()
+	}
 }
 
 // full reports whether retained messages have to wait: for the socket, or for

@@ -30,6 +30,9 @@ func (in *incoming) publish(id uint16) (a *arrival, isNew bool) {
 	return a, true
 }
 
+// knows reports whether the handshake of an identifier has begun and not ended.
+func (in *incoming) knows(id uint16) bool { return in.known[id] != nil }
+
 // settle says what becomes of a message: safe (err is nil) or refused, and then
 // the identifier is free again [MQTT-4.3.3-9]; it may stand for another message by
 // now. The caller calls those who waited.

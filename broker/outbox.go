@@ -13,6 +13,14 @@ import (
 // QoS 0 messages are dropped, and QoS 1 and 2 stay in their queue.
 const outboxLimit = 1 << 20
 
+// A client that makes the broker answer without reading the answers is closed when
+// this many bytes of them wait, or this many acknowledgements of one kind: more than
+// there are packet identifiers. We chose these.
+const (
+	answersLimit = 1 << 20
+	slotsLimit   = 1 << 16
+)
+
 // outbox is what is to be sent on a connection: whole packets, in order. Its lock
 // is the last one taken.
 //
@@ -22,6 +30,7 @@ const outboxLimit = 1 << 20
 type outbox struct {
 	mu      sync.Mutex
 	pending *chunk // nil while there is nothing to send
+	answers int    // bytes of pending that are no messages
 	order   ackOrder
 	writing bool // somebody writes
 	closed  bool // nothing is added any more; what is pending is still written
@@ -32,6 +41,13 @@ type outbox struct {
 
 	packets int64 // added, since the last count
 	bytes   int64 // written, since the last count
+}
+
+// takeLocked returns what is pending, for the one who writes it.
+func (o *outbox) takeLocked() *chunk {
+	buf := o.pending
+	o.pending, o.answers = nil, 0
+	return buf
 }
 
 func (o *outbox) roomLocked() bool { return o.pending == nil || len(o.pending.b) < outboxLimit }
@@ -55,10 +71,21 @@ func (c *conn) add(p packet.Packet) {
 }
 
 func (c *conn) addLocked(p packet.Packet) {
-	if buf := c.bufferLocked(p.Size(c.version)); buf != nil {
+	size := p.Size(c.version)
+	if buf := c.answerLocked(size); buf != nil {
 		buf.b = p.Append(buf.b, c.version)
 		c.out.packets++
 	}
+}
+
+// answerLocked is bufferLocked for what is no message, which no queue holds back.
+func (c *conn) answerLocked(n int) *chunk {
+	if c.out.answers > answersLimit {
+		c.fail(packet.QuotaExceeded, "the client does not read the answers that it asks for", nil)
+		return nil
+	}
+	c.out.answers += n
+	return c.bufferLocked(n)
 }
 
 // bufferLocked returns where to append n bytes, nil if the connection has ended.
@@ -102,8 +129,11 @@ func (c *conn) acknowledge(a answer, ready bool) *ackSlot {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
 	slot := c.out.order.expect(a, ready)
-	if slot == nil {
+	switch {
+	case slot == nil:
 		c.leaveLocked(&a)
+	case len(c.out.order.waiting[a.kind]) > slotsLimit:
+		c.fail(packet.QuotaExceeded, "more packets wait for an acknowledgement than there are identifiers", nil)
 	}
 	return slot
 }
@@ -122,7 +152,7 @@ func (c *conn) leaveLocked(a *answer) {
 	if a.reason != "" && (c.noProblemInfo || c.tooLarge(a.packet().Size(c.version))) {
 		a.reason = "" // [MQTT-3.1.2-29] [MQTT-3.4.2-2] [MQTT-3.5.2-2]
 	}
-	if buf := c.bufferLocked(8 + len(a.reason)); buf != nil {
+	if buf := c.answerLocked(8 + len(a.reason)); buf != nil {
 		buf.b = a.append(buf.b, c.version)
 		c.out.packets++
 	}
@@ -168,8 +198,7 @@ func (c *conn) flushNow() (stalled bool) {
 	}
 	o.writing = true
 	for rounds := 0; o.pending != nil && !o.closed; rounds++ {
-		buf := o.pending
-		o.pending = nil
+		buf := o.takeLocked()
 		if c.raw == nil || rounds > 3 { // TLS may block; and nobody sends for others for ever
 			c.writeOn(buf, 0)
 			return false
@@ -190,9 +219,7 @@ func (c *conn) flushNow() (stalled bool) {
 		c.b.chunks.put(buf)
 	}
 	if o.pending != nil { // closed meanwhile, and left to us
-		buf := o.pending
-		o.pending = nil
-		c.writeOn(buf, 0)
+		c.writeOn(o.takeLocked(), 0)
 		return false
 	}
 	o.stopLocked()
@@ -253,9 +280,7 @@ func (c *conn) finishWriting(grace time.Duration) {
 	o.closeLocked()
 	if o.pending != nil && !o.writing {
 		o.writing = true
-		buf := o.pending
-		o.pending = nil
-		c.writeOn(buf, 0)
+		c.writeOn(o.takeLocked(), 0)
 	}
 	var quiet chan struct{}
 	if o.writing {
@@ -280,9 +305,7 @@ func (c *conn) flushLater() {
 		return
 	}
 	o.writing = true
-	buf := o.pending
-	o.pending = nil
-	c.writeOn(buf, 0)
+	c.writeOn(o.takeLocked(), 0)
 }
 
 // writeOn starts the goroutine that writes buf from an offset on, and then what
@@ -312,13 +335,12 @@ func (c *conn) writeAll(buf *chunk, from int) (stalled bool) {
 			return false
 		}
 		c.b.chunks.put(buf)
-		if buf = o.pending; buf == nil {
+		if buf = o.takeLocked(); buf == nil {
 			o.stopLocked()
 			stalled, o.stalled = o.stalled, false
 			o.mu.Unlock()
 			return stalled
 		}
-		o.pending = nil
 		o.mu.Unlock()
 	}
 }

@@ -193,5 +193,7 @@ func (b *Broker) dropSessionLocked(s *Session) {
 	// after a power cut [MQTT-3.1.2-4].
 	change.Delete(b.tables.sessions, s.key(), buffer.Sync)
 	b.store.DropQueue(change, s.queue)
-	change.Commit(nil)
+	erased := make(chan struct{})
+	s.erased = erased
+	change.Commit(func(error) { close(erased) })
 }

@@ -154,10 +154,12 @@ func (c *conn) admitBatch() error {
 	ctx, cancel := context.WithTimeout(context.Background(), admitWait)
 	defer cancel()
 	if err := c.b.store.Admit(ctx, bytes); err != nil {
-		return ErrRefused{packet.QuotaExceeded, "too much waits for the disk"}
+		return errDiskBehind
 	}
 	return nil
 }
+
+var errDiskBehind = ErrRefused{packet.QuotaExceeded, "too much waits for the disk"}
 
 // routeBatch is false if the session has another connection by now: then nothing
 // is routed, and the client sends it again there.
@@ -176,6 +178,9 @@ func (c *conn) routeBatch() bool {
 		m := &c.batch.items[i]
 		b.stats.PublishReceived++
 		b.stats.PublishBytesReceived += int64(len(m.packet.Payload))
+		if m.packet.QoS == packet.QoS2 && !c.arriveLocked(m) {
+			continue
+		}
 		if m.refused != nil {
 			b.stats.PublishRefused++
 			continue
@@ -188,25 +193,28 @@ func (c *conn) routeBatch() bool {
 			p.props = &m.packet.Properties
 		}
 		p.route = b.routeLocked(m.packet.Topic)
-		if p.qos == packet.QoS2 && !c.arriveLocked(m, p) {
-			continue
+		if m.isNew && s.durable {
+			p.arrival = s.receivedKey(m.packet.ID)
 		}
-		m.refused = b.publishLocked(p, w)
+		if m.refused = b.publishLocked(p, w); errors.Is(m.refused, buffer.ErrFull) {
+			m.refused = errDiskBehind
+		}
 		m.receipt = p.receipt
 	}
 	return true
 }
 
-// arriveLocked begins the handshake of a QoS 2 message. It is false if the message
-// was routed before.
-func (c *conn) arriveLocked(m *inbound, p *publication) bool {
+// arriveLocked begins the handshake of a QoS 2 message, unless the message is
+// refused. It is false if the message was routed before: then nothing refuses it
+// any more, for a refusal would free an identifier that is in use.
+func (c *conn) arriveLocked(m *inbound) bool {
 	s, id := c.session, m.packet.ID
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m.arrival, m.isNew = s.in.publish(id)
-	if m.isNew && s.durable {
-		p.arrival = s.receivedKey(id)
+	if m.refused != nil && !s.in.knows(id) {
+		return true
 	}
+	m.arrival, m.isNew = s.in.publish(id)
 	return m.isNew
 }
 
@@ -261,22 +269,30 @@ func (c *conn) answerArrival(m *inbound) {
 func (s *Session) settle(id uint16, a *arrival, err error) {
 	s.mu.Lock()
 	wait := s.in.settle(id, a, err)
-	s.mu.Unlock()
 	tell := func(error) {
 		for _, fn := range wait {
 			fn(err)
 		}
 	}
 	if err == nil || !s.durable {
+		s.mu.Unlock()
 		tell(nil)
 		return
 	}
 	// The identifier went to the disk with the message. It has to be gone before the
 	// client learns that it is free, or it would come back after a restart, and the
 	// next message with it would be taken for a repetition.
+	s.removeReceived(id, tell)
+	s.mu.Unlock()
+}
+
+// removeReceived takes an identifier from the disk. s.mu is held since memory has
+// forgotten it: a message that comes with it meanwhile, on another connection, is
+// written behind, or the removal would hit what it has written.
+func (s *Session) removeReceived(id uint16, done func(error)) {
 	change := s.b.store.Begin()
 	change.Delete(s.b.tables.received, s.receivedKey(id), buffer.Sync)
-	change.Commit(tell)
+	change.Commit(done)
 }
 
 // acknowledged lets PUBACK or PUBREC leave, with what err says. An MQTT 3.x client
@@ -309,12 +325,11 @@ func (c *conn) acknowledged(slot *ackSlot, err error) {
 func (c *conn) pubrel(id uint16) {
 	s := c.session
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.active != c {
-		s.mu.Unlock()
 		return
 	}
 	known := s.in.release(id)
-	s.mu.Unlock()
 	code := packet.Success
 	if !known {
 		code = packet.PacketIdentifierNotFound // [MQTT-4.3.3-11], 3.7.2.1
@@ -324,9 +339,7 @@ func (c *conn) pubrel(id uint16) {
 		return
 	}
 	slot := c.acknowledge(answer{kind: packet.PUBCOMP, id: id}, false)
-	change := c.b.store.Begin()
-	change.Delete(c.b.tables.received, s.receivedKey(id), buffer.Sync)
-	change.Commit(func(err error) {
+	s.removeReceived(id, func(err error) {
 		if err != nil {
 			c.fail(packet.UnspecifiedError, "the store fails", err)
 			return

@@ -1,14 +1,21 @@
 package broker
 
 import (
+	"unsafe"
+
 	"edgegateway/broker/packet"
 	"edgegateway/broker/topic"
 	"edgegateway/buffer"
 )
 
-// maxRoutes bounds the topics whose receivers are remembered. We chose it: some
-// 300 bytes each.
-const maxRoutes = 4096
+// The topics whose receivers are remembered are bounded in number and, because
+// topics and lists of receivers may be long, in bytes. We chose these.
+const (
+	maxRoutes      = 4096
+	maxRouteBytes  = 8 << 20
+	routeOverhead  = 200
+	targetOverhead = int(unsafe.Sizeof(target{}))
+)
 
 // route is a topic and who gets its messages.
 type route struct {
@@ -16,6 +23,7 @@ type route struct {
 	name    []byte // the same
 	version uint64 // of the subscriptions that targets was made from
 	targets []target
+	size    int // in memory, about
 }
 
 // routeLocked returns the route of a topic. It allocates only for topics that it
@@ -26,7 +34,7 @@ func (b *Broker) routeLocked(name []byte) *route {
 		if len(b.routes) >= maxRoutes {
 			// All go at once: what is in use comes back with its next message, and
 			// nothing has to be kept in order for that.
-			clear(b.routes)
+			b.forgetRoutesLocked()
 		}
 		s := string(name)
 		r = &route{topic: s, name: []byte(s)}
@@ -34,8 +42,19 @@ func (b *Broker) routeLocked(name []byte) *route {
 	}
 	if r.version != b.subscriptionsVersion {
 		b.matchLocked(r)
+		size := routeOverhead + 2*len(r.name) + targetOverhead*cap(r.targets)
+		b.routeBytes += size - r.size
+		r.size = size
+		if b.routeBytes > maxRouteBytes {
+			b.forgetRoutesLocked() // r as well: it is good for this message
+		}
 	}
 	return r
+}
+
+func (b *Broker) forgetRoutesLocked() {
+	clear(b.routes)
+	b.routeBytes = 0
 }
 
 // matchLocked looks up who gets the messages of a topic.
@@ -84,6 +103,12 @@ func (b *Broker) matchLocked(r *route) {
 func (b *Broker) publishLocked(p *publication, w *work) error {
 	for i := range p.route.targets {
 		if err := p.route.targets[i].refuses(p); err != nil {
+			b.stats.PublishRefused++
+			return err
+		}
+	}
+	if p.urgency() == buffer.Sync {
+		if err := b.store.Room(); err != nil {
 			b.stats.PublishRefused++
 			return err
 		}

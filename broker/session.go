@@ -33,7 +33,8 @@ type Session struct {
 	due       int64     // when the session ends, by the clock; only offline
 	scheduled int64     // when the agenda looks at this session, by the clock; 0: it does not
 	gone      bool
-	will      *will // of the connection, or waiting for its delay
+	erased    chan struct{} // closed when the end of a durable session is on disk; set with gone
+	will      *will         // of the connection, or waiting for its delay
 	subs      subscriptionSet
 	nextSub   uint32
 	dropped   int64

@@ -44,7 +44,12 @@ func storeConfig() buffer.Config {
 // open starts a broker on the store in dir.
 func open(t testing.TB, dir string, cfg broker.Config) *house {
 	t.Helper()
-	store, err := buffer.Open(filepath.Join(dir, "gateway.db"), storeConfig(), logger(t))
+	return openStore(t, dir, cfg, storeConfig())
+}
+
+func openStore(t testing.TB, dir string, cfg broker.Config, sc buffer.Config) *house {
+	t.Helper()
+	store, err := buffer.Open(filepath.Join(dir, "gateway.db"), sc, logger(t))
 	if err != nil {
 		t.Fatal(err)
 	}

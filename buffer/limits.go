@@ -13,6 +13,18 @@ func (q *Queue) Room(n int) error {
 	return nil
 }
 
+// Room returns an error that wraps ErrFull while so much waits for the disk that
+// nothing more should be begun whose commit somebody waits for. Append takes
+// records of class Sync all the same, so that what was begun is not torn.
+func (s *Store) Room() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pendingBytes <= 2*s.cfg.Memory {
+		return nil
+	}
+	return fmt.Errorf("%d bytes wait for the disk: %w", s.pendingBytes, ErrFull)
+}
+
 // overLocked reports whether one more record of n bytes would break a limit.
 func (q *Queue) overLocked(n int) bool {
 	return q.limits.Messages > 0 && q.messages+1 > q.limits.Messages ||
@@ -31,9 +43,11 @@ func (q *Queue) fullLocked() error {
 
 // admitLocked makes room for a record, or says that there is none.
 func (q *Queue) admitLocked(r *Record) error {
-	if q.s != nil && q.s.pendingBytes+int64(len(r.Data)) > 2*q.s.cfg.Memory {
-		// Callers who can wait were stopped by Admit long ago. Those who can not,
-		// must not fill the memory while the disk does not take anything.
+	if q.s != nil && r.Urgency < Sync && q.s.pendingBytes+int64(len(r.Data)) > 2*q.s.cfg.Memory {
+		// Nobody waits for it, so nobody can be told to come again; and it must not
+		// fill the memory while the disk does not take anything. What somebody waits
+		// for was stopped by Room before anything of it was appended: here it would
+		// be lost for one queue and kept for another.
 		q.turnAwayLocked()
 		return fmt.Errorf("%d bytes wait for the disk: %w", q.s.pendingBytes, ErrFull)
 	}
