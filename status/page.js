@@ -50,7 +50,7 @@ function duration(s) {
 }
 
 const ago = s => !known(s) ? 'never' : s < 1.5 ? 'now' : `${duration(s)} ago`;
-const rate = v => !known(v) ? '…' : `${v < 10 ? v.toFixed(1) : count.format(v)}/s`;
+const rate = v => !known(v) ? '…' : v === 0 ? '0/s' : `${v < 10 ? v.toFixed(1) : count.format(v)}/s`;
 
 function shown(v) {
   if (typeof v.value === 'boolean') return v.value ? 'on' : 'off';
@@ -62,15 +62,23 @@ function shown(v) {
 
 // The parts of the page.
 
-const pairs = rows => el('dl', rows.filter(Boolean).map(([name, value, kind]) => [el('dt', name), el(kind ? 'dd.' + kind : 'dd', value)]));
+const pairs = rows => el('dl', rows.filter(Boolean).map(([name, value, kind]) => el('div', el('dt', name), el(kind ? 'dd.' + kind : 'dd', value))));
 const pill = (kind, text) => el('span.pill.' + kind, el('span.dot'), text);
 
 function head(r) {
   const g = r.gateway;
   return el('header',
     el('h1', g.id),
-    r.problems.length ? pill('bad', plural(r.problems.length, 'problem')) : pill('good', 'healthy'),
+    verdict(r),
     el('span.soft.small.right', [`version ${g.version}`, `up ${duration(g.uptime_seconds)}`, g.memory_bytes ? `${bytes(g.memory_bytes)} memory` : ''].filter(Boolean).join(' · ')));
+}
+
+// A device or a link that is down is no problem of the gateway, but it is not calm either.
+function verdict(r) {
+  if (r.problems.length) return pill('bad', plural(r.problems.length, 'problem'));
+  const offline = r.devices.filter(d => !d.online).length, down = r.clouds.filter(c => !c.connected).length;
+  const missing = [offline && `${plural(offline, 'device')} offline`, down && `${plural(down, 'link')} down`].filter(Boolean);
+  return missing.length ? pill('warn', missing.join(', ')) : pill('good', 'healthy');
 }
 
 function flow(r) {
@@ -91,7 +99,7 @@ function flow(r) {
 
 function device(d) {
   const state = d.online ? known(d.age_seconds) ? 'good' : 'warn' : 'bad';
-  return el('article.card.' + state,
+  return el(`article.card.${state}${d.values.length > 8 ? '.many' : ''}`,
     el('div.top', el('span.dot'), el('h3', d.name), el('span.soft.small.right', d.online ? ago(d.age_seconds) : 'offline')),
     d.values.length ? pairs(d.values.map(v => [v.channel.replaceAll('_', ' '), shown(v), d.online ? 'main' : 'soft'])) : el('p.soft', d.online ? 'no reading yet' : 'no value known'),
     d.online ? null : el('p.note.bad', d.reason || 'not opened yet'),

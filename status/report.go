@@ -21,16 +21,20 @@ type Report struct {
 	Link     *LinkInfo `json:"link,omitempty"` // only where there is a link to cut: the demo
 }
 
-// Offline counts the devices that are not online. They make a gateway no less healthy, since a restart
-// would not bring them back, but who looks must see it.
-func (r Report) Offline() int {
-	n := 0
+// Down counts the devices that are offline and the clouds without a link. They make a gateway no less
+// healthy, since a restart would not bring them back, but who looks must see it.
+func (r Report) Down() (devices, links int) {
 	for _, d := range r.Devices {
 		if !d.Online {
-			n++
+			devices++
 		}
 	}
-	return n
+	for _, c := range r.Clouds {
+		if !c.Connected {
+			links++
+		}
+	}
+	return devices, links
 }
 
 // Gateway says who answers.

@@ -35,6 +35,9 @@ func (d *demo) settle() {
 	st := d.gateway.store.Stats()
 	out := d.p.stdout
 	fmt.Fprintf(out, "\npublished %s   arrived %s   lost %d   duplicates %d   out of order %d\n", showCount(c.Published), showCount(c.Arrived), lost, c.Duplicates, c.Disordered)
+	if c.Duplicates > 0 {
+		fmt.Fprintln(out, "a duplicate was on its way when the link was cut: QoS 1 sends it again, at QoS 2 it would arrive once")
+	}
 	if waiting > 0 {
 		fmt.Fprintf(out, "%s still waited in the gateway; a gateway that runs on delivers them\n", plural(waiting, "message"))
 	}

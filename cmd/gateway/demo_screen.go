@@ -56,7 +56,7 @@ func (s scene) lines(height int) []line {
 	out = append(out,
 		spread(line{{bold, " COUNTED"}}, line{{dim, "message by message, at both ends"}}),
 		columns(figure("published", c.Published, bold), figure("arrived", c.Arrived, bold), figure("still to come", c.Missing-lost, bold)),
-		columns(figure("lost", lost, verdict(lost)), figure("duplicates", c.Duplicates, verdict(c.Duplicates)), figure("out of order", c.Disordered, verdict(c.Disordered))),
+		columns(figure("lost", lost, verdict(lost)), figure("duplicates", c.Duplicates, allowed(c.Duplicates)), figure("out of order", c.Disordered, verdict(c.Disordered))),
 		line{{plain, "   written to disk "}, {bold, showBytes(r.Store.Written)}, {dim, fmt.Sprintf(" in %s, %s avoided", plural(r.Store.Commits, "commit"), plural(r.Store.Cancelled, "write"))}},
 		line{})
 	foot := line{{plain, " "}, {bold, "c"}, {plain, " cuts the link   "}, {bold, "p"}, {plain, " switches the pump   "}, {bold, "q"}, {plain, " quits"}, {dim, s.next}}
@@ -185,6 +185,14 @@ func columns(figures ...line) (l line) {
 		l = append(l, f...)
 	}
 	return l
+}
+
+// allowed is the style of what QoS 1 allows.
+func allowed(n int64) string {
+	if n == 0 {
+		return green
+	}
+	return yellow
 }
 
 func verdict(n int64) string {

@@ -19,3 +19,20 @@ func TestNumbersAsPeopleReadThem(t *testing.T) {
 		}
 	}
 }
+
+func TestVerdictNamesWhatIsDown(t *testing.T) {
+	sensor, pump, cloud := status.Device{Online: true}, status.Device{}, status.Cloud{}
+	for _, c := range []struct {
+		report status.Report
+		want   string
+	}{
+		{status.Report{Devices: []status.Device{sensor}, Clouds: []status.Cloud{{Connected: true}}}, "healthy"},
+		{status.Report{Devices: []status.Device{sensor, pump}}, "1 device offline"},
+		{status.Report{Devices: []status.Device{pump, pump}, Clouds: []status.Cloud{cloud}}, "2 devices offline, 1 link down"},
+		{status.Report{Devices: []status.Device{pump}, Problems: []string{"the disk is full"}}, "1 problem"},
+	} {
+		if got := verdictOf(c.report); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}

@@ -28,7 +28,7 @@ func (v verb) help(w io.Writer, flags *flag.FlagSet) {
 		name, text := flag.UnquoteUsage(f)
 		fmt.Fprintf(w, "%s  %s\n      %s", heading, strings.TrimSpace("-"+f.Name+" "+name), text)
 		heading = ""
-		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0s" {
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0s" && f.DefValue != "0" {
 			fmt.Fprintf(w, " (default %s)", f.DefValue)
 		}
 		fmt.Fprintln(w)

@@ -70,7 +70,7 @@ func (o *benchOptions) flags(f *flag.FlagSet) {
 	f.IntVar(&m.Publishers, "publishers", 1, "`NUMBER` of publishers")
 	f.IntVar(&m.Subscribers, "subscribers", 1, "`NUMBER` of subscribers; 0: the broker only takes")
 	f.IntVar(&m.Topics, "topics", 1, "`NUMBER` of topics that clients are spread over; as many as clients make pairs. In mode retained, of values")
-	f.StringVar(&o.qos, "qos", "0", "`LIST` of QoS levels, one run each, such as 0,1,2")
+	f.StringVar(&o.qos, "qos", "0", "`LIST` of QoS levels, one run each, such as 0,1,2 (default 0)")
 	f.IntVar(&m.Payload, "payload", 100, "`BYTES` of each message, at least 20")
 	f.BoolVar(&m.Retain, "retain", false, "publish retained messages; they are cleared afterwards")
 	f.IntVar(&m.Window, "window", 100, "`NUMBER` of QoS 1 and 2 messages that each publisher has under way")

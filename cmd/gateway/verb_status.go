@@ -105,13 +105,7 @@ func (c *socketChoice) status(ctx context.Context, p *process) (status.Report, e
 
 func printReport(w io.Writer, r status.Report) {
 	g := r.Gateway
-	health := "healthy"
-	if n := len(r.Problems); n > 0 {
-		health = plural(int64(n), "problem")
-	} else if n := r.Offline(); n > 0 {
-		health = plural(int64(n), "device") + " offline"
-	}
-	fmt.Fprintf(w, "%s   version %s   up %s   %s\n", g.ID, g.Version, showSeconds(g.Uptime), health)
+	fmt.Fprintf(w, "%s   version %s   up %s   %s\n", g.ID, g.Version, showSeconds(g.Uptime), verdictOf(r))
 	for _, p := range r.Problems {
 		fmt.Fprintf(w, "  ! %s\n", p)
 	}
@@ -130,6 +124,25 @@ func printReport(w io.Writer, r status.Report) {
 		fmt.Fprintf(t, "  %s\t%s\n", l.What, l.Address)
 	}
 	t.Flush()
+}
+
+// verdictOf sums a report up in a few words.
+func verdictOf(r status.Report) string {
+	if n := len(r.Problems); n > 0 {
+		return plural(int64(n), "problem")
+	}
+	var down []string
+	devices, links := r.Down()
+	if devices > 0 {
+		down = append(down, plural(int64(devices), "device")+" offline")
+	}
+	if links > 0 {
+		down = append(down, plural(int64(links), "link")+" down")
+	}
+	if len(down) == 0 {
+		return "healthy"
+	}
+	return strings.Join(down, ", ")
 }
 
 func printDevices(w io.Writer, devices []status.Device) {
