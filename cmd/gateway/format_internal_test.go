@@ -3,6 +3,8 @@ package main
 import (
 	"testing"
 	"time"
+
+	"edgegateway/status"
 )
 
 func TestNumbersAsPeopleReadThem(t *testing.T) {
