@@ -144,6 +144,13 @@ func (l *link) accepted(ctx context.Context, ca *packets.Connack, cleanStart boo
 	if l.window == 0 { // 3.2.2.3.3: zero is a protocol error
 		return errors.New("the server says that it receives no messages: Receive Maximum is 0")
 	}
+	// Of the server's places one stays free. Mosquitto goes on to count, in the next
+	// connection, the QoS 2 messages that it got in this one, and ends that at the
+	// first message beyond: with no place free not even the status would come through,
+	// nor PUBREL behind it, time after time.
+	if l.window > 1 {
+		l.window--
+	}
 	l.window = min(l.window, l.b.tuning.window, max(1, int(l.b.tuning.modulus-1)/2))
 	if err := l.b.settleEpoch(ctx, l.server, ca.SessionPresent, cleanStart); err != nil {
 		if errors.Is(err, errForeignSession) {
