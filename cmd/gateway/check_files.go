@@ -88,7 +88,10 @@ func (c *checker) dataDir(dir string) {
 // ports tries each address that the gateway will open. What a running gateway has open is its own.
 func (c *checker) ports(cfg config.Config, own []status.Listening) {
 	taken := func(address string) bool {
-		return slices.ContainsFunc(own, func(l status.Listening) bool { return strings.Contains(l.Address, address) })
+		return slices.ContainsFunc(own, func(l status.Listening) bool {
+			_, rest, _ := strings.Cut(l.Address, "://")
+			return rest == address || sameAddress(strings.TrimSuffix(rest, "/"), address)
+		})
 	}
 	for _, l := range cfg.Broker.Listeners {
 		scheme, rest, _ := strings.Cut(l.Address, "://")
@@ -130,6 +133,22 @@ func (c *checker) unixListener(path string) {
 	}
 	c.ok("listener", "unix://%s can be made", path)
 }
+
+// sameAddress reports whether two names stand for one address to listen at: 0.0.0.0:1883 is shown as
+// [::]:1883 once it is open.
+func sameAddress(a, b string) bool {
+	one, err := net.ResolveTCPAddr("tcp", a)
+	if err != nil {
+		return false
+	}
+	other, err := net.ResolveTCPAddr("tcp", b)
+	if err != nil || one.Port != other.Port {
+		return false
+	}
+	return one.IP.Equal(other.IP) || everywhere(one.IP) && everywhere(other.IP)
+}
+
+func everywhere(ip net.IP) bool { return ip == nil || ip.IsUnspecified() }
 
 // sameDir reports whether two names lead to one directory.
 func sameDir(a, b string) bool {

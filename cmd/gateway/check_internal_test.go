@@ -68,3 +68,21 @@ func TestTheSocketOfTheServiceIsTriedLast(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestAnOpenAddressIsKnownUnderItsOtherName(t *testing.T) {
+	for _, c := range []struct {
+		open, wanted string
+		same         bool
+	}{
+		{"[::]:1883", "0.0.0.0:1883", true},
+		{"[::]:1883", ":1883", true},
+		{"127.0.0.1:1883", "localhost:1883", true},
+		{"127.0.0.1:18831", "127.0.0.1:1883", false},
+		{"[::]:1883", "127.0.0.1:1883", false},
+		{"/run/gateway/mqtt.sock", "127.0.0.1:1883", false},
+	} {
+		if got := sameAddress(c.open, c.wanted); got != c.same {
+			t.Errorf("sameAddress(%q, %q) = %v", c.open, c.wanted, got)
+		}
+	}
+}
