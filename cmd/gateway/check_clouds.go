@@ -46,7 +46,7 @@ func (c *checker) clouds(ctx context.Context, clouds []cloud.Config) {
 			c.problem("cloud "+a.cloud, "%s: %v%s", a.server, a.err, netHint(a.err))
 			continue
 		}
-		c.ok("cloud "+a.cloud, "%s answers", a.server)
+		c.ok("cloud "+a.cloud, "%s answers; user name and password are not tried here", a.server)
 	}
 }
 
