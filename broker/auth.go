@@ -24,7 +24,7 @@ func (d *door) authenticate(c *conn, p *packet.Connect) (packet.ReasonCode, stri
 		if !ok {
 			return packet.BadUserNameOrPassword, "the client certificate has no common name"
 		}
-		c.username = name
+		c.username, c.verified = name, true
 		return packet.Success, ""
 	}
 	if !p.UsernameFlag {
@@ -42,6 +42,7 @@ func (d *door) authenticate(c *conn, p *packet.Connect) (packet.ReasonCode, stri
 	if !d.passwords.check(p.Username, p.Password) {
 		return packet.BadUserNameOrPassword, "wrong user name or password"
 	}
+	c.verified = true
 	return packet.Success, ""
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"testing"
 
+	"edgegateway/broker"
 	"edgegateway/broker/brokertest"
 	"edgegateway/broker/packet"
 )
@@ -142,25 +143,37 @@ func source(nc net.Conn, topic string, count int, qos packet.QoS, window int) er
 
 func BenchmarkOneToOne(b *testing.B) {
 	for qos := packet.QoS0; qos <= packet.QoS2; qos++ {
-		b.Run(fmt.Sprintf("QoS%d", qos), func(b *testing.B) { benchFan(b, qos, 1) })
+		b.Run(fmt.Sprintf("QoS%d", qos), func(b *testing.B) { benchFan(b, qos, 1, "") })
+	}
+}
+
+// The same with an access control list.
+func BenchmarkOneToOneGuarded(b *testing.B) {
+	const rules = "topic deny safe/#\ntopic read a/+\ntopic write b/+\ntopic bench/#\npattern own/%c/#\n"
+	for qos := packet.QoS0; qos <= packet.QoS2; qos++ {
+		b.Run(fmt.Sprintf("QoS%d", qos), func(b *testing.B) { benchFan(b, qos, 1, rules) })
 	}
 }
 
 func BenchmarkOneToHundred(b *testing.B) {
 	for _, qos := range []packet.QoS{0, 1} {
-		b.Run(fmt.Sprintf("QoS%d", qos), func(b *testing.B) { benchFan(b, qos, 100) })
+		b.Run(fmt.Sprintf("QoS%d", qos), func(b *testing.B) { benchFan(b, qos, 100, "") })
 	}
 }
 
-func benchFan(b *testing.B, qos packet.QoS, subscribers int) {
+func benchFan(b *testing.B, qos packet.QoS, subscribers int, rules string) {
 	cfg := config()
 	cfg.MaxQueuedMessages, cfg.MaxQueuedBytes = 1<<20, 1<<30
 	h := open(b, b.TempDir(), cfg)
+	addr := h.addr
+	if rules != "" {
+		addr = h.serveMore(broker.ListenerConfig{Address: "tcp://127.0.0.1:0", ACLFile: rulesFile(b, rules)}).String()
+	}
 	m := &packet.Publish{Topic: []byte("bench/topic"), Payload: make([]byte, benchPayload), QoS: qos, ID: 1}
 	size := m.Size(packet.V311)
 	done := make(chan error, subscribers)
 	for i := range subscribers {
-		nc := benchClient(b, h.addr, fmt.Sprint("sub", i))
+		nc := benchClient(b, addr, fmt.Sprint("sub", i))
 		benchSubscribe(b, nc, "bench/#", qos)
 		if qos == 0 {
 			go func() { _, err := io.Copy(io.Discard, nc); done <- err }()
@@ -168,7 +181,7 @@ func benchFan(b *testing.B, qos packet.QoS, subscribers int) {
 			go sink(nc, size, b.N, qos, done)
 		}
 	}
-	pub := benchClient(b, h.addr, "pub")
+	pub := benchClient(b, addr, "pub")
 	b.ReportAllocs()
 	b.ResetTimer()
 	if err := source(pub, "bench/topic", b.N, qos, 100); err != nil {

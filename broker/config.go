@@ -71,7 +71,10 @@ type ListenerConfig struct {
 	// them ($7$ and $6$). It is read when the listener starts.
 	PasswordFile string `toml:"password_file"`
 
-	// ACLFile is not implemented: it is refused, not ignored.
+	// ACLFile names a file in the syntax of Mosquitto's acl_file: who may read and
+	// write which topics. A user name counts where it is verified, by PasswordFile or
+	// a certificate; all others are anonymous there. It is read when the listener
+	// starts.
 	ACLFile string `toml:"acl_file"`
 
 	TLS TLSConfig `toml:"tls"`
@@ -166,8 +169,6 @@ func (l ListenerConfig) Validate() error {
 		return fmt.Errorf("address %q: WebSocket is not supported in this version; use tcp, tls or unix", l.Address)
 	case !found || rest == "" || !slices.Contains([]string{"tcp", "tls", "unix"}, scheme):
 		return fmt.Errorf("address must be tcp://host:port, tls://host:port or unix:///path, not %q", l.Address)
-	case l.ACLFile != "":
-		return fmt.Errorf("acl_file is not supported in this version, so it would protect nothing; leave it out")
 	case len(l.Origins) > 0:
 		return fmt.Errorf("origins is for WebSocket listeners, which are not supported in this version; leave it out")
 	case scheme != "tls" && !l.TLS.isZero():

@@ -36,6 +36,7 @@ type conn struct {
 	version       packet.Version
 	session       *Session
 	username      string
+	verified      bool          // username is proven
 	keepAlive     time.Duration // 1.5 times what the client said; 0: no limit
 	maxPacket     int           // bytes that the client takes; 0: any
 	noProblemInfo bool

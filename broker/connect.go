@@ -121,12 +121,19 @@ func (b *Broker) startSession(c *conn, p *packet.Connect, assigned bool) (ack *p
 		b.sessions[s.id] = s
 	}
 	s.version, s.username, s.expiry, s.due = c.version, c.username, expiry, 0
+	s.setRightsLocked(c.door.acl.rights(s.id, c.username, c.verified))
 	change := b.store.Begin()
 	if s.will != nil { // its delay has not passed [MQTT-3.1.3-9]
 		change.Delete(b.tables.wills, s.will.key(), buffer.Lazy)
 		s.will = nil
 	}
-	if p.Will != nil {
+	if p.Will != nil && !s.rights.may(mayWrite, p.Will.Topic) {
+		// The rules do not change while it is connected, so what becomes of its will
+		// is certain now. It gets in all the same, as with Mosquitto.
+		b.stats.PublishRefused++
+		c.log.Warn("the will of a client will not be published: the access rules do not allow its topic",
+			"client", s.id, "username", s.username, "topic", p.Will.Topic)
+	} else if p.Will != nil {
 		s.will = newWill(s, p.Will)
 		change.Put(b.tables.wills, s.will.key(), s.will.value(), buffer.Lazy)
 	}

@@ -378,7 +378,6 @@ func TestWhatIsNotSupportedIsRefused(t *testing.T) {
 	for name, change := range map[string]func(*broker.Config){
 		"retry":           func(c *broker.Config) { c.Retry = []time.Duration{time.Second} },
 		"shared_strategy": func(c *broker.Config) { c.SharedStrategy = "sticky" },
-		"acl_file":        func(c *broker.Config) { c.Listeners[0].ACLFile = "/x" },
 		"origins":         func(c *broker.Config) { c.Listeners[0].Origins = []string{"x"} },
 		"WebSocket":       func(c *broker.Config) { c.Listeners[0].Address = "ws://127.0.0.1:0" },
 	} {

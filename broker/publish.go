@@ -105,8 +105,8 @@ func (c *conn) checkQuota(p *packet.Publish) bool {
 	return true
 }
 
-// mayPublish is the place of access rules. What is below $SYS is the broker's, and
-// below $gateway that of the program around it.
+// mayPublish knows what no client may publish, whatever the access rules say. What
+// is below $SYS is the broker's, and below $gateway that of the program around it.
 func (c *conn) mayPublish(topic string) error { return c.mayPublishBytes([]byte(topic)) }
 
 func (c *conn) mayPublishBytes(topic []byte) error {
@@ -134,6 +134,9 @@ func (c *conn) publishBatch() {
 	for i := range items {
 		if routed {
 			c.answer(&items[i])
+		}
+		if items[i].refused == errForbidden {
+			c.warnForbidden(items[i].packet.Topic)
 		}
 		items[i] = inbound{}
 	}
@@ -178,6 +181,12 @@ func (c *conn) routeBatch() bool {
 		m := &c.batch.items[i]
 		b.stats.PublishReceived++
 		b.stats.PublishBytesReceived += int64(len(m.packet.Payload))
+		var route *route
+		if m.refused == nil {
+			if route = b.routeLocked(m.packet.Topic); !route.mayWrite(s.rights) {
+				m.refused = errForbidden
+			}
+		}
 		if m.packet.QoS == packet.QoS2 && !c.arriveLocked(m) {
 			continue
 		}
@@ -192,7 +201,7 @@ func (c *conn) routeBatch() bool {
 		if c.version == packet.V5 && !m.packet.Properties.IsZero() {
 			p.props = &m.packet.Properties
 		}
-		p.route = b.routeLocked(m.packet.Topic)
+		p.route = route
 		if m.isNew && s.durable {
 			p.arrival = s.receivedKey(m.packet.ID)
 		}
@@ -216,6 +225,15 @@ func (c *conn) arriveLocked(m *inbound) bool {
 	}
 	m.arrival, m.isNew = s.in.publish(id)
 	return m.isNew
+}
+
+// warnForbidden says in the log that a client may not publish: an MQTT 3.x client
+// is told nothing, and would look in vain for what is wrong.
+func (c *conn) warnForbidden(topic []byte) {
+	if n, ok := c.b.refused.allow("publish "+host(c.address()), time.Now()); ok {
+		c.log.Warn("a client publishes what the access rules do not allow", "client", c.session.id,
+			"username", c.username, "topic", string(topic), "unreported", n)
+	}
 }
 
 // answer acknowledges a message of the batch, now or when it is safe.

@@ -88,6 +88,16 @@ func viewRecord(data []byte) (v recordView, err error) {
 
 func (v *recordView) qos() packet.QoS { return packet.QoS(v.packet[0] >> 1 & 3) }
 
+// topic returns the topic name, "" if the packet is damaged.
+func (v *recordView) topic() string {
+	_, width := binary.Uvarint(v.packet[1:]) // the remaining length has the form of a varint (1.5.5)
+	rest := v.packet[1+max(width, 0):]
+	if len(rest) < 2 || len(rest)-2 < int(binary.BigEndian.Uint16(rest)) {
+		return ""
+	}
+	return string(rest[2 : 2+int(binary.BigEndian.Uint16(rest))])
+}
+
 // decode decodes the packet. The result shares memory with the record.
 func (v *recordView) decode() (*packet.Publish, error) {
 	d := packet.Decoder{Role: packet.Either, Version: packet.V5}

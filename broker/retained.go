@@ -208,7 +208,7 @@ func (r *replay) slice(b *Broker, w *work, full func() bool, give func(*work, *r
 // giveSession is what a session gets of a retained message.
 func (b *Broker) giveSessionLocked(sub *subscription, w *work, v *recordView, p *packet.Publish) {
 	s := sub.session
-	if s.gone {
+	if s.gone || s.rights != nil && !s.rights.may(mayRead, string(p.Topic)) {
 		return
 	}
 	p.QoS = min(p.QoS, sub.qos)

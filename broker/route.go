@@ -23,7 +23,8 @@ type route struct {
 	name    []byte // the same
 	version uint64 // of the subscriptions that targets was made from
 	targets []target
-	size    int // in memory, about
+	size    int              // in memory, about
+	writers map[*rights]bool // see mayWrite
 }
 
 // routeLocked returns the route of a topic. It allocates only for topics that it
@@ -72,6 +73,9 @@ func (b *Broker) matchLocked(r *route) {
 			return
 		}
 		if s.session.local != nil && !s.session.local.mayReceive(r.topic) {
+			return
+		}
+		if !s.session.rights.may(mayRead, r.topic) {
 			return
 		}
 		if s.session.match != b.match {

@@ -17,6 +17,7 @@ type door struct {
 	config    ListenerConfig
 	anonymous bool
 	passwords passwords // nil: no file
+	acl       *acl      // nil: no file, everything is allowed
 }
 
 func newDoor(l ListenerConfig, at net.Addr) (*door, error) {
@@ -27,6 +28,12 @@ func newDoor(l ListenerConfig, at net.Addr) (*door, error) {
 	if l.PasswordFile != "" {
 		var err error
 		if d.passwords, err = readPasswords(l.PasswordFile); err != nil {
+			return nil, fmt.Errorf("listener %s: %w", l.Address, err)
+		}
+	}
+	if l.ACLFile != "" {
+		var err error
+		if d.acl, err = readACL(l.ACLFile); err != nil {
 			return nil, fmt.Errorf("listener %s: %w", l.Address, err)
 		}
 	}
@@ -62,6 +69,10 @@ func (b *Broker) Serve(ctx context.Context, ln net.Listener, l ListenerConfig) e
 	d, err := newDoor(l, ln.Addr())
 	if err != nil {
 		return err
+	}
+	if d.acl != nil && len(d.acl.users) > 0 && d.passwords == nil && l.TLS.Identity == "" {
+		b.log.Warn("acl_file has rules for users, but nothing verifies names here: all clients are anonymous (set password_file or tls.identity)",
+			"listener", l.Address)
 	}
 	var conns sync.WaitGroup
 	defer conns.Wait()

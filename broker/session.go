@@ -29,6 +29,7 @@ type Session struct {
 	expiry    uint32 // seconds after the end of the connection; neverExpires
 	version   packet.Version
 	username  string
+	rights    *rights   // of the last connection; nil: everything
 	since     time.Time // wall clock, of the last change of conn
 	due       int64     // when the session ends, by the clock; only offline
 	scheduled int64     // when the agenda looks at this session, by the clock; 0: it does not
@@ -49,6 +50,7 @@ type Session struct {
 	mu     sync.Mutex // guards what follows; taken after Broker.mu
 	active *conn      // whose calls count; late ones of an older connection do not
 	ready  bool       // the queue may be handed out to active
+	vet    *rights    // what comes from the queue is held against them; nil: it was when it came
 	out    outgoing
 	in     incoming
 	held   buffer.Entry // taken from the queue, and not sent for want of a free identifier; Seq 0: none
@@ -60,6 +62,17 @@ const neverExpires = 0xFFFFFFFF
 
 func (s *Session) key() []byte {
 	return binary.BigEndian.AppendUint64(make([]byte, 0, 16), s.generation)
+}
+
+// setRightsLocked gives the session the rights of a connection. Broker.mu is held.
+func (s *Session) setRightsLocked(r *rights) {
+	if s.rights.same(r) {
+		return
+	}
+	s.rights = r
+	if len(s.subs.list) > 0 {
+		s.b.subscriptionsVersion++ // who gets what is looked up anew
+	}
 }
 
 func (s *Session) isOwn(p *publication) bool {
@@ -88,6 +101,12 @@ func (s *Session) connectLocked(c *conn, window int) {
 	s.out.modulus = s.b.modulus
 	s.out.reset(window)
 	s.ready = !s.durable
+	s.vet = nil
+	if s.queue != nil && s.queue.Stats().Messages > 0 {
+		// It waited for a client that had other rights, or whose rights nobody knew
+		// since a restart.
+		s.vet = s.rights
+	}
 }
 
 // disconnectLocked ends the connection of the session. Broker.mu is held.
@@ -205,6 +224,10 @@ func (s *Session) sendLocked(c *conn, e buffer.Entry) {
 		c.log.Error("drop a queued message", "client", s.id, "err", err)
 		return
 	}
+	if s.vet != nil && !s.vet.may(mayRead, v.topic()) {
+		s.withholdLocked(c, e, v.qos())
+		return
+	}
 	var left uint32
 	if v.deadline != 0 {
 		now := s.b.clock.now()
@@ -229,6 +252,18 @@ func (s *Session) sendLocked(c *conn, e buffer.Entry) {
 		s.b.counters.sent.Add(1)
 		s.b.counters.sentBytes.Add(int64(size))
 	}
+}
+
+// withholdLocked is done with an entry that the client may not read any more. If
+// the client may have it already, at QoS 2, the handshake goes to its end: else
+// the next message with the identifier would be taken for this one.
+func (s *Session) withholdLocked(c *conn, e buffer.Entry, qos packet.QoS) {
+	s.b.counters.dropped.Add(1)
+	if e.Again && qos == packet.QoS2 {
+		c.acknowledge(answer{kind: packet.PUBREL, id: s.out.resume(e.Seq)}, true)
+		return
+	}
+	s.queue.Ack(e.Seq)
 }
 
 // puback handles PUBACK of c.
