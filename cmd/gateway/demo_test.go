@@ -1,12 +1,14 @@
 package main_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -43,6 +45,38 @@ func TestDemoLosesNothingInAnOutage(t *testing.T) {
 	}
 	if strings.Contains(out.String(), "\x1b") {
 		t.Error("escape sequences in a pipe")
+	}
+	left, err := os.ReadDir(tmp)
+	if err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// A terminal window that is closed sends SIGHUP.
+func TestDemoLeavesNothingBehindWhenItsTerminalCloses(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), tooLong)
+	defer cancel()
+	tmp := t.TempDir()
+	c := exec.CommandContext(ctx, program, "demo", "-anyport")
+	c.Env = clean("TMPDIR=" + tmp)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && !strings.Contains(lines.Text(), "devices publish") {
+	}
+	if err := c.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for lines.Scan() {
+	}
+	if code := exitCode(t, c.Wait()); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
 	left, err := os.ReadDir(tmp)
 	if err != nil || len(left) != 0 {

@@ -29,8 +29,8 @@ func newProcess() *process {
 // its group.
 const oneSignal = 300 * time.Millisecond
 
-// signals returns a context that ends with the first SIGINT or SIGTERM. The second one ends the process at
-// once, with 128 + its number. stop gives the signals back.
+// signals returns a context that ends with the first SIGINT or SIGTERM, or SIGHUP of a terminal that is
+// closed. The second one ends the process at once, with 128 + its number. stop gives the signals back.
 func (p *process) signals(parent context.Context) (ctx context.Context, stop func()) {
 	// Without this, a journal that restarts or a closed pipe at stdout would end the gateway.
 	signal.Ignore(syscall.SIGPIPE)
@@ -38,6 +38,9 @@ func (p *process) signals(parent context.Context) (ctx context.Context, stop fun
 	ctx, cancel := context.WithCancel(parent)
 	got := make(chan os.Signal, 2)
 	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // by nohup(1)
+		signal.Notify(got, syscall.SIGHUP)
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
