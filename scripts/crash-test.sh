@@ -10,7 +10,9 @@ usage() {
 	Each round is TestNothingIsLostThroughKillsAndOutages: four publishers send QoS 1
 	and QoS 2 messages through a gateway to a Mosquitto, while the gateway is killed
 	with -9 and Mosquitto is stopped at moments that the seed of the round chooses.
-	About ten seconds each. Exits with 1 if a message was lost, came out of order,
+	Lost is what a subscriber at Mosquitto never gets; order, and QoS 2, are judged on
+	the wire to Mosquitto, which itself keeps neither after a restart. About 20 seconds
+	each. Exits with 1 if a message was lost, came out of order,
 	came twice at QoS 2, or if a round did not come to its end.
 
 	  --rounds N   how many, 10 without it
