@@ -25,7 +25,8 @@ type Broker struct {
 	chunks  chunks
 	batches batches
 	refused refusals
-	changed chan struct{} // a token when the agenda has something earlier
+	changed chan struct{} // a token when Run has something to do
+	leavers leavers
 
 	counters counters
 
@@ -33,6 +34,7 @@ type Broker struct {
 	sessions   map[string]*Session
 	locals     map[string]*Session // durable sessions of Locals
 	filters    topic.Tree[*subscription]
+	shares     map[string]*share // by $share/name/filter
 	routes     map[string]*route
 	routeBytes int // that routes take, about
 	retained   retainedSet
@@ -49,6 +51,7 @@ type Broker struct {
 	volatile    *buffer.Change // carries appends to queues in memory, which need no commit
 	scratch     []byte
 
+	sharedSubscriptions  int    // members of all shares
 	subscriptionsVersion uint64 // a new one for every change of filters
 	match                uint64 // number of the last matchLocked
 	works                uint64 // number of the last batch
@@ -76,6 +79,7 @@ func New(cfg Config, store *buffer.Store, log *slog.Logger) (*Broker, error) {
 		changed:     make(chan struct{}, 1),
 		sessions:    make(map[string]*Session),
 		locals:      make(map[string]*Session),
+		shares:      make(map[string]*share),
 		routes:      make(map[string]*route),
 		lostWills:   make(map[string]*will),
 		conns:       make(map[*conn]struct{}),
@@ -114,8 +118,9 @@ func (b *Broker) agendaChanged() {
 const sweepEvery = time.Minute
 
 // Run does what is due by time until ctx ends: it ends sessions, publishes delayed
-// wills, takes expired messages away, and publishes below $SYS. Without it these
-// things do not happen. It returns nil.
+// wills, takes expired messages away, and publishes below $SYS; and it gives what
+// ended sessions leave of shared subscriptions to others. Without it these things
+// do not happen. It returns nil.
 func (b *Broker) Run(ctx context.Context) error {
 	due := time.NewTimer(0)
 	defer due.Stop()
@@ -136,6 +141,9 @@ func (b *Broker) Run(ctx context.Context) error {
 			return nil
 		case <-due.C:
 		case <-b.changed:
+			for _, s := range b.leavers.take() {
+				b.handOver(s)
+			}
 		case <-sys:
 			s.publish()
 		case <-sweep.C:

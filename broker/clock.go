@@ -24,6 +24,11 @@ func (c *clock) until(due int64) time.Duration {
 	return time.Duration(max(0, due-c.now())) * time.Millisecond
 }
 
+// secondsLeft is what remains to a time of the clock as a Message Expiry Interval.
+func (c *clock) secondsLeft(deadline int64) uint32 {
+	return uint32((max(0, deadline-c.now()) + 999) / 1000)
+}
+
 var clockKey = []byte("clock")
 
 func (c *clock) load(meta *buffer.Table) error {

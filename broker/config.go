@@ -42,8 +42,11 @@ type Config struct {
 	// implemented: anything but an empty list is refused.
 	Retry []time.Duration `toml:"retry"`
 
-	// SharedStrategy chooses the receiver in a shared subscription. Shared
-	// subscriptions are not implemented: anything but "round-robin" is refused.
+	// SharedStrategy chooses who of a shared subscription gets a message:
+	// "round-robin" takes turns, "random" does not, "sticky" takes the same one as
+	// long as it is connected, "hash-client" and "hash-topic" take the same one for
+	// all messages of a publisher or topic. Only if nobody is connected, the message
+	// waits in the queue of one who is absent.
 	SharedStrategy string `toml:"shared_strategy"`
 
 	// SysInterval is the time between two publications below $SYS; 0 is never.
@@ -145,8 +148,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("max_session_expiry must be from 0s to %v, not %v", maxExpiry, c.MaxSessionExpiry)
 	case len(c.Retry) > 0:
 		return fmt.Errorf("retry is not supported in this version; leave it out")
-	case c.SharedStrategy != "round-robin":
-		return fmt.Errorf("shared_strategy is not supported in this version; leave it out")
+	case !slices.Contains(strategies[:], c.SharedStrategy):
+		return fmt.Errorf("shared_strategy must be one of %s, not %q", strings.Join(strategies[:], ", "), c.SharedStrategy)
 	case c.SysInterval < 0 || c.SysInterval > 0 && c.SysInterval < time.Second:
 		return fmt.Errorf("sys_interval must be 0s (off) or at least 1s, not %v", c.SysInterval)
 	case c.ConnectTimeout < time.Second:

@@ -117,7 +117,7 @@ func (b *Broker) startSession(c *conn, p *packet.Connect, assigned bool) (ack *p
 		if old != nil { // [MQTT-3.1.2-4] [v3 MQTT-3.1.2-6]
 			b.endSessionLocked(old, &w)
 		}
-		s = &Session{b: b, id: p.ClientID, generation: newGeneration(), durable: expiry > 0}
+		s = &Session{b: b, id: p.ClientID, number: fnv(p.ClientID), generation: newGeneration(), durable: expiry > 0}
 		b.sessions[s.id] = s
 	}
 	s.version, s.username, s.expiry, s.due = c.version, c.username, expiry, 0
@@ -239,7 +239,6 @@ func (c *conn) connack(p *packet.Connect, expiry uint32, present, assigned bool)
 	}
 	ack.MaximumPacketSize = uint32(c.b.cfg.MaxPacketSize)
 	ack.TopicAliasMaximum = aliasMaximum
-	ack.SharedUnavailable = true
 	if assigned {
 		ack.AssignedClientID = p.ClientID // [MQTT-3.2.2-16]
 	}
@@ -323,7 +322,7 @@ func (b *Broker) endSessionLocked(s *Session, w *work) {
 		s.will = nil
 		b.publishWillLocked(wl, w)
 	}
-	b.dropSessionLocked(s)
+	b.dropSessionLocked(s, w)
 }
 
 // scheduleLocked sees to it that an absent client's session is looked at when its

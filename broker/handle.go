@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"strings"
-
 	"edgegateway/broker/packet"
 	"edgegateway/broker/topic"
 	"edgegateway/buffer"
@@ -140,6 +138,9 @@ func (b *Broker) subscribeSession(c *conn, p *packet.Subscribe, ack *packet.Suba
 			}
 			change.Put(b.tables.subscriptions, sub.key(), sub.value(), buffer.Sync)
 		}
+		if sub.share != nil {
+			continue // whoever joins others gets no retained messages (4.8.2)
+		}
 		if want.RetainHandling == packet.SendRetained || want.RetainHandling == packet.SendRetainedIfNew && isNew { // [MQTT-3.3.1-9..11]
 			replays = append(replays, b.newReplayLocked(sub))
 		}
@@ -153,10 +154,9 @@ func (b *Broker) subscribeSession(c *conn, p *packet.Subscribe, ack *packet.Suba
 
 // filterCodeLocked decides whether a client may have a filter.
 func (s *Session) filterCodeLocked(filter string) packet.ReasonCode {
+	_, err := sharedFilter(filter)
 	switch {
-	case strings.HasPrefix(filter, "$share/"):
-		return packet.SharedSubscriptionsNotSupported
-	case topic.ValidFilter(filter) != nil || topic.Levels(filter) > maxTopicLevels:
+	case err != nil || topic.ValidFilter(filter) != nil || topic.Levels(filter) > maxTopicLevels:
 		return packet.TopicFilterInvalid
 	case s.subs.get(filter) == nil && len(s.subs.list) >= maxSubscriptions:
 		return packet.QuotaExceeded
@@ -167,14 +167,14 @@ func (s *Session) filterCodeLocked(filter string) packet.ReasonCode {
 // subscribeLocked returns the subscription of a filter, which is made if it is new.
 // The caller sets its options.
 func (s *Session) subscribeLocked(filter string) (sub *subscription, isNew bool) {
-	s.b.subscriptionsVersion++
 	if sub = s.subs.get(filter); sub != nil {
+		s.b.subscriptionsVersion++ // its options are about to change
 		return sub, false
 	}
 	sub = &subscription{filter: filter, session: s, number: s.nextSub}
 	s.nextSub++
 	s.subs.add(sub)
-	s.b.filters.Add(filter, sub)
+	s.b.joinLocked(sub)
 	return sub, true
 }
 
@@ -217,8 +217,7 @@ func (b *Broker) unsubscribeSession(c *conn, p *packet.Unsubscribe, ack *packet.
 
 func (s *Session) unsubscribeLocked(sub *subscription) {
 	s.subs.remove(sub)
-	s.b.filters.Remove(sub.filter, sub)
-	s.b.subscriptionsVersion++
+	s.b.partLocked(sub)
 }
 
 // replay sends retained messages to a new subscription: at once as far as there is

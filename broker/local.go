@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"edgegateway/broker/packet"
@@ -137,6 +138,9 @@ func (l *Local) Subscribe(filter string, o SubscribeOptions, sink Sink) error {
 func checkFilter(filter string) error {
 	if err := topic.ValidFilter(filter); err != nil {
 		return err
+	}
+	if strings.HasPrefix(filter, sharePrefix) {
+		return fmt.Errorf("topic filter %q: shared subscriptions are for clients on the network", filter)
 	}
 	if n := topic.Levels(filter); n > maxTopicLevels {
 		return fmt.Errorf("topic filter has %d levels, the limit is %d", n, maxTopicLevels)

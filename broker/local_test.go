@@ -376,10 +376,9 @@ func TestTooLargePacketIsRefusedByItsHeader(t *testing.T) {
 
 func TestWhatIsNotSupportedIsRefused(t *testing.T) {
 	for name, change := range map[string]func(*broker.Config){
-		"retry":           func(c *broker.Config) { c.Retry = []time.Duration{time.Second} },
-		"shared_strategy": func(c *broker.Config) { c.SharedStrategy = "sticky" },
-		"origins":         func(c *broker.Config) { c.Listeners[0].Origins = []string{"x"} },
-		"WebSocket":       func(c *broker.Config) { c.Listeners[0].Address = "ws://127.0.0.1:0" },
+		"retry":     func(c *broker.Config) { c.Retry = []time.Duration{time.Second} },
+		"origins":   func(c *broker.Config) { c.Listeners[0].Origins = []string{"x"} },
+		"WebSocket": func(c *broker.Config) { c.Listeners[0].Address = "ws://127.0.0.1:0" },
 	} {
 		c := broker.DefaultConfig()
 		change(&c)

@@ -74,6 +74,7 @@ func (b *Broker) load() error {
 		}
 		s := &Session{
 			b:          b,
+			number:     fnv(string(value[13:])),
 			generation: binary.BigEndian.Uint64(key),
 			durable:    true,
 			version:    packet.Version(value[0]),
@@ -122,7 +123,7 @@ func (b *Broker) loadSubscriptions(byGeneration map[uint64]*Session) error {
 		sub.session = s
 		s.subs.add(sub)
 		s.nextSub = max(s.nextSub, sub.number+1)
-		b.filters.Add(sub.filter, sub)
+		b.joinLocked(sub)
 		return nil
 	})
 	if err != nil {
@@ -143,11 +144,11 @@ func (b *Broker) resumeLocked(s *Session) error {
 	if s.due == 0 {
 		s.due = s.endsAt(b.clock.now())
 	}
-	b.sessions[s.id] = s
-	if s.expiry == 0 { // it ended with its connection
-		b.dropSessionLocked(s)
+	if s.expiry == 0 { // it ended with its connection, or before
+		b.dropSessionLocked(s, nil)
 		return nil
 	}
+	b.sessions[s.id] = s
 	b.scheduleLocked(s)
 	return nil
 }
@@ -160,8 +161,11 @@ func (s *Session) endsAt(now int64) int64 {
 	return now + 1000*int64(s.expiry)
 }
 
-// dropSessionLocked ends a session: its subscriptions, queue and handshakes.
-func (b *Broker) dropSessionLocked(s *Session) {
+// dropSessionLocked ends a session: its subscriptions, queue and handshakes. What
+// it leaves to members of its shared subscriptions stays in the queue: of a session
+// in memory until w is finished, of one on disk until everything of it is there,
+// with the session as one that has ended.
+func (b *Broker) dropSessionLocked(s *Session, w *work) {
 	s.gone = true
 	if b.sessions[s.id] == s {
 		delete(b.sessions, s.id)
@@ -171,16 +175,17 @@ func (b *Broker) dropSessionLocked(s *Session) {
 		change = b.store.Begin()
 	}
 	for _, sub := range s.subs.list {
-		b.filters.Remove(sub.filter, sub)
+		b.partLocked(sub)
 		if change != nil {
 			change.Delete(b.tables.subscriptions, sub.key(), buffer.Lazy)
 		}
 	}
-	if len(s.subs.list) > 0 {
-		b.subscriptionsVersion++
-		s.subs = subscriptionSet{}
-	}
+	s.subs = subscriptionSet{}
+	heirs := b.heirsLocked(s)
 	if change == nil {
+		if heirs {
+			w.ended = append(w.ended, s)
+		}
 		return
 	}
 	s.mu.Lock()
@@ -189,6 +194,17 @@ func (b *Broker) dropSessionLocked(s *Session) {
 	}
 	s.in = incoming{}
 	s.mu.Unlock()
+	if heirs {
+		s.expiry = 0
+		s.putLocked(change, buffer.Sync)
+		change.Commit(func(err error) {
+			if err == nil { // else it is for the next start
+				b.leavers.add(s)
+				b.agendaChanged()
+			}
+		})
+		return
+	}
 	// Sync: a client that is told of a new session may not find the old one again
 	// after a power cut [MQTT-3.1.2-4].
 	change.Delete(b.tables.sessions, s.key(), buffer.Sync)

@@ -113,13 +113,14 @@ func (p *publication) publish(qos packet.QoS, retain bool, ids []uint32) packet.
 }
 
 // record returns the message as it stands in queues. Those without subscription
-// identifiers share it.
-func (p *publication) record(qos packet.QoS, retain bool, ids []uint32) []byte {
+// identifiers, and without a shared subscription, have it in common.
+func (p *publication) record(qos packet.QoS, retain bool, ids []uint32, share string) []byte {
 	at := int(qos) * 2
 	if retain {
 		at++
 	}
-	if len(ids) == 0 && p.records[at] != nil {
+	common := len(ids) == 0 && share == ""
+	if common && p.records[at] != nil {
 		return p.records[at]
 	}
 	if p.head.at == 0 {
@@ -129,9 +130,10 @@ func (p *publication) record(qos packet.QoS, retain bool, ids []uint32) []byte {
 		p.head.deadline = p.deadline()
 	}
 	out := p.publish(qos, retain, ids)
-	data := make([]byte, 0, recordFixed+8+10+len(p.origin)+out.Size(packet.V5))
+	data := make([]byte, 0, recordFixed+8+10+len(share)+len(p.origin)+out.Size(packet.V5))
+	p.head.share = share
 	data = out.Append(p.head.append(data), packet.V5)
-	if len(ids) == 0 {
+	if common {
 		p.records[at] = data
 	}
 	return data

@@ -14,15 +14,17 @@ import (
 // is left of the message expiry. So sending is copying.
 //
 //	0  1  format, 1
-//	1  1  flags: 1 = there is a deadline
+//	1  1  flags: 1 = there is a deadline, 2 = it came by a shared subscription
 //	2  8  when it entered the gateway, nanoseconds since 1970
 //	10 16 id
 //	26 8  deadline by the gateway's clock, milliseconds; only with the flag
-//	   n  origin: uvarint length and bytes
+//	   n  the shared subscription: uvarint length and bytes; only with the flag
+//	   n  origin: the same
 //	      PUBLISH
 const (
 	recordFormat   = 1
 	recordDeadline = 1
+	recordShare    = 2
 	recordFixed    = 26
 )
 
@@ -34,6 +36,7 @@ type recordHead struct {
 	id       [16]byte
 	deadline int64 // milliseconds of the gateway's clock; 0: none
 	origin   string
+	share    string // the shared subscription by which it came; "": none
 }
 
 func (h *recordHead) append(dst []byte) []byte {
@@ -41,11 +44,17 @@ func (h *recordHead) append(dst []byte) []byte {
 	if h.deadline != 0 {
 		flags |= recordDeadline
 	}
+	if h.share != "" {
+		flags |= recordShare
+	}
 	dst = append(dst, recordFormat, flags)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.at))
 	dst = append(dst, h.id[:]...)
 	if h.deadline != 0 {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(h.deadline))
+	}
+	if h.share != "" {
+		dst = append(binary.AppendUvarint(dst, uint64(len(h.share))), h.share...)
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(h.origin)))
 	return append(dst, h.origin...)
@@ -56,8 +65,14 @@ type recordView struct {
 	at       int64
 	deadline int64
 	id       []byte
+	share    []byte
 	origin   []byte
 	packet   []byte
+}
+
+// head is what stands before the packet, without the share.
+func (v *recordView) head() recordHead {
+	return recordHead{at: v.at, id: [16]byte(v.id), deadline: v.deadline, origin: string(v.origin)}
 }
 
 func viewRecord(data []byte) (v recordView, err error) {
@@ -74,16 +89,27 @@ func viewRecord(data []byte) (v recordView, err error) {
 		v.deadline = int64(binary.BigEndian.Uint64(rest))
 		rest = rest[8:]
 	}
-	n, width := binary.Uvarint(rest)
-	if width <= 0 || n > uint64(len(rest)-width) {
-		return v, errRecord
+	ok := true
+	if data[1]&recordShare != 0 {
+		v.share, rest, ok = cutText(rest)
 	}
-	rest = rest[width:]
-	v.origin, v.packet = rest[:n], rest[n:]
-	if len(v.packet) < 4 {
+	if ok {
+		v.origin, v.packet, ok = cutText(rest)
+	}
+	if !ok || len(v.packet) < 4 {
 		return v, errRecord
 	}
 	return v, nil
+}
+
+// cutText takes a text with its length from the front.
+func cutText(b []byte) (text, rest []byte, ok bool) {
+	n, width := binary.Uvarint(b)
+	if width <= 0 || n > uint64(len(b)-width) {
+		return nil, nil, false
+	}
+	b = b[width:]
+	return b[:n], b[n:], true
 }
 
 func (v *recordView) qos() packet.QoS { return packet.QoS(v.packet[0] >> 1 & 3) }

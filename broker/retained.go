@@ -65,7 +65,7 @@ func (b *Broker) retainLocked(p *publication) {
 		}
 		return
 	}
-	r := &retained{data: p.record(p.qos, true, nil), deadline: p.head.deadline}
+	r := &retained{data: p.record(p.qos, true, nil, ""), deadline: p.head.deadline}
 	old, _ := b.retained.names.Get(name)
 	unchanged := old != nil && sameMessage(old, r)
 	if unchanged && (old.safe.Load() || p.retainUrgency() == buffer.Idle) {
@@ -197,7 +197,7 @@ func (r *replay) slice(b *Broker, w *work, full func() bool, give func(*work, *r
 		p, _, _, err := d.Next(v.packet)
 		if publish, ok := p.(*packet.Publish); err == nil && ok {
 			if m.deadline != 0 {
-				publish.Properties.MessageExpiry = uint32((m.deadline - now + 999) / 1000) // [MQTT-3.3.2-6]
+				publish.Properties.MessageExpiry = b.clock.secondsLeft(m.deadline) // [MQTT-3.3.2-6]
 			}
 			give(w, &v, publish)
 		}
@@ -213,11 +213,22 @@ func (b *Broker) giveSessionLocked(sub *subscription, w *work, v *recordView, p 
 	}
 	p.QoS = min(p.QoS, sub.qos)
 	p.Retain = true // [MQTT-3.3.1-8] [v3 MQTT-3.3.1-8]
-	p.ID = 0
-	p.Properties.SubscriptionIDs = nil
-	if sub.id != 0 {
-		p.Properties.SubscriptionIDs = []uint32{sub.id}
+	p.Properties.SubscriptionIDs = sub.ids()
+	h := v.head()
+	if !s.durable || p.QoS == 0 && s.local == nil {
+		b.giveLocked(s, &h, p, sub.lane, buffer.Lazy, nil, w)
+		return
 	}
+	change := b.store.Begin()
+	b.giveLocked(s, &h, p, sub.lane, buffer.Lazy, change, w)
+	change.Commit(nil)
+}
+
+// giveLocked is what a session gets of a message that is ready for it: its QoS,
+// RETAIN and properties are as they are to be sent. What goes to a queue on disk is
+// appended to the Change.
+func (b *Broker) giveLocked(s *Session, h *recordHead, p *packet.Publish, lane uint8, u buffer.Urgency, change *buffer.Change, w *work) {
+	p.ID = 0
 	if p.QoS == 0 && s.local == nil {
 		c := s.conn
 		if c == nil {
@@ -236,20 +247,16 @@ func (b *Broker) giveSessionLocked(sub *subscription, w *work, v *recordView, p 
 	if p.QoS > 0 {
 		p.ID = 1
 	}
-	head := recordHead{at: v.at, id: [16]byte(v.id), deadline: v.deadline, origin: string(v.origin)}
-	q, change := s.queueLocked(), b.volatile
-	if s.durable {
-		change = b.store.Begin()
+	q := s.queueLocked()
+	if !s.durable {
+		change = b.volatile
 	}
 	_, err := change.Append(q, buffer.Record{
-		Data:    p.Append(head.append(nil), packet.V5),
-		Lane:    sub.lane,
+		Data:    p.Append(h.append(nil), packet.V5),
+		Lane:    lane,
 		Early:   p.QoS < packet.QoS2,
-		Urgency: buffer.Lazy,
+		Urgency: u,
 	})
-	if s.durable {
-		change.Commit(nil)
-	}
 	if err != nil {
 		b.dropLocked(s)
 		return

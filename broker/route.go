@@ -64,6 +64,10 @@ func (b *Broker) matchLocked(r *route) {
 	r.targets = r.targets[:0]
 	b.match++
 	b.filters.Match(r.topic, func(s *subscription) {
+		if s.share != nil { // a copy of its own, whatever else the member has subscribed
+			r.targets = append(r.targets, target{sub: s})
+			return
+		}
 		if s.session == nil {
 			if s.local.mayReceive(r.topic) {
 				t := target{sub: s}
@@ -92,7 +96,7 @@ func (b *Broker) matchLocked(r *route) {
 	for i := range r.targets {
 		if t := &r.targets[i]; t.all != nil {
 			for _, s := range t.session.subs.list {
-				if topic.Match(s.filter, r.topic) {
+				if s.share == nil && topic.Match(s.filter, r.topic) {
 					t.all = append(t.all, s)
 				}
 			}
@@ -169,7 +173,11 @@ func (t *target) refuses(p *publication) error {
 
 func (b *Broker) deliverLocked(p *publication, t *target, w *work) {
 	if t.sub != nil {
-		b.deliverSinkLocked(p, t)
+		if t.sub.share != nil {
+			b.deliverShareLocked(p, t.sub.share, w)
+		} else {
+			b.deliverSinkLocked(p, t)
+		}
 		return
 	}
 	s := t.session
@@ -185,17 +193,23 @@ func (b *Broker) deliverLocked(p *publication, t *target, w *work) {
 			t = &rest
 		}
 	}
-	qos := min(p.qos, t.qos)                  // 3.8.4, v3 3.8.4
-	retain := p.retain && t.retainAsPublished // [MQTT-3.3.1-12] [MQTT-3.3.1-13] [v3 MQTT-3.3.1-9]
+	// 3.8.4, v3 3.8.4; [MQTT-3.3.1-12] [MQTT-3.3.1-13] [v3 MQTT-3.3.1-9]
+	b.deliverSessionLocked(p, s, min(p.qos, t.qos), p.retain && t.retainAsPublished, t.ids, t.lane, "", w)
+}
+
+// deliverSessionLocked sends a message to a session: through its queue, or at once
+// if it has QoS 0 for a client. shared is the shared subscription by which it comes,
+// "" if it comes by others.
+func (b *Broker) deliverSessionLocked(p *publication, s *Session, qos packet.QoS, retain bool, ids []uint32, lane uint8, shared string, w *work) {
 	if qos > 0 || s.local != nil {
-		b.enqueueLocked(p, s, qos, retain, t.ids, t.lane, w)
+		b.enqueueLocked(p, s, qos, retain, ids, lane, shared, w)
 		return
 	}
 	c := s.conn
 	if c == nil {
 		return // an absent client misses QoS 0
 	}
-	encoded := p.encode(c.version, retain, t.ids)
+	encoded := p.encode(c.version, retain, ids)
 	if c.tooLarge(len(encoded)) { // [MQTT-3.1.2-25]
 		b.dropLocked(s)
 		return
@@ -226,14 +240,14 @@ func (b *Broker) deliverSinkLocked(p *publication, t *target) {
 }
 
 // enqueueLocked appends a message to the queue of a session.
-func (b *Broker) enqueueLocked(p *publication, s *Session, qos packet.QoS, retain bool, ids []uint32, lane uint8, w *work) {
+func (b *Broker) enqueueLocked(p *publication, s *Session, qos packet.QoS, retain bool, ids []uint32, lane uint8, shared string, w *work) {
 	q := s.queueLocked()
 	change := b.volatile
 	if s.durable {
 		change = p.begin()
 	}
 	_, err := change.Append(q, buffer.Record{
-		Data: p.record(qos, retain, ids),
+		Data: p.record(qos, retain, ids, shared),
 		Lane: lane,
 		// What was sent before its commit, and is lost with it, gives its sequence
 		// number and so its packet identifier to another message, which the

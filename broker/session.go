@@ -19,6 +19,7 @@ type Session struct {
 	b          *Broker
 	id         string // client identifier, or local/<name>
 	generation uint64 // random; different for every session ever made
+	number     uint64 // of the client identifier, for shared subscriptions
 	local      *Local // nil: an MQTT client
 	refuses    bool   // the queue refuses when it is full
 	wake       chan struct{}

@@ -19,6 +19,7 @@ type Stats struct {
 	ClientsMaximum   int // the most that there were
 	Sessions         int // connected or not, without those of Locals
 	Subscriptions    int
+	Shared           int // of these, to shared subscriptions
 	RetainedMessages int
 	RetainedBytes    int64
 	Queued           int // in the queues of all sessions, without those of Locals
@@ -66,7 +67,8 @@ func (b *Broker) Stats() Stats {
 	st.Connections = len(b.conns)
 	st.Clients = b.connected
 	st.Sessions = len(b.sessions)
-	st.Subscriptions = b.filters.Len()
+	st.Subscriptions = b.filters.Len() - len(b.shares) + b.sharedSubscriptions
+	st.Shared = b.sharedSubscriptions
 	st.RetainedMessages = b.retained.names.Len()
 	st.RetainedBytes = b.retained.bytes
 	for _, s := range b.sessions {

@@ -12,7 +12,8 @@ import (
 // subscribed again.
 type subscription struct {
 	filter  string
-	session *Session // nil for a sink
+	session *Session // nil for a sink, and for what stands for a share in the tree
+	share   *share   // of a member, and of what stands for the share; nil: not shared
 	sink    Sink
 	local   *Local // of the sink, or nil
 	number  uint32 // key on disk, within its session
@@ -85,7 +86,7 @@ func (s *subscriptionSet) remove(sub *subscription) {
 // [MQTT-3.3.4-2] [MQTT-3.3.4-3] [v3 MQTT-3.3.5-1].
 type target struct {
 	session           *Session
-	sub               *subscription // of a sink
+	sub               *subscription // of a sink or a share
 	qos               packet.QoS
 	retainAsPublished bool
 	ids               []uint32

@@ -1,5 +1,7 @@
 package broker
 
+import "sync"
+
 // work is what a batch of messages leaves to do when the broker's lock is free:
 // sessions whose queue has something to send, connections that have something to
 // write. It belongs to its goroutine, which uses it again.
@@ -7,6 +9,7 @@ type work struct {
 	number   uint64
 	touched  []touched
 	receipts []*Receipt // whose publisher holds them still
+	ended    []*Session // in memory, with messages that go to others
 }
 
 type touched struct {
@@ -21,6 +24,7 @@ func (w *work) startLocked(b *Broker) {
 	w.number = b.works
 	w.touched = w.touched[:0]
 	w.receipts = w.receipts[:0]
+	w.ended = w.ended[:0]
 }
 
 func (w *work) touch(s *Session, c *conn, queue bool) {
@@ -60,4 +64,29 @@ func (w *work) finish(own *conn) {
 		w.receipts[i] = nil
 		r.release(nil)
 	}
+	for i, s := range w.ended {
+		w.ended[i] = nil
+		s.b.handOver(s)
+	}
+}
+
+// leavers are sessions that have ended and are not on disk any more but for what
+// they leave to others. Safe for concurrent use.
+type leavers struct {
+	mu   sync.Mutex
+	list []*Session
+}
+
+func (l *leavers) add(s *Session) {
+	l.mu.Lock()
+	l.list = append(l.list, s)
+	l.mu.Unlock()
+}
+
+func (l *leavers) take() []*Session {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := l.list
+	l.list = nil
+	return list
 }
