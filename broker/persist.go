@@ -194,10 +194,13 @@ func (b *Broker) dropSessionLocked(s *Session, w *work) {
 	}
 	s.in = incoming{}
 	s.mu.Unlock()
+	erased := make(chan struct{})
+	s.erased = erased
 	if heirs {
 		s.expiry = 0
 		s.putLocked(change, buffer.Sync)
 		change.Commit(func(err error) {
+			close(erased)
 			if err == nil { // else it is for the next start
 				b.leavers.add(s)
 				b.agendaChanged()
@@ -209,7 +212,5 @@ func (b *Broker) dropSessionLocked(s *Session, w *work) {
 	// after a power cut [MQTT-3.1.2-4].
 	change.Delete(b.tables.sessions, s.key(), buffer.Sync)
 	b.store.DropQueue(change, s.queue)
-	erased := make(chan struct{})
-	s.erased = erased
 	change.Commit(func(error) { close(erased) })
 }
