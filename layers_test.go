@@ -50,6 +50,7 @@ var rooms = map[string]string{
 	"go.etcd.io/bbolt":               "buffer",
 	"periph.io/x":                    "drivers",
 	"github.com/tarm/serial":         "drivers/serial",
+	"golang.org/x/crypto":            "broker",
 }
 
 // TestLayers holds the direct imports of every package against the two tables.

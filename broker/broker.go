@@ -27,6 +27,7 @@ type Broker struct {
 	refused refusals
 	changed chan struct{} // a token when Run has something to do
 	leavers leavers
+	hashing turn
 
 	counters counters
 
@@ -76,6 +77,7 @@ func New(cfg Config, store *buffer.Store, log *slog.Logger) (*Broker, error) {
 		limits:      buffer.Limits{Messages: cfg.MaxQueuedMessages, Bytes: cfg.MaxQueuedBytes, WhenFull: policy},
 		modulus:     identifiers,
 		started:     time.Now(),
+		hashing:     newTurn(),
 		changed:     make(chan struct{}, 1),
 		sessions:    make(map[string]*Session),
 		locals:      make(map[string]*Session),

@@ -70,8 +70,9 @@ type ListenerConfig struct {
 	// PasswordFile.
 	AllowAnonymous *bool `toml:"allow_anonymous"`
 
-	// PasswordFile names a file of lines user:hash as mosquitto_passwd writes
-	// them ($7$ and $6$). It is read when the listener starts.
+	// PasswordFile names a file of lines user:hash as "gateway passwd" writes them
+	// (argon2id), or mosquitto_passwd ($7$ and $6$). It is read when the listener
+	// starts.
 	PasswordFile string `toml:"password_file"`
 
 	// ACLFile names a file in the syntax of Mosquitto's acl_file: who may read and

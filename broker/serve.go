@@ -16,8 +16,9 @@ import (
 type door struct {
 	config    ListenerConfig
 	anonymous bool
-	passwords passwords // nil: no file
-	acl       *acl      // nil: no file, everything is allowed
+	passwords *passwords      // nil: no file
+	acl       *acl            // nil: no file, everything is allowed
+	closing   <-chan struct{} // closed when the listener is to end
 }
 
 func newDoor(l ListenerConfig, at net.Addr) (*door, error) {
@@ -70,6 +71,7 @@ func (b *Broker) Serve(ctx context.Context, ln net.Listener, l ListenerConfig) e
 	if err != nil {
 		return err
 	}
+	d.closing = ctx.Done()
 	if d.acl != nil && len(d.acl.users) > 0 && d.passwords == nil && l.TLS.Identity == "" {
 		b.log.Warn("acl_file has rules for users, but nothing verifies names here: all clients are anonymous (set password_file or tls.identity)",
 			"listener", l.Address)

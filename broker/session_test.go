@@ -3,6 +3,7 @@ package broker_test
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -366,9 +367,22 @@ func TestServerShuttingDownIsTold(t *testing.T) {
 	three.ExpectClosed()
 }
 
-func TestPasswordFileOfMosquitto(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "passwd")
-	brokertest.Passwd(t, file, "anna", "secret")
+func TestPasswordFile(t *testing.T) {
+	t.Run("of Mosquitto", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "passwd")
+		brokertest.Passwd(t, file, "anna", "secret")
+		testPasswordFile(t, file)
+	})
+	t.Run("of our own", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "passwd")
+		if err := os.WriteFile(file, []byte("anna:"+broker.HashPassword([]byte("secret"))+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		testPasswordFile(t, file)
+	})
+}
+
+func testPasswordFile(t *testing.T, file string) {
 	h := open(t, t.TempDir(), config())
 	addr := h.serveMore(broker.ListenerConfig{Address: "tcp://127.0.0.1:0", PasswordFile: file}).String()
 	login := func(v packet.Version, user, password string) packet.ReasonCode {
