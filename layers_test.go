@@ -47,6 +47,7 @@ var layers = map[string]string{
 // rooms says where a library may be imported: there and below.
 var rooms = map[string]string{
 	"github.com/eclipse/paho.golang": "bridge/cloud",
+	"github.com/coder/websocket":     "broker",
 	"go.etcd.io/bbolt":               "buffer",
 	"periph.io/x":                    "drivers",
 	"github.com/tarm/serial":         "drivers/serial",

@@ -45,6 +45,7 @@ type Broker struct {
 	lostWills   map[string]*will
 	conns       map[*conn]struct{}
 	connected   int // of conns, those with a session
+	crowded     int // of conns, those beyond a limit
 	stats       Stats
 	messages    uint64 // counter of nextID
 	incarnation [8]byte

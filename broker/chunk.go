@@ -29,7 +29,7 @@ func (p *chunks) get(size int) *chunk {
 func (p *chunks) put(c *chunk) {
 	c.b = c.b[:0]
 	switch n := cap(c.b); {
-	case n > keepChunk:
+	case n > keepChunk, n < smallChunk:
 	case n >= readChunk:
 		p.large.Put(c)
 	default:

@@ -61,9 +61,17 @@ type Config struct {
 
 // ListenerConfig is one [[broker.listeners]].
 type ListenerConfig struct {
-	// Address is tcp://host:port, tls://host:port or unix:///path. Port 0 takes a
-	// free one.
+	// Address is tcp://host:port, tls://host:port or unix:///path, and for
+	// WebSocket ws://host:port or wss://host:port. Port 0 takes a free one.
 	Address string `toml:"address"`
+
+	// MaxConnections is how many connections this listener may have, within
+	// those of [broker]; 0 is no limit of its own.
+	MaxConnections int `toml:"max_connections"`
+
+	// ConnectTimeout is how long a new connection may take to send CONNECT here;
+	// 0 is what [broker] says.
+	ConnectTimeout time.Duration `toml:"connect_timeout"`
 
 	// AllowAnonymous lets clients in without a user name. Not set, it is true on
 	// loopback and unix sockets and false elsewhere, and false where there is a
@@ -83,12 +91,19 @@ type ListenerConfig struct {
 
 	TLS TLSConfig `toml:"tls"`
 
-	// Origins is for WebSocket listeners, which are not implemented: it is
-	// refused.
+	// Path is where a WebSocket listener is reached: ws://host:port/mqtt. Empty is
+	// "/mqtt".
+	Path string `toml:"path"`
+
+	// Origins lists the web pages that may connect to a WebSocket listener, beside
+	// those that come from the same host, each as scheme://host or
+	// scheme://host:port; "*" is all. On loopback the same host is an IP address
+	// or localhost; any other name has to be listed. Clients that are not in a
+	// browser are not asked.
 	Origins []string `toml:"origins"`
 }
 
-// TLSConfig names the files of a tls listener, all in PEM.
+// TLSConfig names the files of a tls or wss listener, all in PEM.
 type TLSConfig struct {
 	// Cert is the file of the server's certificate, with those that lead to its
 	// root. Key is the file of its private key.
@@ -164,20 +179,45 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// WebPath is the path of a WebSocket listener, "" of any other.
+func (l ListenerConfig) WebPath() string {
+	if l.web() && l.Path == "" {
+		return "/mqtt"
+	}
+	return l.Path
+}
+
+// web reports whether it is a WebSocket listener.
+func (l ListenerConfig) web() bool {
+	return strings.HasPrefix(l.Address, "ws://") || strings.HasPrefix(l.Address, "wss://")
+}
+
 // Validate reports the first value that can not be, as a sentence that starts
 // with its key.
 func (l ListenerConfig) Validate() error {
 	scheme, rest, found := strings.Cut(l.Address, "://")
+	secure, web := scheme == "tls" || scheme == "wss", l.web()
+	badOrigin := slices.IndexFunc(l.Origins, func(o string) bool { return !validOrigin(o) })
 	switch {
-	case scheme == "ws" || scheme == "wss":
-		return fmt.Errorf("address %q: WebSocket is not supported in this version; use tcp, tls or unix", l.Address)
-	case !found || rest == "" || !slices.Contains([]string{"tcp", "tls", "unix"}, scheme):
-		return fmt.Errorf("address must be tcp://host:port, tls://host:port or unix:///path, not %q", l.Address)
-	case len(l.Origins) > 0:
-		return fmt.Errorf("origins is for WebSocket listeners, which are not supported in this version; leave it out")
-	case scheme != "tls" && !l.TLS.isZero():
-		return fmt.Errorf("tls is set, but the address %q is not tls://", l.Address)
-	case scheme == "tls" && (l.TLS.Cert == "" || l.TLS.Key == ""):
+	case !found || rest == "" || !slices.Contains([]string{"tcp", "tls", "ws", "wss", "unix"}, scheme):
+		return fmt.Errorf("address must be tcp://, tls://, ws:// or wss://host:port, or unix:///path, not %q", l.Address)
+	case web && strings.Contains(rest, "/"):
+		return fmt.Errorf("address %q must end after the port; what follows belongs into path", l.Address)
+	case l.MaxConnections < 0:
+		return fmt.Errorf("max_connections must be at least 1, or 0 for no limit of the listener, not %d", l.MaxConnections)
+	case l.ConnectTimeout != 0 && l.ConnectTimeout < time.Second:
+		return fmt.Errorf("connect_timeout must be at least 1s, not %v", l.ConnectTimeout)
+	case !web && l.Path != "":
+		return fmt.Errorf("path is for WebSocket, but the address %q is neither ws:// nor wss://", l.Address)
+	case l.Path != "" && (l.Path[0] != '/' || strings.ContainsAny(l.Path, "?#% ")):
+		return fmt.Errorf("path must begin with / and have none of ? # %% and space, not %q", l.Path)
+	case !web && len(l.Origins) > 0:
+		return fmt.Errorf("origins is for WebSocket, but the address %q is neither ws:// nor wss://", l.Address)
+	case badOrigin >= 0:
+		return fmt.Errorf(`origins[%d] must be scheme://host, scheme://host:port or "*", not %q`, badOrigin, l.Origins[badOrigin])
+	case !secure && !l.TLS.isZero():
+		return fmt.Errorf("tls is set, but the address %q is neither tls:// nor wss://", l.Address)
+	case secure && (l.TLS.Cert == "" || l.TLS.Key == ""):
 		return fmt.Errorf("tls.cert and tls.key must name the certificate and key of %s", l.Address)
 	case l.TLS.Identity != "" && l.TLS.Identity != "cn":
 		return fmt.Errorf(`tls.identity must be "cn" or left out, not %q`, l.TLS.Identity)

@@ -30,7 +30,10 @@ type conn struct {
 	door *door
 	nc   net.Conn
 	raw  syscall.RawConn // nil: only nc can be used, as with TLS
+	web  *webSocket      // nil: the bytes of MQTT travel as they are
 	log  *slog.Logger
+
+	crowded bool // beyond a limit, and only here to be told so
 
 	// Set by CONNECT, before anyone else knows the connection.
 	version       packet.Version
@@ -75,6 +78,9 @@ type ending struct {
 	bad    bool    // worth a line in the log though there was no session
 }
 
+// stopping reports whether the connection ends because the server does.
+func (e *ending) stopping() bool { return e.code == packet.ServerShuttingDown }
+
 func newConn(b *Broker, d *door, nc net.Conn) *conn {
 	c := &conn{b: b, door: d, nc: nc, log: b.log}
 	if sc, ok := nc.(syscall.Conn); ok {
@@ -92,7 +98,14 @@ func (c *conn) serve() {
 	defer c.close()
 	defer c.recoverPanic("read")
 	c.heard = time.Now()
-	_ = c.nc.SetReadDeadline(c.heard.Add(c.b.cfg.ConnectTimeout)) // if it fails, so does the read
+	timeout := c.door.connectTimeout
+	if c.crowded {
+		timeout = min(timeout, crowdedTimeout)
+	}
+	_ = c.nc.SetReadDeadline(c.heard.Add(timeout)) // if it fails, so does the read
+	if c.door.web != nil && c.ended.Load() == nil {
+		c.upgrade()
+	}
 	for c.ended.Load() == nil {
 		err := c.fill()
 		switch {
@@ -225,8 +238,8 @@ func (c *conn) close() {
 			c.add(c.farewell(e))
 		}
 	}
-	c.finishWriting(closeGrace)
-	if e.code.IsError() || e.bad {
+	c.finishWriting(closeGrace, e)
+	if e.code.IsError() || e.bad || c.web != nil {
 		c.linger()
 	}
 	c.nc.Close() // everything is sent, or will never be

@@ -49,6 +49,9 @@ const erasePatience = 2 * time.Second
 
 // admit decides whether a client may connect.
 func (c *conn) admit(p *packet.Connect) (packet.ReasonCode, string) {
+	if c.crowded {
+		return packet.ServerBusy, "too many connections"
+	}
 	if p.ClientID == "" && (p.Version == packet.V31 || p.Version == packet.V311 && !p.CleanStart) {
 		return packet.ClientIdentifierNotValid, "the client identifier is empty" // [v3 MQTT-3.1.3-8]
 	}
@@ -76,7 +79,9 @@ func (c *conn) refuseConnect(code packet.ReasonCode, reason string) {
 		}
 		c.add(ack)
 	}
-	c.b.counters.refused.Add(1)
+	if !c.crowded { // else it is counted already
+		c.b.counters.refused.Add(1)
+	}
 	c.endWith(&ending{reason: "CONNECT refused: " + reason, bad: true})
 }
 

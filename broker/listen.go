@@ -22,7 +22,7 @@ func Listen(l ListenerConfig) (net.Listener, error) {
 	switch scheme {
 	case "unix":
 		return listenUnix(rest)
-	case "tls":
+	case "tls", "wss":
 		cfg, err := tlsConfig(l.TLS)
 		if err != nil {
 			return nil, fmt.Errorf("listener %s: %w", l.Address, err)

@@ -339,17 +339,6 @@ func TestWhatIsNotMQTTIsClosedAndCounted(t *testing.T) {
 	connect(t, h, packet.V311, "fine", true).ExpectNothing()
 }
 
-func TestConnectionLimit(t *testing.T) {
-	cfg := config()
-	cfg.MaxConnections = 2
-	h := open(t, t.TempDir(), cfg)
-	a := connect(t, h, packet.V311, "a", true)
-	connect(t, h, packet.V311, "b", true)
-	brokertest.Dial(t, h.addr, packet.V311).TrySend((&packet.Connect{ClientID: "c", CleanStart: true}).Append(nil, packet.V311)).ExpectClosed()
-	a.Leave()
-	connect(t, h, packet.V311, "c", true).ExpectNothing()
-}
-
 func TestReceiveMaximumOfTheBroker(t *testing.T) {
 	cfg := config()
 	cfg.ReceiveMaximum = 2
@@ -376,9 +365,7 @@ func TestTooLargePacketIsRefusedByItsHeader(t *testing.T) {
 
 func TestWhatIsNotSupportedIsRefused(t *testing.T) {
 	for name, change := range map[string]func(*broker.Config){
-		"retry":     func(c *broker.Config) { c.Retry = []time.Duration{time.Second} },
-		"origins":   func(c *broker.Config) { c.Listeners[0].Origins = []string{"x"} },
-		"WebSocket": func(c *broker.Config) { c.Listeners[0].Address = "ws://127.0.0.1:0" },
+		"retry": func(c *broker.Config) { c.Retry = []time.Duration{time.Second} },
 	} {
 		c := broker.DefaultConfig()
 		change(&c)

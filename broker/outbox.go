@@ -31,6 +31,8 @@ type outbox struct {
 	mu      sync.Mutex
 	pending *chunk // nil while there is nothing to send
 	answers int    // bytes of pending that are no messages
+	control *chunk // a WebSocket's own frames, which go first
+	goodbye []byte // the frame that ends a WebSocket, after everything else
 	order   ackOrder
 	writing bool // somebody writes
 	closed  bool // nothing is added any more; what is pending is still written
@@ -41,13 +43,6 @@ type outbox struct {
 
 	packets int64 // added, since the last count
 	bytes   int64 // written, since the last count
-}
-
-// takeLocked returns what is pending, for the one who writes it.
-func (o *outbox) takeLocked() *chunk {
-	buf := o.pending
-	o.pending, o.answers = nil, 0
-	return buf
 }
 
 func (o *outbox) roomLocked() bool { return o.pending == nil || len(o.pending.b) < outboxLimit }
@@ -104,7 +99,50 @@ func (c *conn) bufferLocked(n int) *chunk {
 		c.b.chunks.put(o.pending)
 		o.pending = large
 	}
+	if c.web != nil && len(o.pending.b) == 0 {
+		o.pending.b = o.pending.b[:frameRoom]
+	}
 	return o.pending
+}
+
+// addControl appends a control frame of a WebSocket. Of several pongs that wait,
+// only the last has to be sent (RFC 6455, 5.5.3), so a client that pings and does
+// not read fills nothing.
+func (c *conn) addControl(frame []byte) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	if c.out.closed {
+		return
+	}
+	if c.out.control == nil {
+		c.out.control = c.b.chunks.get(smallChunk)
+	}
+	c.out.control.b = append(c.out.control.b[:0], frame...)
+}
+
+func (o *outbox) emptyLocked() bool { return o.pending == nil && o.control == nil }
+
+// takeLocked takes what is to be written next, from an offset on; nil if that is
+// nothing.
+func (c *conn) takeLocked() (buf *chunk, from int) {
+	o := &c.out
+	switch {
+	case o.control != nil:
+		buf, o.control = o.control, nil
+	case o.pending != nil:
+		buf, o.pending, o.answers = o.pending, nil, 0
+		if c.web == nil {
+			break
+		}
+		if len(buf.b) > frameRoom {
+			return buf, frame(buf.b)
+		}
+		c.b.chunks.put(buf) // what was to be added was not
+		return c.takeLocked()
+	case o.closed && o.goodbye != nil:
+		buf, o.goodbye = &chunk{o.goodbye}, nil
+	}
+	return buf, 0
 }
 
 // addMessage appends an encoded QoS 0 PUBLISH unless there is no room. The
@@ -193,18 +231,22 @@ func (c *conn) flushNow() (stalled bool) {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.writing || o.pending == nil || o.closed {
+	if o.writing || o.emptyLocked() || o.closed {
 		return false
 	}
 	o.writing = true
-	for rounds := 0; o.pending != nil && !o.closed; rounds++ {
-		buf := o.takeLocked()
-		if c.raw == nil || rounds > 3 { // TLS may block; and nobody sends for others for ever
-			c.writeOn(buf, 0)
+	for rounds := 0; ; rounds++ {
+		buf, from := c.takeLocked()
+		if buf == nil {
+			break
+		}
+		// TLS may block; and nobody sends for others for ever, nor after the end.
+		if c.raw == nil || rounds > 3 || o.closed {
+			c.writeOn(buf, from)
 			return false
 		}
 		o.mu.Unlock()
-		n, err := c.tryWrite(buf.b)
+		n, err := c.tryWrite(buf.b[from:])
 		o.mu.Lock()
 		o.bytes += int64(n)
 		if err != nil {
@@ -212,15 +254,11 @@ func (c *conn) flushNow() (stalled bool) {
 			c.endWith(&ending{reason: "writing failed", err: err})
 			return false
 		}
-		if n < len(buf.b) {
-			c.writeOn(buf, n)
+		if n < len(buf.b)-from {
+			c.writeOn(buf, from+n)
 			return false
 		}
 		c.b.chunks.put(buf)
-	}
-	if o.pending != nil { // closed meanwhile, and left to us
-		c.writeOn(o.takeLocked(), 0)
-		return false
 	}
 	o.stopLocked()
 	stalled, o.stalled = o.stalled, false
@@ -230,7 +268,7 @@ func (c *conn) flushNow() (stalled bool) {
 // failLocked gives up: the socket takes nothing any more.
 func (o *outbox) failLocked() {
 	o.closeLocked()
-	o.pending = nil
+	o.pending, o.control, o.goodbye = nil, nil, nil
 	o.stopLocked()
 }
 
@@ -274,13 +312,18 @@ func (c *conn) progressed() {
 
 // finishWriting lets what is pending leave, for as long as grace, and returns when
 // no goroutine of the connection writes any more.
-func (c *conn) finishWriting(grace time.Duration) {
+func (c *conn) finishWriting(grace time.Duration, e *ending) {
 	o := &c.out
 	o.mu.Lock()
+	if c.web != nil && !o.closed {
+		o.goodbye = c.web.goodbye(e)
+	}
 	o.closeLocked()
-	if o.pending != nil && !o.writing {
-		o.writing = true
-		c.writeOn(o.takeLocked(), 0)
+	if !o.writing {
+		if buf, from := c.takeLocked(); buf != nil {
+			o.writing = true
+			c.writeOn(buf, from)
+		}
 	}
 	var quiet chan struct{}
 	if o.writing {
@@ -301,11 +344,13 @@ func (c *conn) flushLater() {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.writing || o.pending == nil || o.closed {
+	if o.writing || o.closed {
 		return
 	}
-	o.writing = true
-	c.writeOn(o.takeLocked(), 0)
+	if buf, from := c.takeLocked(); buf != nil {
+		o.writing = true
+		c.writeOn(buf, from)
+	}
 }
 
 // writeOn starts the goroutine that writes buf from an offset on, and then what
@@ -325,7 +370,6 @@ func (c *conn) writeAll(buf *chunk, from int) (stalled bool) {
 	o := &c.out
 	for {
 		n, err := c.nc.Write(buf.b[from:])
-		from = 0
 		o.mu.Lock()
 		o.bytes += int64(n)
 		if err != nil {
@@ -335,7 +379,7 @@ func (c *conn) writeAll(buf *chunk, from int) (stalled bool) {
 			return false
 		}
 		c.b.chunks.put(buf)
-		if buf = o.takeLocked(); buf == nil {
+		if buf, from = c.takeLocked(); buf == nil {
 			o.stopLocked()
 			stalled, o.stalled = o.stalled, false
 			o.mu.Unlock()

@@ -11,6 +11,9 @@ import (
 
 // fill reads what is there, and waits if that is nothing.
 func (c *conn) fill() error {
+	if c.web != nil {
+		return c.fillWeb()
+	}
 	if c.raw == nil {
 		c.makeRoom(smallChunk)
 		n, err := c.nc.Read(c.in.b[len(c.in.b):cap(c.in.b)])

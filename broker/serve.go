@@ -19,13 +19,27 @@ type door struct {
 	passwords *passwords      // nil: no file
 	acl       *acl            // nil: no file, everything is allowed
 	closing   <-chan struct{} // closed when the listener is to end
+	web       *webRules       // nil: not a WebSocket listener
+
+	maxConnections int
+	connectTimeout time.Duration
+	conns          int // that came in and are still there, guarded by the broker's lock
 }
 
-func newDoor(l ListenerConfig, at net.Addr) (*door, error) {
+func newDoor(l ListenerConfig, at net.Addr, cfg Config) (*door, error) {
 	if err := l.Validate(); err != nil {
 		return nil, fmt.Errorf("listener %s: %w", l.Address, err)
 	}
-	d := &door{config: l}
+	d := &door{config: l, maxConnections: cfg.MaxConnections, connectTimeout: cfg.ConnectTimeout}
+	if l.MaxConnections > 0 {
+		d.maxConnections = l.MaxConnections
+	}
+	if l.ConnectTimeout > 0 {
+		d.connectTimeout = l.ConnectTimeout
+	}
+	if l.web() {
+		d.web = newWebRules(l, at)
+	}
 	if l.PasswordFile != "" {
 		var err error
 		if d.passwords, err = readPasswords(l.PasswordFile); err != nil {
@@ -67,7 +81,7 @@ func local(a net.Addr) bool {
 // ln is what Listen returned for l, or any other that suits.
 func (b *Broker) Serve(ctx context.Context, ln net.Listener, l ListenerConfig) error {
 	defer ln.Close() // a second time does no harm
-	d, err := newDoor(l, ln.Addr())
+	d, err := newDoor(l, ln.Addr(), b.cfg)
 	if err != nil {
 		return err
 	}
@@ -113,22 +127,56 @@ func (b *Broker) Serve(ctx context.Context, ln net.Listener, l ListenerConfig) e
 	}
 }
 
+// maxCrowded is how many connections beyond a limit may be there at once, to be
+// told in a CONNACK; the next ones are closed without a word. They have
+// crowdedTimeout for their CONNECT. We chose both.
+const (
+	maxCrowded     = 16
+	crowdedTimeout = 2 * time.Second
+)
+
 // enter counts a new connection, or refuses it.
 func (b *Broker) enter(c *conn) bool {
 	b.mu.Lock()
-	full := len(b.conns) >= b.cfg.MaxConnections
-	if !full {
+	limit := b.cfg.MaxConnections
+	full := len(b.conns)-b.crowded >= limit
+	if !full && c.door.conns >= c.door.maxConnections {
+		full, limit = true, c.door.maxConnections
+	}
+	c.crowded = full
+	closed := full && b.crowded >= maxCrowded
+	switch {
+	case closed:
+	case full:
+		b.crowded++
+		b.conns[c] = struct{}{}
+	default:
+		c.door.conns++
 		b.conns[c] = struct{}{}
 	}
 	b.mu.Unlock()
 	if full {
 		b.counters.refused.Add(1)
 		if n, ok := b.refused.allow(host(c.address()), time.Now()); ok {
-			b.log.Warn("client refused: too many connections", "address", c.address(), "limit", b.cfg.MaxConnections, "unreported", n)
+			b.log.Warn("client refused: too many connections", "address", c.address(), "listener", c.door.config.Address, "limit", limit, "unreported", n)
 		}
-		c.nc.Close() // without a word: its CONNECT would have to be read first
 	}
-	return !full
+	if closed {
+		c.nc.Close()
+	}
+	return !closed
+}
+
+// leave is the opposite of enter.
+func (b *Broker) leave(c *conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.conns, c)
+	if c.crowded {
+		b.crowded--
+	} else {
+		c.door.conns--
+	}
 }
 
 // stopServing ends the connections that came through a door.
@@ -144,9 +192,7 @@ func (b *Broker) stopServing(d *door) {
 
 // connectionClosed is the last thing that a connection does.
 func (b *Broker) connectionClosed(c *conn, e *ending) {
-	b.mu.Lock()
-	delete(b.conns, c)
-	b.mu.Unlock()
+	b.leave(c)
 	c.out.mu.Lock()
 	b.counters.packetsOut.Add(c.out.packets)
 	b.counters.bytesOut.Add(c.out.bytes)

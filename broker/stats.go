@@ -64,7 +64,7 @@ type counters struct {
 func (b *Broker) Stats() Stats {
 	b.mu.Lock()
 	st := b.stats
-	st.Connections = len(b.conns)
+	st.Connections = len(b.conns) - b.crowded
 	st.Clients = b.connected
 	st.Sessions = len(b.sessions)
 	st.Subscriptions = b.filters.Len() - len(b.shares) + b.sharedSubscriptions

@@ -126,6 +126,19 @@ func TestSuiteOverUnixSocket(t *testing.T) {
 	brokertest.Run(t, "unix://"+path)
 }
 
+func TestSuiteOverWebSocket(t *testing.T) {
+	h := open(t, t.TempDir(), config())
+	at := h.serveMore(broker.ListenerConfig{Address: "ws://127.0.0.1:0"})
+	brokertest.Run(t, "ws://"+at.String()+"/mqtt")
+}
+
+func TestSuiteOverSecureWebSocket(t *testing.T) {
+	h := open(t, t.TempDir(), config())
+	cert, key := files(t, certificate(t, "the gateway", nil))
+	at := h.serveMore(broker.ListenerConfig{Address: "wss://127.0.0.1:0", Path: "/m", TLS: broker.TLSConfig{Cert: cert, Key: key}})
+	brokertest.Run(t, "wss://"+at.String()+"/m")
+}
+
 // The suite itself is tested by a broker that is not ours.
 func TestSuiteAgainstMosquitto(t *testing.T) {
 	addr := brokertest.Mosquitto(t, "")

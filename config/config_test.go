@@ -52,6 +52,8 @@ func TestEveryKeyOfAFullFileArrives(t *testing.T) {
 			Cert: "/etc/gateway/cert.pem", Key: "/etc/gateway/key.pem", ClientCA: "/etc/gateway/ca.pem", Identity: "cn"}},
 		{"broker.listeners.allow_anonymous", *c.Broker.Listeners[0].AllowAnonymous, true},
 		{"broker.listeners.allow_anonymous, absent", c.Broker.Listeners[1].AllowAnonymous, (*bool)(nil)},
+		{"broker.listeners, WebSocket", c.Broker.Listeners[2], broker.ListenerConfig{Address: "ws://127.0.0.1:9001", Path: "/mqtt",
+			Origins: []string{"https://panel.example", "http://10.0.0.5:3000"}, MaxConnections: 50, ConnectTimeout: 5 * time.Second}},
 		{"buffer.max_size", c.Buffer.MaxSize, int64(512 << 20)},
 		{"cloud.servers", c.Cloud[0].Servers, []string{"mqtts://a.example:8883", "mqtts://b.example:8883"}},
 		{"cloud.up", c.Cloud[0].Up, []cloud.Route{{From: "farm/greenhouse/+/state", To: "acme/greenhouse/+/state", QoS: 1}}},
@@ -159,7 +161,7 @@ func TestTheValueOfAMistakePointsAtItself(t *testing.T) {
 		{"level", "[log]\nlevel = 'loud'", `2:9: log.level must be debug, info, warn or error, not "loud"`},
 		{"section of another name", "[home_assistant]\ndiscovery = true", `1:2: unknown key "home_assistant"`},
 		{"broker", "[broker]\nmax_connections = 0", `2:19: broker.max_connections must be at least 1, not 0`},
-		{"listener", "[[broker.listeners]]\naddress = 'x'", `2:11: broker.listeners.address must be tcp://host:port, tls://host:port or unix:///path, not "x"`},
+		{"listener", "[[broker.listeners]]\naddress = 'x'", `2:11: broker.listeners.address must be tcp://, tls://, ws:// or wss://host:port, or unix:///path, not "x"`},
 		{"every mistake of a section", "[buffer]\nsync = '2h'\nlazy = '2h'", "2:8: buffer.sync must be between 0s and 1m0s\n3:8: buffer.lazy must be between 0s and 1h0m0s"},
 		{"status", "[status]\naddress = '8080'", `2:11: status.address "8080" must be host:port, e.g. "127.0.0.1:8080", or "" to switch the page off`},
 		{"cloud without servers", "[[cloud]]\nname = 'a'\nup = []", `1:3: cloud.servers must name at least one server, such as "mqtts://mqtt.example.com:8883"`},
@@ -221,8 +223,8 @@ func TestFaultsFoundLaterPointIntoTheFile(t *testing.T) {
 		"30:12 broker.listeners[1].tls.cert /etc/gateway/cert.pem false",
 		"31:11 broker.listeners[1].tls.key /etc/gateway/key.pem true",
 		"32:17 broker.listeners[1].tls.client_ca /etc/gateway/ca.pem false",
-		"47:17 cloud[0].password_file /etc/gateway/acme.pw true",
-		"48:10 cloud[0].tls.ca /etc/gateway/acme-ca.pem false",
+		"54:17 cloud[0].password_file /etc/gateway/acme.pw true",
+		"55:10 cloud[0].tls.ca /etc/gateway/acme-ca.pem false",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %s\nwant %s", strings.Join(got, "\n     "), strings.Join(want, "\n     "))

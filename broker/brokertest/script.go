@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"edgegateway/broker/packet"
 )
 
@@ -31,16 +33,23 @@ const Patience = 10 * time.Second
 type Client struct {
 	t       testing.TB
 	nc      net.Conn
+	below   net.Conn // the TCP connection below a WebSocket; nil: nc is it
 	version packet.Version
 	decoder packet.Decoder
 	buf     []byte
 	ids     []uint16
 }
 
-// Dial connects to host:port, or to a socket file by unix:///path. The connection
-// is closed at the end of the test.
+// Dial connects to host:port, to a socket file by unix:///path, or to a WebSocket
+// by its URL. The connection is closed at the end of the test.
 func Dial(t testing.TB, addr string, v packet.Version) *Client {
 	t.Helper()
+	if strings.HasPrefix(addr, "ws://") || strings.HasPrefix(addr, "wss://") {
+		nc, below := dialWeb(t, addr, "mqtt")
+		c := Over(t, nc, v)
+		c.below = below
+		return c
+	}
 	network, addr := "tcp", addr
 	if path, ok := strings.CutPrefix(addr, "unix://"); ok {
 		network, addr = "unix", path
@@ -192,7 +201,7 @@ func (c *Client) ExpectClosed(codes ...packet.ReasonCode) {
 	for {
 		p, err := c.next()
 		if err != nil {
-			if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && websocket.CloseStatus(err) == -1 {
 				c.t.Fatalf("wait for the end of the connection: %v", err)
 			}
 			if len(codes) > 0 && c.version == packet.V5 {
@@ -229,10 +238,14 @@ func (c *Client) IDs() []uint16 {
 
 // Drop ends the connection without DISCONNECT.
 func (c *Client) Drop() {
-	if tcp, ok := c.nc.(*net.TCPConn); ok {
+	nc := c.nc
+	if c.below != nil {
+		nc = c.below // no close frame either
+	}
+	if tcp, ok := nc.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // then it is a plain close
 	}
-	c.nc.Close()
+	nc.Close()
 }
 
 // Leave ends the connection with DISCONNECT, and waits until the broker has seen

@@ -24,12 +24,12 @@ func portHint(err error, key string) error {
 	return err
 }
 
-// addressOf is what a client types to reach a listener: the scheme of its configuration and the address
-// that the kernel gave it.
+// addressOf is what a client types to reach a listener: the scheme of its configuration, the address that
+// the kernel gave it, and the path of a WebSocket.
 func addressOf(l broker.ListenerConfig, ln net.Listener) string {
 	scheme, _, _ := strings.Cut(l.Address, "://")
 	if ln.Addr().Network() == "unix" {
 		return (&url.URL{Scheme: scheme, Path: ln.Addr().String()}).String()
 	}
-	return scheme + "://" + ln.Addr().String()
+	return scheme + "://" + ln.Addr().String() + l.WebPath()
 }
