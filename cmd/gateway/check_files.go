@@ -89,8 +89,8 @@ func (c *checker) dataDir(dir string) {
 func (c *checker) ports(cfg config.Config, own []status.Listening) {
 	taken := func(address string) bool {
 		return slices.ContainsFunc(own, func(l status.Listening) bool {
-			_, rest, _ := strings.Cut(l.Address, "://")
-			return rest == address || sameAddress(strings.TrimSuffix(rest, "/"), address)
+			place := placeOf(l.Address)
+			return place == address || sameAddress(place, address)
 		})
 	}
 	for _, l := range cfg.Broker.Listeners {
@@ -132,6 +132,16 @@ func (c *checker) unixListener(path string) {
 		return
 	}
 	c.ok("listener", "unix://%s can be made", path)
+}
+
+// placeOf is the socket behind an address that is shown: a file, or host:port without the path of a page or
+// a WebSocket.
+func placeOf(address string) string {
+	scheme, place, _ := strings.Cut(address, "://")
+	if scheme != "unix" {
+		place, _, _ = strings.Cut(place, "/")
+	}
+	return place
 }
 
 // sameAddress reports whether two names stand for one address to listen at: 0.0.0.0:1883 is shown as

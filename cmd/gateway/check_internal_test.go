@@ -86,3 +86,16 @@ func TestAnOpenAddressIsKnownUnderItsOtherName(t *testing.T) {
 		}
 	}
 }
+
+func TestThePlaceOfAnAddressHasNoPath(t *testing.T) {
+	for address, want := range map[string]string{
+		"tcp://127.0.0.1:1883":       "127.0.0.1:1883",
+		"ws://127.0.0.1:9001/mqtt":   "127.0.0.1:9001",
+		"http://[::1]:8080/":         "[::1]:8080",
+		"unix:///run/gateway/m.sock": "/run/gateway/m.sock",
+	} {
+		if got := placeOf(address); got != want {
+			t.Errorf("placeOf(%q) = %q, want %q", address, got, want)
+		}
+	}
+}
