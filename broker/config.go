@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"edgegateway/broker/packet"
+	"edgegateway/broker/topic"
 )
 
 // Config is the section [broker]. It is plain data.
@@ -37,6 +38,16 @@ type Config struct {
 	// MaxSessionExpiry is how long the session of an absent client is kept at
 	// most, in every version of the protocol.
 	MaxSessionExpiry time.Duration `toml:"max_session_expiry"`
+
+	// MaxKeepAlive is the longest keep alive of an MQTT 5 client: one that asks for
+	// more, or for none, is told this one. MQTT 3.x clients keep their own. 0 is no
+	// limit.
+	MaxKeepAlive time.Duration `toml:"max_keep_alive"`
+
+	// ResponsePrefix is the beginning of topics for answers. An MQTT 5 client that
+	// asks for response information gets it with its client identifier, as in
+	// "answers/client-1". Empty: it gets none.
+	ResponsePrefix string `toml:"response_prefix"`
 
 	// Retry is the schedule of resending to MQTT 3.x clients. It is not
 	// implemented: anything but an empty list is refused.
@@ -88,6 +99,10 @@ type ListenerConfig struct {
 	// a certificate; all others are anonymous there. It is read when the listener
 	// starts.
 	ACLFile string `toml:"acl_file"`
+
+	// CheckPayloadFormat has messages refused that say that they are UTF-8, and are
+	// not.
+	CheckPayloadFormat bool `toml:"check_payload_format"`
 
 	TLS TLSConfig `toml:"tls"`
 
@@ -162,6 +177,10 @@ func (c Config) Validate() error {
 		return fmt.Errorf(`when_full must be "drop-oldest" or "drop-newest", not %q`, c.WhenFull)
 	case c.MaxSessionExpiry < 0 || c.MaxSessionExpiry > maxExpiry:
 		return fmt.Errorf("max_session_expiry must be from 0s to %v, not %v", maxExpiry, c.MaxSessionExpiry)
+	case c.MaxKeepAlive < 0 || c.MaxKeepAlive > math.MaxUint16*time.Second || c.MaxKeepAlive%time.Second != 0:
+		return fmt.Errorf("max_keep_alive must be whole seconds from 0s (no limit) to %v, not %v", math.MaxUint16*time.Second, c.MaxKeepAlive)
+	case c.ResponsePrefix != "" && topic.ValidName(c.ResponsePrefix) != nil:
+		return fmt.Errorf("response_prefix is not the beginning of a topic: %w", topic.ValidName(c.ResponsePrefix))
 	case len(c.Retry) > 0:
 		return fmt.Errorf("retry is not supported in this version; leave it out")
 	case !slices.Contains(strategies[:], c.SharedStrategy):

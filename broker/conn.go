@@ -20,7 +20,7 @@ const (
 	maxBatch     = 512                    // PUBLISH packets that are routed under one lock
 	closeGrace   = time.Second            // for the last bytes to a client
 	lingerGrace  = 200 * time.Millisecond // for a client to read why it is sent away
-	aliasMaximum = 64                     // topic aliases of one client
+	aliasMaximum = 64                     // topic aliases of one client, each way
 )
 
 // conn is one network connection. Its goroutine reads, and owns all fields that

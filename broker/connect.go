@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"edgegateway/broker/packet"
+	"edgegateway/broker/topic"
 	"edgegateway/buffer"
 )
 
@@ -25,7 +26,10 @@ func (c *conn) connect(p *packet.Connect) {
 	if assigned { // [MQTT-3.1.3-6] [v3 MQTT-3.1.3-6]
 		p.ClientID = newClientID()
 	}
-	c.keepAlive = time.Duration(p.KeepAlive) * 1500 * time.Millisecond // [MQTT-3.1.2-22] [v3 MQTT-3.1.2-24]
+	if p.TopicAliasMaximum > 0 { // MQTT 5 alone has it
+		c.out.aliases = &aliases{most: min(int(p.TopicAliasMaximum), aliasMaximum), size: c.maxPacket}
+	}
+	c.keepAlive = time.Duration(c.b.keepAlive(p)) * 1500 * time.Millisecond // [MQTT-3.1.2-22] [v3 MQTT-3.1.2-24]
 	ack, erased := c.b.startSession(c, p, assigned)
 	if erased != nil {
 		// The client has nothing to do with the old session any more: if it came back
@@ -62,6 +66,9 @@ func (c *conn) admit(p *packet.Connect) (packet.ReasonCode, string) {
 	if p.Will != nil {
 		if err := c.mayPublish(p.Will.Topic); err != nil {
 			return packet.NotAuthorized, "the will topic is not allowed"
+		}
+		if err := c.door.checkPayload(&p.Will.Properties, p.Will.Payload); err != nil { // 3.1.3.2.3
+			return packet.PayloadFormatInvalid, "the will is not UTF-8, though its payload format indicator says so"
 		}
 	}
 	return c.door.authenticate(c, p)
@@ -237,17 +244,42 @@ func (c *conn) connack(p *packet.Connect, expiry uint32, present, assigned bool)
 		return ack
 	}
 	if expiry != p.SessionExpiry {
-		ack.SessionExpiry = &expiry // [MQTT-3.2.2-21]
+		ack.SessionExpiry = &expiry // 3.2.2.3.2
 	}
 	if n := c.b.cfg.ReceiveMaximum; n < 65535 {
 		ack.ReceiveMaximum = uint16(n)
 	}
 	ack.MaximumPacketSize = uint32(c.b.cfg.MaxPacketSize)
 	ack.TopicAliasMaximum = aliasMaximum
+	if n := c.b.keepAlive(p); n != p.KeepAlive {
+		ack.ServerKeepAlive = &n // [MQTT-3.2.2-21] [MQTT-3.2.2-22]
+	}
+	ack.ResponseInformation = c.b.responseInformation(p)
 	if assigned {
 		ack.AssignedClientID = p.ClientID // [MQTT-3.2.2-16]
 	}
 	return ack
+}
+
+// keepAlive is the time in seconds in which a client has to be heard; 0 is no limit.
+// MQTT 3.x has no way to tell the client of another value than its own.
+func (b *Broker) keepAlive(p *packet.Connect) uint16 {
+	most := uint16(b.cfg.MaxKeepAlive / time.Second)
+	if most == 0 || p.Version != packet.V5 || p.KeepAlive > 0 && p.KeepAlive <= most {
+		return p.KeepAlive
+	}
+	return most
+}
+
+// responseInformation is the beginning of the topics on which a client may have
+// itself answered: nobody else is told of them (3.2.2.3.15, 4.10.2). "" is not sent
+// [MQTT-3.1.2-28].
+func (b *Broker) responseInformation(p *packet.Connect) string {
+	base := b.cfg.ResponsePrefix + "/" + p.ClientID
+	if !p.RequestResponseInfo || b.cfg.ResponsePrefix == "" || topic.ValidName(base) != nil {
+		return "" // what the client would make of it is no topic
+	}
+	return base
 }
 
 // takeOverLocked ends the connection of a session in favour of a new one

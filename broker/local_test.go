@@ -365,7 +365,10 @@ func TestTooLargePacketIsRefusedByItsHeader(t *testing.T) {
 
 func TestWhatIsNotSupportedIsRefused(t *testing.T) {
 	for name, change := range map[string]func(*broker.Config){
-		"retry": func(c *broker.Config) { c.Retry = []time.Duration{time.Second} },
+		"shared_strategy": func(c *broker.Config) { c.SharedStrategy = "first-come" },
+		"max_keep_alive":  func(c *broker.Config) { c.MaxKeepAlive = 1500 * time.Millisecond },
+		"response_prefix": func(c *broker.Config) { c.ResponsePrefix = "answers/#" },
+		"retry":           func(c *broker.Config) { c.Retry = []time.Duration{time.Second} },
 	} {
 		c := broker.DefaultConfig()
 		change(&c)

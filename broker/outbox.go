@@ -34,9 +34,10 @@ type outbox struct {
 	control *chunk // a WebSocket's own frames, which go first
 	goodbye []byte // the frame that ends a WebSocket, after everything else
 	order   ackOrder
-	writing bool // somebody writes
-	closed  bool // nothing is added any more; what is pending is still written
-	stalled bool // somebody waits for room
+	aliases *aliases // nil: the client takes none
+	writing bool     // somebody writes
+	closed  bool     // nothing is added any more; what is pending is still written
+	stalled bool     // somebody waits for room
 
 	progress chan struct{} // a token when there may be room; closed at the end. nil until somebody waits
 	quiet    chan struct{} // closed when writing ends, for the one who waits for that
@@ -154,7 +155,11 @@ func (c *conn) addMessage(encoded []byte) bool {
 		return false
 	}
 	if buf := c.bufferLocked(len(encoded)); buf != nil {
+		start := len(buf.b)
 		buf.b = append(buf.b, encoded...)
+		if c.out.aliases != nil {
+			buf.b = c.out.aliases.shorten(buf.b, start)
+		}
 		c.out.packets++
 	}
 	return true
@@ -208,6 +213,9 @@ func (c *conn) addEntry(v *recordView, id uint16, dup bool, left uint32) (size i
 	}
 	start := len(buf.b)
 	buf.b, err = v.appendPublish(buf.b, c.version, id, dup, left)
+	if err == nil && c.out.aliases != nil {
+		buf.b = c.out.aliases.shorten(buf.b, start)
+	}
 	if err == nil && c.tooLarge(len(buf.b)-start) {
 		size = -1
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"edgegateway/broker/packet"
 	"edgegateway/buffer"
@@ -56,7 +57,13 @@ func (c *conn) collect(p *packet.Publish) {
 	if !c.checkAlias(&m.packet) || !c.checkQuota(&m.packet) {
 		return
 	}
-	m.refused = c.mayPublishBytes(m.packet.Topic)
+	if m.refused = c.mayPublishBytes(m.packet.Topic); m.refused == nil {
+		m.refused = c.door.checkPayload(&m.packet.Properties, m.packet.Payload)
+	}
+	if m.refused == errNotText && m.packet.QoS == packet.QoS0 { // 3.3.2.3.2: nothing else would tell the client
+		c.fail(errNotText.Code, errNotText.Reason, nil)
+		return
+	}
 	c.batch.items = append(c.batch.items, m)
 	if len(c.batch.items) >= maxBatch {
 		c.publishBatch()
@@ -90,6 +97,17 @@ func (c *conn) checkAlias(p *packet.Publish) bool {
 	}
 	p.Topic = known
 	return true
+}
+
+var errNotText = ErrRefused{packet.PayloadFormatInvalid, "the payload is not UTF-8, though its payload format indicator says so"}
+
+// checkPayload holds a payload to its format indicator, where the listener does
+// that (3.3.2.3.2).
+func (d *door) checkPayload(p *packet.Properties, payload []byte) error {
+	if d.config.CheckPayloadFormat && p.Has&packet.HasPayloadFormat != 0 && p.PayloadFormat == 1 && !utf8.Valid(payload) {
+		return errNotText
+	}
+	return nil
 }
 
 // checkQuota counts what an MQTT 5 client has under way [MQTT-3.3.4-7]. 3.x has no
