@@ -60,7 +60,9 @@ type Config struct {
 	// waits in the queue of one who is absent.
 	SharedStrategy string `toml:"shared_strategy"`
 
-	// SysInterval is the time between two publications below $SYS; 0 is never.
+	// SysInterval is the time between two publications of figures below $SYS/broker;
+	// 0 is never. Events of clients, at $SYS/broker/clients/<id>/event, are published
+	// as they happen.
 	SysInterval time.Duration `toml:"sys_interval"`
 
 	// ConnectTimeout is how long a new connection may take to send CONNECT.

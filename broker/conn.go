@@ -73,9 +73,10 @@ type ending struct {
 	code   packet.ReasonCode // 0x80 and above: an MQTT 5 client is told
 	reason string
 	err    error
-	clean  bool    // by DISCONNECT: the will is not published
-	expiry *uint32 // the new session expiry of a DISCONNECT
-	bad    bool    // worth a line in the log though there was no session
+	said   *packet.ReasonCode // by the client in DISCONNECT; nil: it sent none
+	clean  bool               // by DISCONNECT: the will is not published
+	expiry *uint32            // the new session expiry of a DISCONNECT
+	bad    bool               // worth a line in the log though there was no session
 }
 
 // stopping reports whether the connection ends because the server does.

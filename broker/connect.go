@@ -177,6 +177,7 @@ func (b *Broker) startSession(c *conn, p *packet.Connect, assigned bool) (ack *p
 	b.stats.ConnectionsTotal++
 	b.connected++
 	b.stats.ClientsMaximum = max(b.stats.ClientsMaximum, b.connected)
+	b.connectedLocked(c, present, &w)
 	c.log.Debug("client connected", "client", s.id, "address", c.address(), "version", c.version.String(), "present", present)
 	return ack, erased
 }
@@ -288,6 +289,7 @@ func (b *Broker) takeOverLocked(s *Session, cleanStart bool, w *work) {
 	c := s.conn
 	c.fail(packet.SessionTakenOver, "another connection has taken the session over", nil)
 	b.detachLocked(s, false, w)
+	b.disconnectedLocked(c, c.ended.Load(), w)
 	if cleanStart && s.conn == nil && !s.gone {
 		b.endSessionLocked(s, w)
 	}
@@ -318,6 +320,7 @@ func (b *Broker) endConnection(c *conn, e *ending) {
 		s.expiry = min(*e.expiry, uint32(b.cfg.MaxSessionExpiry/time.Second))
 	}
 	b.detachLocked(s, e.code == packet.ServerShuttingDown, &w)
+	b.disconnectedLocked(c, e, &w)
 }
 
 // detachLocked leaves a session without a connection: it waits for the client to

@@ -41,8 +41,10 @@ func (c *conn) disconnect(p *packet.Disconnect) {
 		c.fail(packet.ProtocolError, "DISCONNECT makes a session last that CONNECT let end", nil)
 		return
 	}
+	said := p.Code
 	c.endWith(&ending{
 		reason: "the client disconnected",
+		said:   &said,
 		clean:  p.Code == packet.NormalDisconnection, // all others keep the will (3.14.2.1)
 		expiry: p.SessionExpiry,
 	})

@@ -118,14 +118,18 @@ func (b *Broker) publishOwn(name string, payload []byte) {
 		w.finish(nil)
 	}()
 	w.startLocked(b)
+	b.publishOwnLocked(name, payload, true, &w)
+}
+
+func (b *Broker) publishOwnLocked(name string, payload []byte, retain bool, w *work) {
 	p := &b.own
 	p.renew(b)
-	p.payload, p.retain, p.stored = payload, true, false
+	p.payload, p.retain, p.stored = payload, retain, false
 	p.qos = packet.QoS0
 	p.at = time.Now()
 	p.route = b.routeLocked([]byte(name))
-	if err := b.publishLocked(p, &w); err != nil {
-		b.log.Debug("a figure of the broker is not published", "topic", name, "err", err)
+	if err := b.publishLocked(p, w); err != nil {
+		b.log.Debug("a message of the broker itself is not published", "topic", name, "err", err)
 	}
 }
 
