@@ -31,6 +31,9 @@ cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
 unset CGO_ENABLED GOOS GOARCH GOARM # the tests are for this machine
 work=$(mktemp -d)
+mqtt_js_version=5.16.0 # e2e/browser_test.go names it as well
+mqtt_js_sha256=f3cbeae580d3010048938ee370f2db0c15d16e6f7fc147cb32ae5510e571b387
+mqtt_js=${XDG_CACHE_HOME:-${HOME-}/.cache}/edgegateway/mqtt-$mqtt_js_version.min.js
 began=$SECONDS summary=() skipped=() current='' policy=
 
 # --- steps ------------------------------------------------------------------
@@ -108,6 +111,8 @@ install_tools() {
 	have mosquitto || packages+=(mosquitto) # the real cloud broker
 	have mosquitto_pub || packages+=(mosquitto-clients)
 	have gcc || packages+=(gcc libc6-dev) # the race detector
+	have chromium || packages+=(chromium) # MQTT over WebSocket as a page sees it
+	have npm || [ -e "$mqtt_js" ] || packages+=(npm)
 	if [ -z "$fast" ]; then
 		emulator arm >/dev/null && { native arm64 || emulator aarch64 >/dev/null; } || packages+=(qemu-user-static)
 	fi
@@ -118,6 +123,21 @@ install_tools() {
 	else
 		apt_install "${packages[@]}"
 	fi
+	[ -e "$mqtt_js" ] || ! have npm || fetch_mqtt_js
+}
+
+# fetch_mqtt_js keeps the client of most web pages outside of the tree. It is run
+# by a browser in the tests, so it has to be the very file that was looked at.
+fetch_mqtt_js() {
+	echo "fetching mqtt.js $mqtt_js_version"
+	(
+		cd "$work"
+		npm pack --silent "mqtt@$mqtt_js_version" >/dev/null &&
+			tar -xzf "mqtt-$mqtt_js_version.tgz" package/dist/mqtt.min.js &&
+			echo "$mqtt_js_sha256  package/dist/mqtt.min.js" | sha256sum --check --quiet &&
+			mkdir -p "$(dirname "$mqtt_js")" &&
+			mv package/dist/mqtt.min.js "$mqtt_js"
+	) || echo "mqtt.js could not be fetched"
 }
 
 # apt_install installs without leaving a service behind: a broker on port 1883
@@ -260,6 +280,8 @@ echo "$(go version), $(getconf _NPROCESSORS_ONLN) processors"
 
 step "tools" install_tools
 have mosquitto || skip "tests against a real Mosquitto" "mosquitto is missing (apt-get install mosquitto)"
+have chromium || skip "tests in a browser" "chromium is missing (apt-get install chromium)"
+[ -e "$mqtt_js" ] || skip "tests in a browser" "mqtt.js is missing (npm fetches it)"
 
 step "gofmt" check_gofmt
 step "vet" check_vet
