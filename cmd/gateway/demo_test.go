@@ -33,7 +33,7 @@ func TestDemoLosesNothingInAnOutage(t *testing.T) {
 		`(?m)link CUT .* waiting [1-9]`,
 		`link restored: [1-9][0-9]* messages to deliver`,
 		`drained: all [1-9][0-9]* messages arrived`,
-		`(?m)^published ([0-9,]+)   arrived ([0-9,]+)   lost 0   duplicates 0   out of order 0$`,
+		`(?m)^published ([0-9,]+)   arrived ([0-9,]+)   lost 0   duplicates [0-9,]+   out of order 0$`, // at QoS 1 what is under way when the link is cut comes twice
 		`the link was cut once; at most [1-9]`,
 	} {
 		if !regexp.MustCompile(want).Match(out.Bytes()) {
