@@ -49,8 +49,10 @@ type Config struct {
 	// "answers/client-1". Empty: it gets none.
 	ResponsePrefix string `toml:"response_prefix"`
 
-	// Retry is the schedule of resending to MQTT 3.x clients. It is not
-	// implemented: anything but an empty list is refused.
+	// Retry is when an MQTT 3.x client gets a QoS 1 or 2 message again that it has
+	// not acknowledged: each time counts from the last sending. When the last one
+	// has passed once more, the connection is closed, and the session waits. Empty:
+	// never within a connection, as it is in MQTT 5.
 	Retry []time.Duration `toml:"retry"`
 
 	// SharedStrategy chooses who of a shared subscription gets a message:
@@ -183,8 +185,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("max_keep_alive must be whole seconds from 0s (no limit) to %v, not %v", math.MaxUint16*time.Second, c.MaxKeepAlive)
 	case c.ResponsePrefix != "" && topic.ValidName(c.ResponsePrefix) != nil:
 		return fmt.Errorf("response_prefix is not the beginning of a topic: %w", topic.ValidName(c.ResponsePrefix))
-	case len(c.Retry) > 0:
-		return fmt.Errorf("retry is not supported in this version; leave it out")
+	case slices.ContainsFunc(c.Retry, func(d time.Duration) bool { return d < time.Second || d > 24*time.Hour }):
+		return fmt.Errorf("retry must be times from 1s to 24h, not %v", c.Retry)
 	case !slices.Contains(strategies[:], c.SharedStrategy):
 		return fmt.Errorf("shared_strategy must be one of %s, not %q", strings.Join(strategies[:], ", "), c.SharedStrategy)
 	case c.SysInterval < 0 || c.SysInterval > 0 && c.SysInterval < time.Second:

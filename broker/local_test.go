@@ -368,7 +368,7 @@ func TestWhatIsNotSupportedIsRefused(t *testing.T) {
 		"shared_strategy": func(c *broker.Config) { c.SharedStrategy = "first-come" },
 		"max_keep_alive":  func(c *broker.Config) { c.MaxKeepAlive = 1500 * time.Millisecond },
 		"response_prefix": func(c *broker.Config) { c.ResponsePrefix = "answers/#" },
-		"retry":           func(c *broker.Config) { c.Retry = []time.Duration{time.Second} },
+		"retry":           func(c *broker.Config) { c.Retry = []time.Duration{time.Second, 0} },
 	} {
 		c := broker.DefaultConfig()
 		change(&c)

@@ -33,6 +33,7 @@ type Session struct {
 	rights    *rights   // of the last connection; nil: everything
 	since     time.Time // wall clock, of the last change of conn
 	due       int64     // when the session ends, by the clock; only offline
+	watched   bool      // the agenda looks at what is to be sent again
 	scheduled int64     // when the agenda looks at this session, by the clock; 0: it does not
 	gone      bool
 	erased    chan struct{} // closed when the end of a durable session is on disk; set with gone
@@ -54,6 +55,7 @@ type Session struct {
 	vet    *rights    // what comes from the queue is held against them; nil: it was when it came
 	out    outgoing
 	in     incoming
+	again  *resends     // nil: nothing is sent again
 	held   buffer.Entry // taken from the queue, and not sent for want of a free identifier; Seq 0: none
 	pulled bool         // a goroutine is about to pump
 	swept  uint64       // oldest entry on disk when a commit was last asked for to remove it
@@ -101,6 +103,9 @@ func (s *Session) connectLocked(c *conn, window int) {
 	s.active = c
 	s.out.modulus = s.b.modulus
 	s.out.reset(window)
+	if s.again = newResends(s.b.cfg.Retry, c.version); s.again != nil {
+		s.b.watchLocked(s, s.b.clock.now()+s.again.schedule[0].Milliseconds())
+	}
 	s.ready = !s.durable
 	s.vet = nil
 	if s.queue != nil && s.queue.Stats().Messages > 0 {
@@ -169,7 +174,7 @@ func (s *Session) pump(c *conn) {
 			return
 		}
 		if e.Received { // the rest of a QoS 2 handshake [MQTT-4.4.0-1]
-			c.acknowledge(answer{kind: packet.PUBREL, id: s.out.resume(e.Seq)}, true)
+			s.resumeLocked(c, e.Seq)
 			continue
 		}
 		if !s.admitsLocked(e.Seq) {
@@ -250,6 +255,9 @@ func (s *Session) sendLocked(c *conn, e buffer.Entry) {
 		s.b.counters.dropped.Add(1)
 	default:
 		s.out.publish(e.Seq, v.qos())
+		if s.again != nil {
+			s.again.sent(e.Seq, e.Data, s.b.clock.now())
+		}
 		s.b.counters.sent.Add(1)
 		s.b.counters.sentBytes.Add(int64(size))
 	}
@@ -261,7 +269,7 @@ func (s *Session) sendLocked(c *conn, e buffer.Entry) {
 func (s *Session) withholdLocked(c *conn, e buffer.Entry, qos packet.QoS) {
 	s.b.counters.dropped.Add(1)
 	if e.Again && qos == packet.QoS2 {
-		c.acknowledge(answer{kind: packet.PUBREL, id: s.out.resume(e.Seq)}, true)
+		s.resumeLocked(c, e.Seq)
 		return
 	}
 	s.queue.Ack(e.Seq)
@@ -277,6 +285,7 @@ func (s *Session) puback(c *conn, id uint16) ackAction {
 	seq, do := s.out.puback(id)
 	if do == ackDone {
 		s.queue.Ack(seq)
+		s.again.done(seq)
 	}
 	return do
 }
@@ -291,8 +300,28 @@ func (s *Session) pubcomp(c *conn, id uint16) ackAction {
 	seq, do := s.out.pubcomp(id)
 	if do == ackDone {
 		s.queue.Ack(seq)
+		s.again.done(seq)
 	}
 	return do
+}
+
+// resumeLocked sends the PUBREL of an entry that was received in an earlier
+// connection.
+func (s *Session) resumeLocked(c *conn, seq uint64) {
+	c.acknowledge(answer{kind: packet.PUBREL, id: s.out.resume(seq)}, true)
+	if s.again != nil {
+		s.again.released(seq, s.b.clock.now())
+	}
+}
+
+// markedLocked notes that the received mark of an entry is on disk, and that PUBREL
+// is sent. It is false if it must not be.
+func (s *Session) markedLocked(seq uint64) bool {
+	_, ok := s.out.marked(seq)
+	if ok && s.again != nil {
+		s.again.released(seq, s.b.clock.now())
+	}
+	return ok
 }
 
 // pubrec handles PUBREC of c: PUBREL follows once the mark is on disk.
@@ -303,11 +332,14 @@ func (s *Session) pubrec(c *conn, id uint16, code packet.ReasonCode) ackAction {
 		return ackNothing
 	}
 	seq, do := s.out.pubrec(id, code)
+	if do == ackDone || do == ackMark {
+		s.again.done(seq)
+	}
 	if do == ackDone {
 		s.queue.Ack(seq)
 	}
 	if do == ackMark && !s.durable { // the mark ends with the connection, as the session does
-		s.out.marked(seq)
+		s.markedLocked(seq)
 		do = ackRelease
 	}
 	s.mu.Unlock()
@@ -323,7 +355,7 @@ func (s *Session) pubrec(c *conn, id uint16, code packet.ReasonCode) ackAction {
 		s.mu.Lock()
 		ok := s.active == c
 		if ok {
-			_, ok = s.out.marked(seq)
+			ok = s.markedLocked(seq)
 		}
 		s.mu.Unlock()
 		if ok {
