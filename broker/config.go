@@ -35,6 +35,13 @@ type Config struct {
 	MaxQueuedBytes    int64  `toml:"max_queued_bytes,bytes"`
 	WhenFull          string `toml:"when_full"`
 
+	// MaxRetainedMessages and MaxRetainedBytes limit the retained messages of
+	// clients: beyond them a message that would be retained on one more topic is
+	// refused, while those that replace one are taken. An MQTT 3.x client is not told;
+	// the message is dropped and counted. 0 is no limit.
+	MaxRetainedMessages int   `toml:"max_retained_messages"`
+	MaxRetainedBytes    int64 `toml:"max_retained_bytes,bytes"`
+
 	// MaxSessionExpiry is how long the session of an absent client is kept at
 	// most, in every version of the protocol.
 	MaxSessionExpiry time.Duration `toml:"max_session_expiry"`
@@ -179,6 +186,10 @@ func (c Config) Validate() error {
 		return fmt.Errorf("max_queued_bytes must be at least 1KiB, not %d bytes", c.MaxQueuedBytes)
 	case c.WhenFull != "drop-oldest" && c.WhenFull != "drop-newest":
 		return fmt.Errorf(`when_full must be "drop-oldest" or "drop-newest", not %q`, c.WhenFull)
+	case c.MaxRetainedMessages < 0:
+		return fmt.Errorf("max_retained_messages must be 0 (no limit) or more, not %d", c.MaxRetainedMessages)
+	case c.MaxRetainedBytes < 0:
+		return fmt.Errorf("max_retained_bytes must be 0 (no limit) or more, not %d", c.MaxRetainedBytes)
 	case c.MaxSessionExpiry < 0 || c.MaxSessionExpiry > maxExpiry:
 		return fmt.Errorf("max_session_expiry must be from 0s to %v, not %v", maxExpiry, c.MaxSessionExpiry)
 	case c.MaxKeepAlive < 0 || c.MaxKeepAlive > math.MaxUint16*time.Second || c.MaxKeepAlive%time.Second != 0:

@@ -365,10 +365,12 @@ func TestTooLargePacketIsRefusedByItsHeader(t *testing.T) {
 
 func TestWhatIsNotSupportedIsRefused(t *testing.T) {
 	for name, change := range map[string]func(*broker.Config){
-		"shared_strategy": func(c *broker.Config) { c.SharedStrategy = "first-come" },
-		"max_keep_alive":  func(c *broker.Config) { c.MaxKeepAlive = 1500 * time.Millisecond },
-		"response_prefix": func(c *broker.Config) { c.ResponsePrefix = "answers/#" },
-		"retry":           func(c *broker.Config) { c.Retry = []time.Duration{time.Second, 0} },
+		"shared_strategy":       func(c *broker.Config) { c.SharedStrategy = "first-come" },
+		"max_retained_messages": func(c *broker.Config) { c.MaxRetainedMessages = -1 },
+		"max_retained_bytes":    func(c *broker.Config) { c.MaxRetainedBytes = -1 },
+		"max_keep_alive":        func(c *broker.Config) { c.MaxKeepAlive = 1500 * time.Millisecond },
+		"response_prefix":       func(c *broker.Config) { c.ResponsePrefix = "answers/#" },
+		"retry":                 func(c *broker.Config) { c.Retry = []time.Duration{time.Second, 0} },
 	} {
 		c := broker.DefaultConfig()
 		change(&c)

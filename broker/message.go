@@ -37,7 +37,9 @@ func (e ErrRefused) Error() string {
 	return fmt.Sprintf("the message is refused: %s (0x%02X %v)", e.Reason, byte(e.Code), e.Code)
 }
 
-// transient reports whether the same message may be accepted later.
+// transient reports whether the same message may be accepted later. Retained
+// messages are not a queue that empties: waiting for room there would stop the
+// publisher for good.
 func (e ErrRefused) transient() bool {
-	return e.Code == packet.QuotaExceeded || e.Code == packet.ServerBusy
+	return (e.Code == packet.QuotaExceeded || e.Code == packet.ServerBusy) && e != errRetainedFull
 }

@@ -20,6 +20,7 @@ type retained struct {
 	data     []byte // a record, with RETAIN set
 	number   uint64 // they are numbered in the order in which they came
 	deadline int64  // by the clock; 0: never
+	own      bool   // the broker's, in memory only
 	safe     atomic.Bool
 }
 
@@ -29,6 +30,11 @@ type retainedSet struct {
 	bytes     int64
 	number    uint64 // of the newest
 	deadlines int    // how many have one
+
+	// Of these, what counts against the limits: all but the broker's own.
+	counted      int
+	countedBytes int64
+	full         bool // the last new topic was refused
 }
 
 func (s *retainedSet) set(name string, r *retained) {
@@ -39,6 +45,10 @@ func (s *retainedSet) set(name string, r *retained) {
 	s.bytes += int64(len(r.data))
 	if r.deadline != 0 {
 		s.deadlines++
+	}
+	if !r.own {
+		s.counted++
+		s.countedBytes += int64(len(r.data))
 	}
 }
 
@@ -52,7 +62,37 @@ func (s *retainedSet) delete(name string) bool {
 	if old.deadline != 0 {
 		s.deadlines--
 	}
+	if !old.own {
+		s.counted--
+		s.countedBytes -= int64(len(old.data))
+	}
 	return true
+}
+
+var errRetainedFull = ErrRefused{packet.QuotaExceeded, "no more topics with a retained message are taken"}
+
+// admitsRetainedLocked refuses a client a retained message on one more topic than
+// the limits allow. What replaces a message is taken, and so is what the gateway
+// itself publishes: its devices must not suffer from what clients store.
+func (b *Broker) admitsRetainedLocked(p *publication) error {
+	most, mostBytes := b.cfg.MaxRetainedMessages, b.cfg.MaxRetainedBytes
+	if most == 0 && mostBytes == 0 || len(p.payload) == 0 || p.local != nil || !p.stored {
+		return nil
+	}
+	s := &b.retained
+	if _, known := s.names.Get(p.route.topic); known {
+		return nil
+	}
+	full := most > 0 && s.counted >= most ||
+		mostBytes > 0 && s.countedBytes+int64(len(p.record(p.qos, true, nil, ""))) > mostBytes
+	if full && !s.full {
+		b.log.Warn("new retained messages are refused", "client", p.origin, "topic", p.route.topic,
+			"messages", s.counted, "bytes", s.countedBytes)
+	}
+	if s.full = full; full {
+		return errRetainedFull
+	}
+	return nil
 }
 
 // retainLocked stores or clears the retained message of a topic.
@@ -65,7 +105,7 @@ func (b *Broker) retainLocked(p *publication) {
 		}
 		return
 	}
-	r := &retained{data: p.record(p.qos, true, nil, ""), deadline: p.head.deadline}
+	r := &retained{data: p.record(p.qos, true, nil, ""), deadline: p.head.deadline, own: !p.stored}
 	old, _ := b.retained.names.Get(name)
 	unchanged := old != nil && sameMessage(old, r)
 	if unchanged && (old.safe.Load() || p.retainUrgency() == buffer.Idle) {

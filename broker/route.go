@@ -122,6 +122,10 @@ func (b *Broker) publishLocked(p *publication, w *work) error {
 		}
 	}
 	if p.retain {
+		if err := b.admitsRetainedLocked(p); err != nil {
+			b.stats.PublishRefused++
+			return err
+		}
 		b.retainLocked(p)
 	}
 	for i := range p.route.targets {
