@@ -161,6 +161,23 @@ func BenchmarkOneToHundred(b *testing.B) {
 	}
 }
 
+// Of each message one of four members gets a copy.
+func BenchmarkShared(b *testing.B) {
+	h := open(b, b.TempDir(), config())
+	for i := range 4 {
+		nc := benchClient(b, h.addr, fmt.Sprint("sub", i))
+		benchSubscribe(b, nc, "$share/g/bench/#", 0)
+		go io.Copy(io.Discard, nc)
+	}
+	pub := benchClient(b, h.addr, "pub")
+	b.ReportAllocs()
+	b.ResetTimer()
+	if err := source(pub, "bench/topic", b.N, 0, 0); err != nil {
+		b.Fatal(err)
+	}
+	brokertest.Over(b, pub, packet.V311).ExpectNothing() // the broker has routed all when it answers
+}
+
 func benchFan(b *testing.B, qos packet.QoS, subscribers int, rules string) {
 	cfg := config()
 	cfg.MaxQueuedMessages, cfg.MaxQueuedBytes = 1<<20, 1<<30

@@ -327,3 +327,37 @@ func TestSysCountsSharedSubscriptions(t *testing.T) {
 		}
 	}
 }
+
+// A QoS 2 message that is being sent stays with its member [MQTT-4.8.2-4], and one
+// that a member turns away goes to nobody else [MQTT-4.8.2-6].
+func TestMessageStaysWithItsMember(t *testing.T) {
+	h := open(t, t.TempDir(), config())
+	pub := connect(t, h, packet.V5, "pub", true)
+	a := connect(t, h, packet.V5, "a", false)
+	subscribe(t, a, "$share/g/t", 2)
+	publishAt(pub, message("t", "begun", 2))
+	a.Expect(message("t", "begun", 2))
+	begun := message("t", "begun", 2)
+	begun.ID, begun.DUP = a.IDs()[0], true
+	b := connect(t, h, packet.V5, "b", true)
+	subscribe(t, b, "$share/g/t", 2)
+	a.Drop()
+	b.ExpectNothing()
+	a = connect(t, h, packet.V5, "a", false)
+	a.Expect(begun).Send(ack(packet.PUBREC, begun.ID)).Expect(ack(packet.PUBREL, begun.ID)).Send(ack(packet.PUBCOMP, begun.ID))
+	a.IDs()
+	for qos := packet.QoS1; qos <= packet.QoS2; qos++ {
+		publishAt(pub, message("t", "for a", qos)) // in turn
+		a.Expect(message("t", "for a", qos))
+		kind := packet.PUBACK
+		if qos == packet.QoS2 {
+			kind = packet.PUBREC
+		}
+		a.Send(&packet.Ack{Kind: kind, ID: a.IDs()[0], Code: packet.UnspecifiedError}).ExpectNothing()
+		publishAt(pub, message("t", "for b", qos))
+		b.Expect(message("t", "for b", qos)).ExpectNothing()
+	}
+	a.Drop() // and not when the session ends, either
+	connect(t, h, packet.V5, "a", true).ExpectNothing()
+	b.ExpectNothing()
+}
