@@ -123,9 +123,13 @@ type testCase struct {
 }
 
 var cases = []testCase{
-	{"ping is answered", 0, func(s *scene) { // [MQTT-3.12.4-1]
+	// [MQTT-3.12.4-1] [v3 MQTT-3.12.4-1]
+	{"ping is answered", 0, func(s *scene) {
 		s.clean("").Send(&packet.Pingreq{}).Expect(&packet.Pingresp{})
 	}},
+	// [MQTT-3.8.4-8] [v3 MQTT-3.8.4-6] [MQTT-3.3.4-1] [v3 MQTT-3.3.4-1] [MQTT-3.3.2-3] [v3 MQTT-3.3.2-3]
+	// [MQTT-2.2.1-5] [v3 MQTT-2.3.1-6] [MQTT-4.3.1-1] [v3 MQTT-4.3.1-1] [MQTT-4.3.2-1] [MQTT-4.3.2-2]
+	// [MQTT-4.3.2-4] [MQTT-4.3.3-1] [MQTT-4.3.3-2] [MQTT-4.3.3-8] [MQTT-4.5.0-1] [v3 MQTT-4.5.0-1]
 	{"a message arrives at every QoS with the lower of both", 0, func(s *scene) { // 3.8.4
 		for pub := packet.QoS0; pub <= packet.QoS2; pub++ {
 			for sub := packet.QoS0; sub <= packet.QoS2; sub++ {
@@ -139,7 +143,8 @@ var cases = []testCase{
 			}
 		}
 	}},
-	{"order is kept per QoS", 0, func(s *scene) { // [MQTT-4.6.0-6]
+	// [MQTT-4.6.0-5] [MQTT-4.6.0-6] [v3 MQTT-4.6.0-5] [v3 MQTT-4.6.0-6]
+	{"order is kept per QoS", 0, func(s *scene) {
 		a, b := s.clean("a"), s.clean("b")
 		s.subscribe(b, 2, s.topic("#"))
 		for qos := packet.QoS0; qos <= packet.QoS2; qos++ {
@@ -164,6 +169,7 @@ var cases = []testCase{
 		s.publish(a, s.message("t", "", 0), 0)
 		a.Expect(s.message("t", "", 0))
 	}},
+	// [MQTT-3.3.2-3] [v3 MQTT-3.3.2-3]
 	{"wildcards match as the standard says", 0, func(s *scene) { // 4.7
 		a, b := s.clean("a"), s.clean("b")
 		s.subscribe(b, 0, s.topic("+/x"), s.topic("deep/#"))
@@ -175,7 +181,8 @@ var cases = []testCase{
 		}
 		b.ExpectNothing()
 	}},
-	{"topics that begin with $ are hidden from wildcards", 0, func(s *scene) { // [MQTT-4.7.2-1]
+	// [MQTT-4.7.2-1] [v3 MQTT-4.7.2-1]
+	{"topics that begin with $ are hidden from wildcards", 0, func(s *scene) {
 		a, b := s.clean("a"), s.clean("b")
 		s.subscribe(b, 0, "+/"+s.name+"/hidden")
 		hidden := &packet.Publish{Topic: []byte("$any/" + s.name + "/hidden")}
@@ -183,7 +190,9 @@ var cases = []testCase{
 		a.Send(hidden, seen)
 		b.Expect(seen).ExpectNothing()
 	}},
-	{"unsubscribe ends delivery", 0, func(s *scene) { // [MQTT-3.10.4-1..3]
+	// [MQTT-3.10.4-1] [v3 MQTT-3.10.4-1] [MQTT-3.10.4-2] [v3 MQTT-3.10.4-2] [MQTT-3.10.4-4] [v3 MQTT-3.10.4-4]
+	// [MQTT-2.2.1-6] [v3 MQTT-2.3.1-7]
+	{"unsubscribe ends delivery", 0, func(s *scene) {
 		a := s.clean("a")
 		s.subscribe(a, 0, s.topic("t"), s.topic("u"))
 		a.Send(&packet.Unsubscribe{ID: 5, Filters: []string{s.topic("t")}}).
@@ -192,11 +201,14 @@ var cases = []testCase{
 		s.publish(a, s.message("u", "yes", 0), 0)
 		a.Expect(s.message("u", "yes", 0)).ExpectNothing()
 	}},
-	{"unsubscribing what was not subscribed is answered", 0, func(s *scene) { // [MQTT-3.10.4-5]
+	// [MQTT-3.10.4-5] [v3 MQTT-3.10.4-5]
+	{"unsubscribing what was not subscribed is answered", 0, func(s *scene) {
 		s.clean("a").Send(&packet.Unsubscribe{ID: 6, Filters: []string{s.topic("never")}}).
 			Expect(&packet.Unsuback{ID: 6, Codes: []packet.ReasonCode{packet.NoSubscriptionExisted}})
 	}},
-	{"a retained message is kept, replaced and cleared", 0, func(s *scene) { // [MQTT-3.3.1-5] [MQTT-3.3.1-6]
+	// [MQTT-3.3.1-5] [v3 MQTT-3.3.1-5] [MQTT-3.3.1-6] [v3 MQTT-3.3.1-6] [MQTT-3.3.1-7] [v3 MQTT-3.3.1-7]
+	// [v3 MQTT-3.3.1-8] [v3 MQTT-3.3.1-10] [v3 MQTT-3.3.1-11] [MQTT-3.3.1-12] [v3 MQTT-3.3.1-9]
+	{"a retained message is kept, replaced and cleared", 0, func(s *scene) {
 		a := s.clean("a")
 		for qos := packet.QoS0; qos <= packet.QoS2; qos++ {
 			m := s.message(fmt.Sprint("t", qos), "old", qos)
@@ -226,7 +238,8 @@ var cases = []testCase{
 			c.Leave()
 		}
 	}},
-	{"retained messages come again with a repeated subscription", 0, func(s *scene) { // [MQTT-3.3.1-9], [v3 MQTT-3.8.4-3]
+	// [MQTT-3.3.1-9] [MQTT-3.8.4-4] [v3 MQTT-3.8.4-3]
+	{"retained messages come again with a repeated subscription", 0, func(s *scene) {
 		a := s.clean("a")
 		m := s.message("t", "x", 1)
 		m.Retain = true
@@ -238,7 +251,9 @@ var cases = []testCase{
 		m.Payload = nil
 		s.publish(s.clean("clear"), m, 1)
 	}},
-	{"a will is published when the connection breaks", 0, func(s *scene) { // [MQTT-3.1.2-8]
+	// [MQTT-3.1.2-7] [MQTT-3.1.2-8] [v3 MQTT-3.1.2-8] [MQTT-3.1.2-14] [v3 MQTT-3.1.2-16] [v3 MQTT-3.1.2-9]
+	// [v3 MQTT-3.1.2-14]
+	{"a will is published when the connection breaks", 0, func(s *scene) {
 		for qos := packet.QoS0; qos <= packet.QoS2; qos++ {
 			b := s.clean(fmt.Sprint("b", qos))
 			s.subscribe(b, 2, s.topic("will"))
@@ -249,7 +264,8 @@ var cases = []testCase{
 			b.Leave()
 		}
 	}},
-	{"a session that lasts gets retained messages at every QoS", 0, func(s *scene) { // [MQTT-3.3.1-9]
+	// [MQTT-3.3.1-9]
+	{"a session that lasts gets retained messages at every QoS", 0, func(s *scene) {
 		a, b := s.clean("a"), s.lasting("b", false)
 		for qos := packet.QoS0; qos <= packet.QoS2; qos++ {
 			m := s.message(fmt.Sprint("t", qos), "kept", qos)
@@ -261,7 +277,8 @@ var cases = []testCase{
 		}
 		b.ExpectNothing()
 	}},
-	{"a will may be empty and retained", 0, func(s *scene) { // [MQTT-3.1.2-15]
+	// [MQTT-3.1.2-15] [v3 MQTT-3.1.2-17]
+	{"a will may be empty and retained", 0, func(s *scene) {
 		a := s.clean("a")
 		m := s.message("will", "here", 0)
 		m.Retain = true
@@ -277,7 +294,8 @@ var cases = []testCase{
 		s.subscribe(b, 0, s.topic("#"))
 		b.ExpectNothing()
 	}},
-	{"DISCONNECT takes the will back", 0, func(s *scene) { // [MQTT-3.14.4-3]
+	// [MQTT-3.14.4-3] [v3 MQTT-3.14.4-3] [MQTT-3.1.2-10] [v3 MQTT-3.1.2-10]
+	{"DISCONNECT takes the will back", 0, func(s *scene) {
 		b := s.clean("b")
 		s.subscribe(b, 0, s.topic("will"))
 		w, _ := Connect(s, s.addr, s.v, &packet.Connect{CleanStart: true, ClientID: s.name + "w",
@@ -285,7 +303,8 @@ var cases = []testCase{
 		w.Leave()
 		b.ExpectNothing()
 	}},
-	{"a second connection takes over", 0, func(s *scene) { // [MQTT-3.1.4-3] [v3 MQTT-3.1.4-2]
+	// [MQTT-3.1.4-3] [v3 MQTT-3.1.4-2]
+	{"a second connection takes over", 0, func(s *scene) {
 		first := s.clean("x")
 		second := s.clean("x")
 		first.ExpectClosed(packet.SessionTakenOver)
@@ -300,7 +319,9 @@ var cases = []testCase{
 		w.ExpectClosed()
 		b.Expect(s.message("will", "gone", 0))
 	}},
-	{"a session keeps subscriptions and messages", 0, func(s *scene) { // [MQTT-3.1.2-5]
+	// [MQTT-3.1.2-5] [MQTT-3.1.2-23] [v3 MQTT-3.1.2-4] [v3 MQTT-3.1.2-5] [MQTT-3.2.2-3] [v3 MQTT-3.2.2-2]
+	// [v3 MQTT-3.2.2-3] [MQTT-3.1.3-2] [v3 MQTT-3.1.3-2] [v3 MQTT-4.1.0-1] [MQTT-4.5.0-1]
+	{"a session keeps subscriptions and messages", 0, func(s *scene) {
 		a, b := s.clean("a"), s.lasting("b", false)
 		s.subscribe(b, 2, s.topic("#"))
 		b.Leave()
@@ -311,7 +332,8 @@ var cases = []testCase{
 		b.ExpectInAnyOrder(s.message("t", "one", 1), s.message("t", "two", 2))
 		s.clean("b")
 	}},
-	{"a clean session forgets", 0, func(s *scene) { // [MQTT-3.1.2-4]
+	// [MQTT-3.1.2-4] [v3 MQTT-3.1.2-6] [MQTT-3.1.4-4] [v3 MQTT-3.1.4-3]
+	{"a clean session forgets", 0, func(s *scene) {
 		b := s.lasting("b", false)
 		s.subscribe(b, 1, s.topic("#"))
 		b.Leave()
@@ -322,7 +344,10 @@ var cases = []testCase{
 		b.Leave()
 		s.clean("b")
 	}},
-	{"what was not acknowledged comes again with DUP and its identifier", 0, func(s *scene) { // [MQTT-4.4.0-1]
+	// [MQTT-4.4.0-1] [v3 MQTT-4.4.0-1] [MQTT-3.3.1-1] [v3 MQTT-3.3.1-1] [v3 MQTT-2.3.1-4] [MQTT-4.3.2-3]
+	// [MQTT-4.3.3-3] [MQTT-4.3.3-4] [MQTT-4.3.3-5] [MQTT-4.3.3-6] [v3 MQTT-4.3.2-1] [v3 MQTT-4.3.3-1]
+	// [v3 MQTT-4.6.0-1]
+	{"what was not acknowledged comes again with DUP and its identifier", 0, func(s *scene) {
 		a, b := s.clean("a"), s.lasting("b", false)
 		s.subscribe(b, 2, s.topic("#"))
 		s.publish(a, s.message("t", "one", 1), 1)
@@ -344,7 +369,8 @@ var cases = []testCase{
 		s.lasting("b", true).ExpectNothing()
 		s.clean("b")
 	}},
-	{"a QoS 2 message that is sent twice arrives once", 0, func(s *scene) { // [MQTT-4.3.3-10]
+	// [MQTT-4.3.3-10] [MQTT-4.3.3-11] [MQTT-4.3.3-12] [v3 MQTT-4.3.3-2]
+	{"a QoS 2 message that is sent twice arrives once", 0, func(s *scene) {
 		b := s.clean("b")
 		s.subscribe(b, 2, s.topic("#"))
 		a := s.lasting("a", false)
@@ -364,7 +390,8 @@ var cases = []testCase{
 		a.Leave()
 		s.clean("a")
 	}},
-	{"PUBREL for nothing is answered", 0, func(s *scene) { // 3.7.2.1, [v3 MQTT-3.6.4-1]
+	// [MQTT-4.3.3-11]
+	{"PUBREL for nothing is answered", 0, func(s *scene) { // 3.7.2.1
 		a := s.clean("a")
 		code := packet.Success
 		if s.v == packet.V5 {
@@ -372,23 +399,28 @@ var cases = []testCase{
 		}
 		a.Send(s.ack(packet.PUBREL, 99)).Expect(&packet.Ack{Kind: packet.PUBCOMP, ID: 99, Code: code})
 	}},
-	{"an empty client identifier gets one", packet.V311, func(s *scene) { // [MQTT-3.1.3-6] [v3 MQTT-3.1.3-6]
+	// [MQTT-3.1.3-6] [v3 MQTT-3.1.3-6] [MQTT-3.1.3-7] [MQTT-3.2.2-16]
+	{"an empty client identifier gets one", packet.V311, func(s *scene) {
 		_, ack := Connect(s, s.addr, s.v, &packet.Connect{CleanStart: true})
 		if s.v == packet.V5 && ack.AssignedClientID == "" { // [MQTT-3.1.3-7]
 			s.Fatal("the CONNACK has no assigned client identifier")
 		}
 	}},
-	{"a packet before CONNECT ends the connection", 0, func(s *scene) { // [MQTT-3.1.0-1]
+	// [MQTT-3.1.0-1] [v3 MQTT-3.1.0-1] [MQTT-3.14.0-1] [MQTT-3.2.0-1]
+	{"a packet before CONNECT ends the connection", 0, func(s *scene) {
 		Dial(s, s.addr, s.v).TrySend((&packet.Pingreq{}).Append(nil, s.v)).ExpectClosed()
 	}},
-	{"a second CONNECT ends the connection", 0, func(s *scene) { // [MQTT-3.1.0-2]
+	// [MQTT-3.1.0-2] [v3 MQTT-3.1.0-2] [MQTT-4.13.1-1] [MQTT-4.13.2-1]
+	{"a second CONNECT ends the connection", 0, func(s *scene) {
 		s.clean("a").Send(&packet.Connect{CleanStart: true, ClientID: s.name + "a"}).ExpectClosed(packet.ProtocolError)
 	}},
-	{"a wildcard in a topic name ends the connection", 0, func(s *scene) { // [MQTT-3.3.2-2]
+	// [MQTT-3.3.2-2] [v3 MQTT-3.3.2-2]
+	{"a wildcard in a topic name ends the connection", 0, func(s *scene) {
 		c := s.clean("a")
 		c.Send(&packet.Publish{Topic: []byte("a/+/b")}).ExpectClosed()
 	}},
-	{"No Local keeps own messages away", packet.V5, func(s *scene) { // [MQTT-3.8.3-3]
+	// [MQTT-3.8.3-3]
+	{"No Local keeps own messages away", packet.V5, func(s *scene) {
 		a, b := s.clean("a"), s.clean("b")
 		a.Send(&packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: s.topic("t"), NoLocal: true}}}).
 			Expect(&packet.Suback{ID: 1, Codes: []packet.ReasonCode{0}})
@@ -397,7 +429,8 @@ var cases = []testCase{
 		s.publish(b, s.message("t", "yours", 0), 0)
 		a.Expect(s.message("t", "yours", 0))
 	}},
-	{"Retain As Published and Retain Handling are obeyed", packet.V5, func(s *scene) { // [MQTT-3.3.1-9..13]
+	// [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11] [MQTT-3.3.1-13]
+	{"Retain As Published and Retain Handling are obeyed", packet.V5, func(s *scene) {
 		a := s.clean("a")
 		m := s.message("t", "x", 0)
 		m.Retain = true
@@ -415,7 +448,8 @@ var cases = []testCase{
 		m.Payload = nil
 		s.publish(a, m, 0)
 	}},
-	{"properties travel in order", packet.V5, func(s *scene) { // [MQTT-3.3.2-18]
+	// [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-18] [MQTT-3.3.2-20]
+	{"properties travel in order", packet.V5, func(s *scene) {
 		a := s.clean("a")
 		s.subscribe(a, 1, s.topic("t"))
 		m := s.message("t", "x", 1)
@@ -428,7 +462,8 @@ var cases = []testCase{
 		p.ID = 3
 		a.Send(&p).ExpectInAnyOrder(s.ack(packet.PUBACK, 3), m)
 	}},
-	{"subscription identifiers come with the message", packet.V5, func(s *scene) { // [MQTT-3.3.4-3]
+	// [MQTT-3.3.4-3]
+	{"subscription identifiers come with the message", packet.V5, func(s *scene) {
 		a := s.clean("a")
 		a.Send(&packet.Subscribe{ID: 1, SubscriptionID: 268435455, Subscriptions: []packet.Subscription{{Filter: s.topic("t")}}}).
 			Expect(&packet.Suback{ID: 1, Codes: []packet.ReasonCode{0}})
@@ -437,6 +472,7 @@ var cases = []testCase{
 		m.Properties.SubscriptionIDs = []uint32{268435455}
 		a.Expect(m)
 	}},
+	// [MQTT-3.3.2-12]
 	{"a topic alias stands for its topic", packet.V5, func(s *scene) { // 3.3.2.3.4
 		a := s.clean("a")
 		s.subscribe(a, 0, s.topic("t"))
@@ -450,7 +486,8 @@ var cases = []testCase{
 		c.Send(&packet.Publish{Properties: packet.Properties{Has: packet.HasTopicAlias, TopicAlias: 2}}).
 			ExpectClosed(packet.ProtocolError, packet.TopicAliasInvalid)
 	}},
-	{"the client's Receive Maximum is kept", packet.V5, func(s *scene) { // [MQTT-3.3.4-9]
+	// [MQTT-3.3.4-9] [MQTT-4.9.0-1] [MQTT-4.9.0-2]
+	{"the client's Receive Maximum is kept", packet.V5, func(s *scene) {
 		b, _ := Connect(s, s.addr, s.v, &packet.Connect{CleanStart: true, ClientID: s.name + "b", ReceiveMaximum: 2})
 		s.subscribe(b, 1, s.topic("t"))
 		a := s.clean("a")
@@ -460,7 +497,8 @@ var cases = []testCase{
 		b.Expect(s.message("t", "0", 1), s.message("t", "1", 1)).ExpectNothing()
 		b.Send(s.ack(packet.PUBACK, b.IDs()[0])).Expect(s.message("t", "2", 1)).ExpectNothing()
 	}},
-	{"the client's Maximum Packet Size is kept", packet.V5, func(s *scene) { // [MQTT-3.1.2-24] [MQTT-3.1.2-25]
+	// [MQTT-3.1.2-24] [MQTT-3.1.2-25]
+	{"the client's Maximum Packet Size is kept", packet.V5, func(s *scene) {
 		b, _ := Connect(s, s.addr, s.v, &packet.Connect{CleanStart: true, ClientID: s.name + "b", MaximumPacketSize: 300})
 		s.subscribe(b, 1, s.topic("t"))
 		a := s.clean("a")
@@ -471,7 +509,8 @@ var cases = []testCase{
 		}
 		b.ExpectNothing()
 	}},
-	{"a message expiry passes on what is left", packet.V5, func(s *scene) { // [MQTT-3.3.2-6]
+	// [MQTT-3.3.2-6]
+	{"a message expiry passes on what is left", packet.V5, func(s *scene) {
 		a := s.clean("a")
 		s.subscribe(a, 1, s.topic("t"))
 		m := s.message("t", "x", 1)
@@ -484,6 +523,7 @@ var cases = []testCase{
 			}
 		}
 	}},
+	// [MQTT-3.1.3-10] [MQTT-3.1.2-9]
 	{"a will has properties", packet.V5, func(s *scene) { // 3.1.3.2
 		b := s.clean("b")
 		s.subscribe(b, 1, s.topic("will"))
@@ -498,6 +538,7 @@ var cases = []testCase{
 		w.Drop()
 		s.receive(b, m)
 	}},
+	// [MQTT-3.1.2-8]
 	{"DISCONNECT 0x04 keeps the will", packet.V5, func(s *scene) { // 3.14.2.1
 		b := s.clean("b")
 		s.subscribe(b, 0, s.topic("will"))
@@ -506,7 +547,8 @@ var cases = []testCase{
 		w.Send(&packet.Disconnect{Code: packet.DisconnectWithWillMessage}).ExpectClosed()
 		b.Expect(s.message("will", "gone", 0))
 	}},
-	{"a delayed will is not published if the client is back in time", packet.V5, func(s *scene) { // [MQTT-3.1.3-9]
+	// [MQTT-3.1.3-9] [MQTT-3.1.2-8]
+	{"a delayed will is not published if the client is back in time", packet.V5, func(s *scene) {
 		b := s.clean("b")
 		s.subscribe(b, 0, s.topic("will"))
 		connect := &packet.Connect{ClientID: s.name + "w", SessionExpiry: 60,
@@ -533,7 +575,8 @@ var cases = []testCase{
 	{"DISCONNECT can not make a session last", packet.V5, func(s *scene) {
 		s.clean("b").Send(&packet.Disconnect{SessionExpiry: new(uint32(60))}).ExpectClosed(packet.ProtocolError)
 	}},
-	{"an authentication method is refused", packet.V5, func(s *scene) { // [MQTT-4.12.0-1]
+	// [MQTT-4.12.0-1] [MQTT-4.12.0-4] [MQTT-3.2.2-7]
+	{"an authentication method is refused", packet.V5, func(s *scene) {
 		c := Dial(s, s.addr, s.v)
 		c.Send(&packet.Connect{CleanStart: true, ClientID: s.name, Authentication: &packet.Authentication{Method: "none such"}}).
 			Expect(&packet.Connack{Code: packet.BadAuthenticationMethod}).ExpectClosed()

@@ -39,10 +39,12 @@ var accepted = []struct {
 		&packet.Connect{Version: v311, CleanStart: true, ClientID: "c"}, true},
 	{"3.1.1 connect without identifier and clean session", server, 0, `10 ["MQTT" 04 00 0000 ""]`,
 		&packet.Connect{Version: v311}, true},
+	// [v3 MQTT-3.1.3-1] [v3 MQTT-3.1.2-19] [v3 MQTT-3.1.2-21]
 	{"3.1.1 connect with will, name and password", server, 0, `10 ["MQTT" 04 ee 000a "c" "w/t" "gone" "u" "p"]`,
 		&packet.Connect{Version: v311, CleanStart: true, KeepAlive: 10, ClientID: "c",
 			Will:         &packet.Will{Topic: "w/t", Payload: []byte("gone"), QoS: 1, Retain: true},
 			UsernameFlag: true, Username: "u", PasswordFlag: true, Password: []byte("p")}, true},
+	// [v3 MQTT-3.1.2-9] [v3 MQTT-3.1.2-21]
 	{"empty name, password and will payload are not absent", server, 0, `10 ["MQTT" 04 d6 0000 "c" "w" "" "" ""]`,
 		&packet.Connect{Version: v311, CleanStart: true, ClientID: "c", Will: &packet.Will{Topic: "w", Payload: []byte{}, QoS: 2},
 			UsernameFlag: true, PasswordFlag: true, Password: []byte{}}, true},
@@ -50,6 +52,7 @@ var accepted = []struct {
 		&packet.Connect{Version: v5, CleanStart: true, KeepAlive: 60, ClientID: "c"}, true},
 	{"5 connect with a password and no name", server, 0, `10 ["MQTT" 05 40 0000 [] "c" "p"]`,
 		&packet.Connect{Version: v5, ClientID: "c", PasswordFlag: true, Password: []byte("p")}, true},
+	// [MQTT-3.1.3-1] [MQTT-3.1.2-9] [MQTT-3.1.2-17]
 	{"5 connect with all properties", server, 0, `10 ["MQTT" 05 f4 0000
 		[11 ffffffff 21 0014 27 00010000 22 000a 19 01 17 00 26 "k" "1" 26 "a" "2" 26 "k" "1" 15 "M" 16 "d"] "c"
 		[18 00000005 01 01 02 0000000a 08 "re/ply" 09 "cd" 03 "text/plain" 26 "wk" "wv"] "w" "bye" "u" "p"]`,
@@ -64,6 +67,7 @@ var accepted = []struct {
 			UsernameFlag: true, Username: "u", PasswordFlag: true, Password: []byte("p")}, false},
 	{"5 connect that sends the defaults", server, 0, `10 ["MQTT" 05 02 0000 [11 00000000 22 0000 19 00 17 01] "c"]`,
 		&packet.Connect{Version: v5, CleanStart: true, ClientID: "c"}, false},
+	// [v3 MQTT-1.5.3-3] [MQTT-1.5.4-3]
 	{"a byte order mark stays", server, 0, "10 [\"MQTT\" 04 02 0000 \"\uFEFFc\"]",
 		&packet.Connect{Version: v311, CleanStart: true, ClientID: "\uFEFFc"}, true},
 	{"3.1.1 does not demand the shortest remaining length", server, v311, `c0 8000`, &packet.Pingreq{}, false},
@@ -72,7 +76,7 @@ var accepted = []struct {
 	{"3.1.1 connack with session", client, v311, `20 [01 00]`, &packet.Connack{SessionPresent: true}, true},
 	{"3.1.1 connack, identifier rejected", client, v311, `20 [00 02]`, &packet.Connack{Code: packet.ClientIdentifierNotValid}, true},
 	{"3.1.1 connack, not authorized", client, v311, `20 [00 05]`, &packet.Connack{Code: packet.NotAuthorized}, true},
-	{"5 connack", client, v5, `20 [01 00 []]`, &packet.Connack{SessionPresent: true}, true},
+	{"5 connack", client, v5, `20 [01 00 []]`, &packet.Connack{SessionPresent: true}, true}, // [MQTT-3.2.2-1]
 	{"5 connack with all properties", client, v5, `20 [00 00 [11 00000000 21 0014 24 01 25 00 27 00010000 12 "auto-1" 22 0005
 		1f "why" 26 "k" "v" 28 00 29 00 2a 00 13 0000 1a "resp" 1c "other:1883" 15 "M" 16 ""]]`,
 		&packet.Connack{SessionExpiry: new(uint32(0)), ReceiveMaximum: 20, MaximumQoS: new(packet.QoS1), RetainUnavailable: true,
@@ -84,12 +88,12 @@ var accepted = []struct {
 	{"5 connack, server busy", client, v5, `20 [00 89 []]`, &packet.Connack{Code: packet.ServerBusy}, true},
 
 	{"3.1.1 publish QoS 0", server, v311, `30 ["a/b" 6869]`, &packet.Publish{Topic: []byte("a/b"), Payload: []byte("hi")}, true},
-	{"publish without payload", server, v311, `31 ["a/b"]`, &packet.Publish{Topic: []byte("a/b"), Payload: []byte{}, Retain: true}, true},
+	{"publish without payload", server, v311, `31 ["a/b"]`, &packet.Publish{Topic: []byte("a/b"), Payload: []byte{}, Retain: true}, true}, // [v3 MQTT-2.3.1-5]
 	{"3.1.1 publish QoS 1 again", server, v311, `3a ["a/b" 0007 68]`,
 		&packet.Publish{Topic: []byte("a/b"), Payload: []byte("h"), ID: 7, QoS: 1, DUP: true}, true},
 	{"3.1 publish QoS 2", server, v31, `34 ["/" ffff]`, &packet.Publish{Topic: []byte("/"), Payload: []byte{}, ID: 65535, QoS: 2}, true},
-	{"a topic of other than ASCII", server, v311, `30 ["Ä/€/𝄞"]`, &packet.Publish{Topic: []byte("Ä/€/𝄞"), Payload: []byte{}}, true},
-	{"5 publish QoS 0", server, v5, `30 ["a/b" [] 6869]`, &packet.Publish{Topic: []byte("a/b"), Payload: []byte("hi")}, true},
+	{"a topic of other than ASCII", server, v311, `30 ["Ä/€/𝄞"]`, &packet.Publish{Topic: []byte("Ä/€/𝄞"), Payload: []byte{}}, true}, // [v3 MQTT-3.3.2-1]
+	{"5 publish QoS 0", server, v5, `30 ["a/b" [] 6869]`, &packet.Publish{Topic: []byte("a/b"), Payload: []byte("hi")}, true},       // [MQTT-2.2.1-2] [MQTT-2.2.2-1]
 	{"5 publish by alias", server, v5, `30 ["" [23 0001]]`,
 		&packet.Publish{Topic: []byte{}, Payload: []byte{}, Properties: packet.Properties{Has: packet.HasTopicAlias, TopicAlias: 1}}, true},
 	{"5 publish with all properties", client, v5,
