@@ -143,11 +143,42 @@ func TestSuiteOverSecureWebSocket(t *testing.T) {
 func TestSuiteAgainstMosquitto(t *testing.T) {
 	addr := brokertest.Mosquitto(t, "")
 	brokertest.Run(t, addr,
-		"a second connection takes over",                                // without DISCONNECT 0x8E
-		"PUBREL for nothing is answered",                                // with success
-		"a second CONNECT ends the connection",                          // without DISCONNECT 0x82
-		"the client's Receive Maximum is kept",                          // not at the second message
-		"a delayed will is not published if the client is back in time", // not published when the session ends either
+		"a second connection takes over",                                      // without DISCONNECT 0x8E
+		"PUBREL for nothing is answered",                                      // with success
+		"a second CONNECT ends the connection",                                // without DISCONNECT 0x82
+		"the client's Receive Maximum is kept",                                // not at the second message
+		"a delayed will is not published if the client is back in time",       // not published when the session ends either
+		"a will with a delay longer than the session is published at its end", // with its delay
+		"DISCONNECT with any other code than 0 keeps the will",                // with 0x04 only
+		"an unknown protocol level is refused",                                // in the words of 3.x, also to MQTT 5
+		"overlapping subscriptions: the highest QoS counts",                   // a copy for each of them
+		"one copy carries the identifiers of all overlapping subscriptions",   // the same
+		"a subscription that is replaced loses its identifier and options",    // No Local stays
+		"AUTH without an authentication method ends the connection",           // without DISCONNECT 0x82
+		"a subscription identifier from a client ends the connection",         // it is taken
+		"a SUBSCRIBE without filters ends the connection",                     // in 3.1 an empty SUBACK
+		"an UNSUBSCRIBE without filters ends the connection",                  // in 3.1 it is answered
+		"a SUBSCRIBE of MQTT 5 with No Local on a share ends the connection",  // granted
+		"a PUBLISH of QoS 0 with DUP ends the connection",                     // these are taken
+		"a PUBLISH of MQTT 5 of QoS 0 with DUP ends the connection",
+		"a PUBLISH of MQTT 5 with a wildcard in its response topic ends the connection",
+		"a PUBACK with bytes behind ends the connection",
+		"a PUBACK of MQTT 5 with bytes behind ends the connection",
+		"a PUBACK of MQTT 5 with an unknown reason code ends the connection",
+		"a PUBREC of MQTT 5 with an unknown reason code ends the connection",
+		"a PUBREL of MQTT 5 with an unknown reason code ends the connection",
+		"a PUBCOMP of MQTT 5 with an unknown reason code ends the connection",
+		"a PINGREQ with wrong flags ends the connection",
+		"a PINGREQ with a body ends the connection",
+		"a PUBLISH of MQTT 5 with topic alias 0 ends the connection",    // with 0x81
+		"a PUBLISH of MQTT 5 with a property twice ends the connection", // these without DISCONNECT
+		"a PUBACK with identifier 0 ends the connection",
+		"a PUBREL of MQTT 5 with wrong flags ends the connection",
+		"a DISCONNECT of MQTT 5 with wrong flags ends the connection",
+		"a DISCONNECT of MQTT 5 with an unknown reason code ends the connection",
+		"an AUTH with wrong flags ends the connection",
+		"a CONNACK from a client ends the connection",
+		"a remaining length of five bytes ends the connection",
 	)
 }
 

@@ -16,7 +16,7 @@ import (
 func Run(t *testing.T, addr string, deviations ...string) {
 	for _, v := range []packet.Version{packet.V31, packet.V311, packet.V5} {
 		t.Run("MQTT "+v.String(), func(t *testing.T) {
-			for _, c := range cases {
+			for _, c := range slices.Concat(cases, more, more5, faults()) {
 				if c.since > v {
 					continue
 				}
