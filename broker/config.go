@@ -18,7 +18,7 @@ type Config struct {
 	MaxConnections int `toml:"max_connections"`
 
 	// MaxPacketSize is the largest packet taken from a client, in bytes, and what
-	// MQTT 5 clients are told.
+	// MQTT 5 clients are told. CONNECT itself may have 1 MiB at most.
 	MaxPacketSize int64 `toml:"max_packet_size,bytes"`
 
 	// MaxInflight is how many QoS 1 and 2 messages may be under way to one client;

@@ -117,8 +117,10 @@ func conformancePage(standards ...*standard) []byte {
 		"Made by `go test ./broker -run TestConformance -update` from the lists in `broker/testdata` and the\n"+
 		"markers in the tests; CI fails when it is not up to date. Do not edit it.\n\n"+
 		"The numbers are those of appendix B of each OASIS standard; the words are ours and short: what\n"+
-		"counts is the standard. \"suite\" is the suite in `broker/brokertest`. It runs over TCP, unix sockets and\n"+
-		"TLS, and against Mosquitto, and each case in MQTT 3.1, 3.1.1 and 5.0 unless it is about one of them.\n\n"+
+		"counts is the standard. \"suite\" is the suite in `broker/brokertest`. It runs over TCP, unix sockets, TLS\n"+
+		"and WebSocket, and against Mosquitto, and each case in MQTT 3.1, 3.1.1 and 5.0 unless it is about one\n"+
+		"of them. A client's duty is none of the broker's; what the broker does when a client fails in it stands\n"+
+		"there where it is tested.\n\n"+
 		"| | statements | tested | not applicable | open | a client's duty, not tested |\n|---|--:|--:|--:|--:|--:|\n")
 	for _, s := range standards {
 		n := map[string]int{}

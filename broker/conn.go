@@ -20,6 +20,7 @@ const (
 	maxBatch     = 512                    // PUBLISH packets that are routed under one lock
 	closeGrace   = time.Second            // for the last bytes to a client
 	lingerGrace  = 200 * time.Millisecond // for a client to read why it is sent away
+	maxConnect   = 1 << 20                // bytes of a CONNECT: from anybody, and so less than of a client
 	aliasMaximum = 64                     // topic aliases of one client, each way
 )
 
@@ -233,13 +234,14 @@ func (c *conn) wake() {
 func (c *conn) close() {
 	c.ended.CompareAndSwap(nil, &ending{reason: "the connection broke"})
 	e := c.ended.Load()
+	var last packet.Packet
 	if c.session != nil {
 		c.b.endConnection(c, e)
 		if c.version == packet.V5 && e.code.IsError() {
-			c.add(c.farewell(e))
+			last = c.farewell(e)
 		}
 	}
-	c.finishWriting(closeGrace, e)
+	c.finishWriting(closeGrace, e, last)
 	if e.code.IsError() || e.bad || c.web != nil {
 		c.linger()
 	}

@@ -26,6 +26,10 @@ func (c *conn) connect(p *packet.Connect) {
 	if assigned { // [MQTT-3.1.3-6] [v3 MQTT-3.1.3-6]
 		p.ClientID = newClientID()
 	}
+	if c.tooLarge(c.connack(p, p.SessionExpiry+1, false, assigned).Size(c.version)) { // with all that it may hold [MQTT-3.1.2-24]
+		c.refuseConnect(packet.ImplementationSpecificError, "the client takes no packet of the size of CONNACK")
+		return
+	}
 	if p.TopicAliasMaximum > 0 { // MQTT 5 alone has it
 		c.out.aliases = &aliases{most: min(int(p.TopicAliasMaximum), aliasMaximum), size: c.maxPacket}
 	}

@@ -127,7 +127,8 @@ func TestHeldReceiptHoldsTheAcknowledgement(t *testing.T) {
 			t.Errorf("QoS %d: got %+v, want 0x97 with the reason", qos, got)
 		}
 	}
-	// 3.1.1 has no word for it: the connection is closed, so that it is sent again.
+	// 3.1.1 has no word for it: the connection is closed, so that it is sent again
+	// [v3 MQTT-4.8.0-2].
 	old := connect(t, h, packet.V311, "old", true)
 	m := message("t", "x", 1)
 	m.ID = 1
@@ -399,7 +400,7 @@ func TestWhatIsNotSupportedIsRefused(t *testing.T) {
 }
 
 // A QoS 2 message that a sink refuses leaves nothing behind: its identifier stands
-// for a new message, also after a restart.
+// for a new message, also after a restart [MQTT-4.3.3-9].
 func TestRefusedQoS2IdentifierIsFreeAfterARestart(t *testing.T) {
 	dir := t.TempDir()
 	for _, refuse := range []bool{true, false} {

@@ -59,7 +59,8 @@ func (c *conn) room() bool {
 	return !c.out.closed
 }
 
-// add appends a packet.
+// add appends a packet, unless it is larger than the client takes; then it counts
+// as sent [MQTT-3.1.2-24] [MQTT-3.1.2-25].
 func (c *conn) add(p packet.Packet) {
 	c.out.mu.Lock()
 	c.addLocked(p)
@@ -68,6 +69,9 @@ func (c *conn) add(p packet.Packet) {
 
 func (c *conn) addLocked(p packet.Packet) {
 	size := p.Size(c.version)
+	if c.tooLarge(size) {
+		return
+	}
 	if buf := c.answerLocked(size); buf != nil {
 		buf.b = p.Append(buf.b, c.version)
 		c.out.packets++
@@ -318,11 +322,15 @@ func (c *conn) progressed() {
 	}
 }
 
-// finishWriting lets what is pending leave, for as long as grace, and returns when
-// no goroutine of the connection writes any more.
-func (c *conn) finishWriting(grace time.Duration, e *ending) {
+// finishWriting lets what is pending leave, and last behind it if that is not nil,
+// for as long as grace. It returns when no goroutine of the connection writes any
+// more.
+func (c *conn) finishWriting(grace time.Duration, e *ending, last packet.Packet) {
 	o := &c.out
 	o.mu.Lock()
+	if last != nil { // under the lock that closes: nothing follows it [MQTT-3.14.4-1]
+		c.addLocked(last)
+	}
 	if c.web != nil && !o.closed {
 		o.goodbye = c.web.goodbye(e)
 	}

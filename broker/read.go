@@ -94,6 +94,9 @@ func (c *conn) consume() {
 	c.batch = c.b.batches.get()
 	d := &c.batch.decoder
 	d.Role, d.Version, d.MaxPacketSize = packet.Server, c.version, int(c.b.cfg.MaxPacketSize)
+	if c.session == nil {
+		d.MaxPacketSize = min(d.MaxPacketSize, maxConnect)
+	}
 	buf := c.in.b
 	for len(buf) > 0 && c.ended.Load() == nil {
 		p, n, _, err := d.Next(buf)

@@ -156,29 +156,29 @@ func TestSuiteAgainstMosquitto(t *testing.T) {
 		"a subscription that is replaced loses its identifier and options",    // No Local stays
 		"AUTH without an authentication method ends the connection",           // without DISCONNECT 0x82
 		"a subscription identifier from a client ends the connection",         // it is taken
-		"a SUBSCRIBE without filters ends the connection",                     // in 3.1 an empty SUBACK
-		"an UNSUBSCRIBE without filters ends the connection",                  // in 3.1 it is answered
-		"a SUBSCRIBE of MQTT 5 with No Local on a share ends the connection",  // granted
-		"a PUBLISH of QoS 0 with DUP ends the connection",                     // these are taken
-		"a PUBLISH of MQTT 5 of QoS 0 with DUP ends the connection",
-		"a PUBLISH of MQTT 5 with a wildcard in its response topic ends the connection",
-		"a PUBACK with bytes behind ends the connection",
-		"a PUBACK of MQTT 5 with bytes behind ends the connection",
-		"a PUBACK of MQTT 5 with an unknown reason code ends the connection",
-		"a PUBREC of MQTT 5 with an unknown reason code ends the connection",
-		"a PUBREL of MQTT 5 with an unknown reason code ends the connection",
-		"a PUBCOMP of MQTT 5 with an unknown reason code ends the connection",
-		"a PINGREQ with wrong flags ends the connection",
-		"a PINGREQ with a body ends the connection",
-		"a PUBLISH of MQTT 5 with topic alias 0 ends the connection",    // with 0x81
-		"a PUBLISH of MQTT 5 with a property twice ends the connection", // these without DISCONNECT
-		"a PUBACK with identifier 0 ends the connection",
-		"a PUBREL of MQTT 5 with wrong flags ends the connection",
-		"a DISCONNECT of MQTT 5 with wrong flags ends the connection",
-		"a DISCONNECT of MQTT 5 with an unknown reason code ends the connection",
-		"an AUTH with wrong flags ends the connection",
-		"a CONNACK from a client ends the connection",
-		"a remaining length of five bytes ends the connection",
+		"a SUBSCRIBE without filters",                                         // in 3.1 an empty SUBACK
+		"an UNSUBSCRIBE without filters",                                      // in 3.1 it is answered
+		"a SUBSCRIBE of MQTT 5 with No Local on a share",                      // granted
+		"a PUBLISH of QoS 0 with DUP",                                         // these are taken
+		"a PUBLISH of MQTT 5 of QoS 0 with DUP",
+		"a PUBLISH of MQTT 5 with a wildcard in its response topic",
+		"a PUBACK with bytes behind",
+		"a PUBACK of MQTT 5 with bytes behind",
+		"a PUBACK of MQTT 5 with an unknown reason code",
+		"a PUBREC of MQTT 5 with an unknown reason code",
+		"a PUBREL of MQTT 5 with an unknown reason code",
+		"a PUBCOMP of MQTT 5 with an unknown reason code",
+		"a PINGREQ with wrong flags",
+		"a PINGREQ with a body",
+		"a PUBLISH of MQTT 5 with topic alias 0",    // with 0x81
+		"a PUBLISH of MQTT 5 with a property twice", // these without DISCONNECT
+		"a PUBACK with identifier 0",
+		"a PUBREL of MQTT 5 with wrong flags",
+		"a DISCONNECT of MQTT 5 with wrong flags",
+		"a DISCONNECT of MQTT 5 with an unknown reason code",
+		"an AUTH with wrong flags",
+		"a CONNACK from a client",
+		"a remaining length of five bytes",
 	)
 }
 

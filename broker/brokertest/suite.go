@@ -16,7 +16,7 @@ import (
 func Run(t *testing.T, addr string, deviations ...string) {
 	for _, v := range []packet.Version{packet.V31, packet.V311, packet.V5} {
 		t.Run("MQTT "+v.String(), func(t *testing.T) {
-			for _, c := range slices.Concat(cases, more, more5, faults()) {
+			for _, c := range slices.Concat(cases, more, more5, faults(v)) {
 				if c.since > v {
 					continue
 				}
@@ -303,7 +303,7 @@ var cases = []testCase{
 		w.Leave()
 		b.ExpectNothing()
 	}},
-	// [MQTT-3.1.4-3] [v3 MQTT-3.1.4-2]
+	// [MQTT-3.1.4-3] [v3 MQTT-3.1.4-2] [MQTT-3.14.4-1] [MQTT-3.14.4-2]
 	{"a second connection takes over", 0, func(s *scene) {
 		first := s.clean("x")
 		second := s.clean("x")
