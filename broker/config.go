@@ -123,9 +123,9 @@ type ListenerConfig struct {
 
 	// Origins lists the web pages that may connect to a WebSocket listener, beside
 	// those that come from the same host, each as scheme://host or
-	// scheme://host:port; "*" is all. On loopback the same host is an IP address
-	// or localhost; any other name has to be listed. Clients that are not in a
-	// browser are not asked.
+	// scheme://host:port; "*" is all. Where clients need no password, the same
+	// host is an IP address or localhost; any other name has to be listed. Clients
+	// that are not in a browser are not asked.
 	Origins []string `toml:"origins"`
 }
 

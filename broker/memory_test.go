@@ -2,10 +2,13 @@ package broker_test
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"runtime"
+	"strings"
 	"testing"
 
+	"edgegateway/broker"
 	"edgegateway/broker/brokertest"
 	"edgegateway/broker/packet"
 )
@@ -32,6 +35,49 @@ func BenchmarkIdleConnection(b *testing.B) {
 		}
 	}
 	dial(100) // what is there once is not counted
+	before, client := inUse(), clientCost(b)
+	b.ResetTimer()
+	dial(b.N)
+	b.StopTimer()
+	b.ReportMetric(float64(inUse()-before)/float64(b.N)-client, "B/conn")
+	for _, nc := range conns {
+		nc.Close()
+	}
+}
+
+// The same over WebSocket, where a connection keeps a buffer to read frames
+// through.
+func BenchmarkIdleWebSocket(b *testing.B) {
+	cfg := config()
+	cfg.MaxConnections = b.N + 200
+	h := open(b, b.TempDir(), cfg)
+	addr := h.web(broker.ListenerConfig{})
+	conns := make([]net.Conn, 0, b.N+100)
+	const suback = "\x90\x03\x00\x01\x01"
+	dial := func(count int) {
+		for range count {
+			nc, err := net.Dial("tcp", addr)
+			if err != nil {
+				b.Fatal(err)
+			}
+			conns = append(conns, nc)
+			hello := packet.Connect{ClientID: fmt.Sprintf("sensor-%05d", len(conns)), CleanStart: true, KeepAlive: 60}
+			subscribe := packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: fmt.Sprintf("site/%05d/set", len(conns)), QoS: 1}}}
+			sent := handshake(addr) + string(frame(binaryFrame, hello.Append(nil, packet.V311))) + string(frame(binaryFrame, subscribe.Append(nil, packet.V311)))
+			if _, err := io.WriteString(nc, sent); err != nil {
+				b.Fatal(err)
+			}
+			var got []byte
+			for more := make([]byte, 512); !strings.HasSuffix(string(got), suback); {
+				n, err := nc.Read(more)
+				if err != nil {
+					b.Fatalf("%v after %q", err, got)
+				}
+				got = append(got, more[:n]...)
+			}
+		}
+	}
+	dial(100)
 	before, client := inUse(), clientCost(b)
 	b.ResetTimer()
 	dial(b.N)

@@ -11,13 +11,13 @@ import (
 
 // webRules are what a ws or wss listener asks of an upgrade request.
 type webRules struct {
-	path    string
-	origins []string // in lower case, beside those of the same host
-	local   bool     // only this machine reaches the listener
+	path      string
+	origins   []string // in lower case, beside those of the same host
+	anonymous bool     // whoever gets to CONNECT is in
 }
 
-func newWebRules(l ListenerConfig, at net.Addr) *webRules {
-	w := &webRules{path: l.WebPath(), local: local(at)}
+func newWebRules(l ListenerConfig, anonymous bool) *webRules {
+	w := &webRules{path: l.WebPath(), anonymous: anonymous}
 	for _, o := range l.Origins {
 		w.origins = append(w.origins, strings.ToLower(strings.TrimSuffix(o, "/")))
 	}
@@ -73,7 +73,8 @@ func (w *webRules) trusts(origins []string, host string) bool {
 	}
 	// A foreign page can have the name of its host resolved to 127.0.0.1 once it is
 	// loaded. Origin and Host then agree; but an address or localhost they are not.
-	return !w.local || name == "localhost" || net.ParseIP(name) != nil
+	// Where clients need a password, it has none.
+	return !w.anonymous || name == "localhost" || net.ParseIP(name) != nil
 }
 
 // hostname is the host of a Host header in lower case, without port and brackets.

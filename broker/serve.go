@@ -37,9 +37,6 @@ func newDoor(l ListenerConfig, at net.Addr, cfg Config) (*door, error) {
 	if l.ConnectTimeout > 0 {
 		d.connectTimeout = l.ConnectTimeout
 	}
-	if l.web() {
-		d.web = newWebRules(l, at)
-	}
 	if l.PasswordFile != "" {
 		var err error
 		if d.passwords, err = readPasswords(l.PasswordFile); err != nil {
@@ -55,6 +52,9 @@ func newDoor(l ListenerConfig, at net.Addr, cfg Config) (*door, error) {
 	d.anonymous = l.PasswordFile == "" && l.TLS.Identity == "" && local(at)
 	if l.AllowAnonymous != nil {
 		d.anonymous = *l.AllowAnonymous
+	}
+	if l.web() {
+		d.web = newWebRules(l, d.anonymous)
 	}
 	return d, nil
 }

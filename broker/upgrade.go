@@ -17,7 +17,7 @@ import (
 // We chose these.
 const (
 	maxRequest  = 16 << 10 // bytes of an upgrade request: cookies of other services on the host come along
-	webBuffer   = 4 << 10  // that frames are read through
+	webBuffer   = 2 << 10  // that frames are read through
 	controlRoom = 256      // for the largest control frame, of 129 bytes
 )
 

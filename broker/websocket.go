@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -93,7 +94,7 @@ func (c *conn) fillWeb() error {
 			}
 			w.message, err = c.nextMessage()
 		}
-		if err == nil {
+		if w.message != nil {
 			c.makeRoom(smallChunk)
 			n, err = w.message.Read(c.in.b[len(c.in.b):cap(c.in.b)])
 			c.in.b = c.in.b[:len(c.in.b)+n]
@@ -117,6 +118,10 @@ func (c *conn) fillWeb() error {
 
 // nextMessage waits for the next message, and answers pings meanwhile.
 func (c *conn) nextMessage() (io.Reader, error) {
+	// Waiting here takes half of the stack that it takes inside of the library.
+	if _, err := c.web.wire.in.Peek(1); err != nil {
+		return nil, fmt.Errorf("wait for a frame: %w", err) // never the io.EOF that ends a message
+	}
 	// No context: it would close the connection when it ends.
 	kind, message, err := c.web.frames.Reader(context.Background())
 	if err == nil && kind != websocket.MessageBinary { // [MQTT-6.0.0-1] [v3 MQTT-6.0.0-1]

@@ -352,6 +352,19 @@ func TestForeignPagesAreRefused(t *testing.T) {
 	}
 }
 
+// Where a page has to know a password, a name that is both in Origin and in Host
+// will do.
+func TestNamesAreTrustedWherePasswordsAreNeeded(t *testing.T) {
+	h := open(t, t.TempDir(), config())
+	addr := h.web(broker.ListenerConfig{AllowAnonymous: new(bool)})
+	for origin, status := range map[string]int{"http://greenhouse.local": 101, "http://evil.example": 403} {
+		answer, body, _ := request(t, addr, handshake(addr, "Host: Greenhouse.local:9001", "Origin: "+origin))
+		if answer.StatusCode != status {
+			t.Errorf("a page of %s: %s %q, want %d", origin, answer.Status, body, status)
+		}
+	}
+}
+
 func TestPacketsMayBeginAndEndAnywhereInFrames(t *testing.T) { // [MQTT-6.0.0-2] [v3 MQTT-6.0.0-2]
 	h := open(t, t.TempDir(), config())
 	addr := h.web(broker.ListenerConfig{})
