@@ -43,6 +43,7 @@ type outbox struct {
 	quiet    chan struct{} // closed when writing ends, for the one who waits for that
 
 	packets int64 // added, since the last count
+	taken   int64 // of these, taken to be written; negative: more were there at the last count
 	bytes   int64 // written, since the last count
 }
 
@@ -125,6 +126,17 @@ func (c *conn) addControl(frame []byte) {
 	c.out.control.b = append(c.out.control.b[:0], frame...)
 }
 
+// countLocked returns how many packets were added, and how many bytes written, since
+// the last call, and what is pending now.
+func (o *outbox) countLocked() (packets, bytes, waiting, waitingBytes int64) {
+	if o.pending != nil {
+		waiting, waitingBytes = o.packets-o.taken, int64(len(o.pending.b))
+	}
+	packets, bytes = o.packets, o.bytes
+	o.packets, o.bytes, o.taken = 0, 0, -waiting
+	return packets, bytes, waiting, waitingBytes
+}
+
 func (o *outbox) emptyLocked() bool { return o.pending == nil && o.control == nil }
 
 // takeLocked takes what is to be written next, from an offset on; nil if that is
@@ -135,7 +147,7 @@ func (c *conn) takeLocked() (buf *chunk, from int) {
 	case o.control != nil:
 		buf, o.control = o.control, nil
 	case o.pending != nil:
-		buf, o.pending, o.answers = o.pending, nil, 0
+		buf, o.pending, o.answers, o.taken = o.pending, nil, 0, o.packets
 		if c.web == nil {
 			break
 		}

@@ -116,12 +116,20 @@ func (v *recordView) qos() packet.QoS { return packet.QoS(v.packet[0] >> 1 & 3) 
 
 // topic returns the topic name, "" if the packet is damaged.
 func (v *recordView) topic() string {
-	_, width := binary.Uvarint(v.packet[1:]) // the remaining length has the form of a varint (1.5.5)
-	rest := v.packet[1+max(width, 0):]
-	if len(rest) < 2 || len(rest)-2 < int(binary.BigEndian.Uint16(rest)) {
+	s, err := publishShape(v.packet)
+	if err != nil {
 		return ""
 	}
-	return string(rest[2 : 2+int(binary.BigEndian.Uint16(rest))])
+	name := v.packet[s.topic+2:]
+	return string(name[:binary.BigEndian.Uint16(v.packet[s.topic:])])
+}
+
+func (v *recordView) payloadSize() int {
+	s, err := publishShape(v.packet)
+	if err != nil {
+		return 0
+	}
+	return len(v.packet) - s.payload
 }
 
 // decode decodes the packet. The result shares memory with the record.

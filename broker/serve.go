@@ -153,6 +153,7 @@ func (b *Broker) enter(c *conn) bool {
 	default:
 		c.door.conns++
 		b.conns[c] = struct{}{}
+		b.stats.Sockets++
 	}
 	b.mu.Unlock()
 	if full {
@@ -194,9 +195,9 @@ func (b *Broker) stopServing(d *door) {
 func (b *Broker) connectionClosed(c *conn, e *ending) {
 	b.leave(c)
 	c.out.mu.Lock()
-	b.counters.packetsOut.Add(c.out.packets)
-	b.counters.bytesOut.Add(c.out.bytes)
-	c.out.packets, c.out.bytes = 0, 0
+	packets, bytes, _, _ := c.out.countLocked()
+	b.counters.packetsOut.Add(packets)
+	b.counters.bytesOut.Add(bytes)
 	c.out.mu.Unlock()
 	id := ""
 	if c.session != nil {

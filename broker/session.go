@@ -259,7 +259,7 @@ func (s *Session) sendLocked(c *conn, e buffer.Entry) {
 			s.again.sent(e.Seq, e.Data, s.b.clock.now())
 		}
 		s.b.counters.sent.Add(1)
-		s.b.counters.sentBytes.Add(int64(size))
+		s.b.counters.sentBytes.Add(int64(v.payloadSize()))
 	}
 }
 

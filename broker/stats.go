@@ -24,7 +24,10 @@ type Stats struct {
 	RetainedBytes    int64
 	Queued           int // in the queues of all sessions, without those of Locals
 	QueuedBytes      int64
+	PacketsWaiting   int // for sockets to take them, without those being written
+	BytesWaiting     int64
 
+	Sockets            int64 // accepted network connections
 	ConnectionsTotal   int64 // accepted CONNECTs
 	ConnectionsRefused int64
 	NotMQTT            int64 // connections that did not begin with an MQTT CONNECT
@@ -44,7 +47,7 @@ type Stats struct {
 	PublishDropped       int64 // for one subscriber: too slow at QoS 0, queue full, expired, too large
 	PublishRefused       int64
 	PublishBytesReceived int64 // of payload
-	PublishBytesSent     int64 // of payload at QoS 0, of whole packets above
+	PublishBytesSent     int64 // of payload
 }
 
 // counters are those that are counted without the broker's lock.
@@ -81,9 +84,11 @@ func (b *Broker) Stats() Stats {
 	k := &b.counters
 	for c := range b.conns {
 		c.out.mu.Lock()
-		k.packetsOut.Add(c.out.packets)
-		k.bytesOut.Add(c.out.bytes)
-		c.out.packets, c.out.bytes = 0, 0
+		packets, bytes, waiting, waitingBytes := c.out.countLocked()
+		k.packetsOut.Add(packets)
+		k.bytesOut.Add(bytes)
+		st.PacketsWaiting += int(waiting)
+		st.BytesWaiting += waitingBytes
 		c.out.mu.Unlock()
 	}
 	b.mu.Unlock()

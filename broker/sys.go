@@ -20,7 +20,7 @@ func sysTopic(name string) bool { return strings.HasPrefix(name, "$SYS/") }
 type sysTopics struct {
 	b    *Broker
 	last map[string][]byte
-	load [3][5]float64 // per minute, smoothed over 1, 5 and 15 minutes
+	load [len(loadFigures)][len(loadWindows)]float64 // per minute, smoothed
 	prev Stats
 	at   time.Time
 	heap uint64 // the most
@@ -62,6 +62,8 @@ func (t *sysTopics) publish() {
 		{"publish/messages/dropped", st.PublishDropped},
 		{"publish/bytes/received", st.PublishBytesReceived},
 		{"publish/bytes/sent", st.PublishBytesSent},
+		{"packet/out/count", int64(st.PacketsWaiting)},
+		{"packet/out/bytes", st.BytesWaiting},
 		{"retained messages/count", int64(st.RetainedMessages)},
 		{"shared_subscriptions/count", int64(st.Shared)},
 		{"subscriptions/count", int64(st.Subscriptions - st.Shared)},
@@ -75,29 +77,49 @@ func (t *sysTopics) publish() {
 	t.publishLoad(st)
 }
 
-// publishLoad publishes what happens per minute, as moving averages.
+// publishLoad publishes what happens per minute, as moving averages over 1, 5 and 15
+// minutes.
 func (t *sysTopics) publishLoad(st Stats) {
 	now := time.Now()
 	minutes := now.Sub(t.at).Minutes()
 	if minutes <= 0 {
 		return
 	}
-	happened := [5]int64{
-		st.ConnectionsTotal - t.prev.ConnectionsTotal,
-		st.PacketsReceived - t.prev.PacketsReceived,
-		st.PacketsSent - t.prev.PacketsSent,
-		st.BytesReceived - t.prev.BytesReceived,
-		st.BytesSent - t.prev.BytesSent,
-	}
-	names := [5]string{"connections", "messages/received", "messages/sent", "bytes/received", "bytes/sent"}
-	for i, window := range [3]float64{1, 5, 15} {
-		weight := 1 - math.Exp(-minutes/window)
-		for j := range happened {
-			t.load[i][j] += weight * (float64(happened[j])/minutes - t.load[i][j])
-			t.set(fmt.Sprintf("load/%s/%vmin", names[j], window), strconv.FormatFloat(t.load[i][j], 'f', 2, 64))
+	t.at = now
+	t.smooth(st, minutes)
+	for i, f := range loadFigures {
+		for j, window := range loadWindows {
+			t.set(fmt.Sprintf("load/%s/%vmin", f.name, window), strconv.FormatFloat(t.load[i][j], 'f', 2, 64))
 		}
 	}
-	t.prev, t.at = st, now
+}
+
+// smooth adds what has happened in the last minutes.
+func (t *sysTopics) smooth(st Stats, minutes float64) {
+	for i, f := range loadFigures {
+		perMinute := float64(f.count(&st)-f.count(&t.prev)) / minutes
+		for j, window := range loadWindows {
+			t.load[i][j] += (1 - math.Exp(-minutes/window)) * (perMinute - t.load[i][j])
+		}
+	}
+	t.prev = st
+}
+
+var loadWindows = [3]float64{1, 5, 15} // minutes
+
+var loadFigures = [9]struct {
+	name  string
+	count func(*Stats) int64
+}{
+	{"sockets", func(s *Stats) int64 { return s.Sockets }},
+	{"connections", func(s *Stats) int64 { return s.ConnectionsTotal }},
+	{"messages/received", func(s *Stats) int64 { return s.PacketsReceived }},
+	{"messages/sent", func(s *Stats) int64 { return s.PacketsSent }},
+	{"bytes/received", func(s *Stats) int64 { return s.BytesReceived }},
+	{"bytes/sent", func(s *Stats) int64 { return s.BytesSent }},
+	{"publish/received", func(s *Stats) int64 { return s.PublishReceived }},
+	{"publish/sent", func(s *Stats) int64 { return s.PublishSent }},
+	{"publish/dropped", func(s *Stats) int64 { return s.PublishDropped }},
 }
 
 func (t *sysTopics) set(name, value string) {
