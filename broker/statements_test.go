@@ -2,8 +2,14 @@ package broker_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,4 +133,96 @@ func TestLargePacketsBeforeConnectCostNothing(t *testing.T) {
 	large := message("t", strings.Repeat("x", 2<<20), 1)
 	large.ID = 1
 	connect(t, h, packet.V5, "large", true).Send(large).Expect(ack(packet.PUBACK, 1))
+}
+
+// What is passed on of a message expiry is less by the time that the message waited,
+// in a queue or as a retained one [MQTT-3.3.2-6].
+func TestWaitingCountsAgainstTheExpiry(t *testing.T) {
+	h := open(t, t.TempDir(), config())
+	a := connect(t, h, packet.V5, "a", true)
+	b := connect(t, h, packet.V5, "b", false)
+	subscribe(t, b, "t", 1)
+	b.Leave()
+	m := message("t", "x", 1)
+	m.ID, m.Retain = 1, true
+	m.Properties = packet.Properties{Has: packet.HasMessageExpiry, MessageExpiry: 100}
+	start := time.Now()
+	a.Send(m).Expect(ack(packet.PUBACK, 1))
+	time.Sleep(1100 * time.Millisecond) // the standard counts in seconds
+	b = connect(t, h, packet.V5, "b", false)
+	c := connect(t, h, packet.V5, "c", true)
+	subscribe(t, c, "t", 0)
+	for name, client := range map[string]*brokertest.Client{"queued": b, "retained": c} {
+		got, ok := client.Receive().(*packet.Publish)
+		least := 100 - uint32(time.Since(start)/time.Second) - 1
+		if !ok || got.Properties.MessageExpiry > 99 || got.Properties.MessageExpiry < least {
+			t.Errorf("%s: %+v, want an expiry from %d to 99", name, got, least)
+		}
+	}
+}
+
+// sendAll sends bytes and reads until the broker has closed the connection.
+func sendAll(t *testing.T, addr string, b []byte) {
+	t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	_, _ = nc.Write(b) // the broker may have closed in the middle
+	_ = nc.(*net.TCPConn).CloseWrite()
+	if err := nc.SetReadDeadline(time.Now().Add(brokertest.Patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the broker does not close after % x", b)
+	}
+}
+
+// Packets with bytes changed, cut and put in at random end their connection or do
+// not; they harm nobody else, and no goroutine panics.
+func TestDamagedPacketsHarmNobody(t *testing.T) {
+	h := open(t, t.TempDir(), config())
+	watch := connect(t, h, packet.V311, "watch", true)
+	subscribe(t, watch, "fine", 1)
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range 600 {
+		v := []packet.Version{packet.V31, packet.V311, packet.V5}[i%3]
+		m := message("t/x", "payload", 2)
+		m.ID = 3
+		m.Properties = packet.Properties{Has: packet.HasMessageExpiry | packet.HasContentType, MessageExpiry: 5, ContentType: "c",
+			UserProperties: []packet.UserProperty{{Key: "k", Value: "v"}}}
+		var b []byte
+		for _, p := range []packet.Packet{
+			&packet.Connect{ClientID: "damaged", CleanStart: i%2 == 0, SessionExpiry: 60, UsernameFlag: true, Username: "u",
+				Will: &packet.Will{Topic: "w", Payload: []byte("gone"), QoS: 1, Delay: 1}},
+			&packet.Subscribe{ID: 1, SubscriptionID: 7, Subscriptions: []packet.Subscription{{Filter: "t/#", QoS: 2}, {Filter: "$share/g/+", QoS: 1}}},
+			m, ack(packet.PUBREL, 3), ack(packet.PUBREC, 1), ack(packet.PUBACK, 2), ack(packet.PUBCOMP, 3),
+			&packet.Unsubscribe{ID: 4, Filters: []string{"t/#"}}, &packet.Pingreq{}, &packet.Disconnect{Code: packet.DisconnectWithWillMessage},
+		} {
+			b = p.Append(b, v)
+		}
+		from := 0
+		if i%4 != 0 { // most connect, and err later
+			from = int(b[1]) + 2
+		}
+		for range 1 + random.IntN(3) {
+			switch at := from + random.IntN(len(b)-from); random.IntN(4) {
+			case 0:
+				b[at] ^= 1 << random.IntN(8)
+			case 1:
+				b[at] = byte(random.Uint32())
+			case 2:
+				b = slices.Delete(b, at, at+1)
+			case 3:
+				b = slices.Insert(b, at, byte(random.Uint32()))
+			}
+		}
+		sendAll(t, h.addr, b)
+		if i%100 == 99 {
+			watch.Send(message("fine", fmt.Sprint(i), 0)).Expect(message("fine", fmt.Sprint(i), 0))
+		}
+	}
+	watch.Leave()
+	connect(t, h, packet.V5, "after", true).ExpectNothing()
 }

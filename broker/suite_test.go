@@ -155,6 +155,7 @@ func TestSuiteAgainstMosquitto(t *testing.T) {
 		"one copy carries the identifiers of all overlapping subscriptions",   // the same
 		"a subscription that is replaced loses its identifier and options",    // No Local stays
 		"AUTH without an authentication method ends the connection",           // without DISCONNECT 0x82
+		"an acknowledgement that does not fit the QoS ends the connection",    // without DISCONNECT 0x82
 		"a subscription identifier from a client ends the connection",         // it is taken
 		"a SUBSCRIBE without filters",                                         // in 3.1 an empty SUBACK
 		"an UNSUBSCRIBE without filters",                                      // in 3.1 it is answered

@@ -367,6 +367,29 @@ var more = []testCase{
 			c.Leave()
 		}
 	}},
+	// [v3 MQTT-4.8.0-1] [MQTT-4.13.1-1]
+	{"an acknowledgement that does not fit the QoS ends the connection", 0, func(s *scene) {
+		a := s.clean("a")
+		for qos, wrong := range map[packet.QoS][]packet.Type{1: {packet.PUBREC, packet.PUBCOMP}, 2: {packet.PUBACK, packet.PUBCOMP}} {
+			for _, kind := range wrong {
+				b := s.clean("b")
+				s.subscribe(b, qos, s.topic("t"))
+				s.publish(a, s.message("t", "x", qos), 1)
+				b.Expect(s.message("t", "x", qos))
+				b.Send(s.ack(kind, b.IDs()[0])).ExpectClosed(packet.ProtocolError)
+			}
+		}
+	}},
+	// [v3 MQTT-3.1.3-11] [v3 MQTT-1.5.3-2] [MQTT-3.1.3-12] [MQTT-1.5.4-2] [v3 MQTT-3.1.4-1]
+	{"a user name with NUL is refused", packet.V311, func(s *scene) {
+		c := Dial(s, s.addr, s.v).TrySend((&packet.Connect{CleanStart: true, ClientID: s.name, UsernameFlag: true, Username: "a\x00b"}).Append(nil, s.v))
+		if p, err := c.next(); err == nil {
+			if ack, ok := p.(*packet.Connack); s.v == packet.V311 || !ok || !ack.Code.IsError() {
+				s.Fatalf("received %s", show(p))
+			}
+			c.ExpectClosed()
+		}
+	}},
 	// [v3 MQTT-3.14.4-3] [MQTT-3.14.4-2]
 	{"what follows DISCONNECT is not processed", 0, func(s *scene) {
 		b := s.clean("b")

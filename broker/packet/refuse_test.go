@@ -24,7 +24,7 @@ var refused = []struct {
 	code packet.ReasonCode
 }{
 	// The fixed header.
-	{"type 0", server, v5, `00 []`, malformed}, // [MQTT-4.13.1-1] [v3 MQTT-4.8.0-1]
+	{"type 0", server, v5, `00 []`, malformed}, // [MQTT-4.13.1-1]
 	{"type 15 in 3.1.1", server, v311, `f0 []`, malformed},
 	{"remaining length of five bytes", server, v5, `c0 8080808001`, malformed},                                          // [MQTT-4.13.1-1]
 	{"remaining length of four bytes that all go on", server, v311, `c0 ffffffff`, malformed},                           // [v3 MQTT-4.8.0-1]
@@ -151,7 +151,7 @@ var refused = []struct {
 	// PUBLISH.
 	{"QoS 3", server, v311, `36 ["a" 0001]`, malformed},                        // [v3 MQTT-3.3.1-4]
 	{"5 QoS 3", server, v5, `36 ["a" 0001 []]`, malformed},                     // [MQTT-3.3.1-4]
-	{"DUP at QoS 0", server, v311, `38 ["a"]`, malformed},                      // [MQTT-3.3.1-2] [v3 MQTT-3.3.1-2]
+	{"DUP at QoS 0", server, v311, `38 ["a"]`, malformed},                      // [v3 MQTT-3.3.1-2]
 	{"packet identifier 0 at QoS 1", server, v311, `32 ["a" 0000]`, protocol},  // [v3 MQTT-2.3.1-1]
 	{"packet identifier 0 at QoS 2", server, v5, `34 ["a" 0000 []]`, protocol}, // [MQTT-2.2.1-3]
 	{"no packet identifier", server, v311, `32 ["a"]`, malformed},              // [v3 MQTT-2.3.1-1]
