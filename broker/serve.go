@@ -59,6 +59,22 @@ func newDoor(l ListenerConfig, at net.Addr, cfg Config) (*door, error) {
 	return d, nil
 }
 
+// CheckFiles reads the files that say who may come in, and reports the first line
+// that is wrong.
+func (l ListenerConfig) CheckFiles() error {
+	if l.PasswordFile != "" {
+		if _, err := readPasswords(l.PasswordFile); err != nil {
+			return err
+		}
+	}
+	if l.ACLFile != "" {
+		if _, err := readACL(l.ACLFile); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // local reports whether only this machine can reach an address.
 func local(a net.Addr) bool {
 	switch a := a.(type) {

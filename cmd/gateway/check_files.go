@@ -25,6 +25,12 @@ func (c *checker) files(cfg config.Config) {
 		}
 		c.ok(filepath.Base(f.Path), "%s", f.Path)
 	}
+	for _, l := range cfg.Broker.Listeners {
+		var unreadable *fs.PathError // said above
+		if err := l.CheckFiles(); err != nil && !errors.As(err, &unreadable) {
+			c.problem("listener", "%v", err)
+		}
+	}
 }
 
 func readable(f config.File) error {

@@ -96,3 +96,29 @@ func TestPasswdRefusesWhatNobodyCouldUse(t *testing.T) {
 		t.Error("a file was made")
 	}
 }
+
+func TestCheckReadsRulesAndPasswords(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	rules, passwords := filepath.Join(dir, "acl"), filepath.Join(dir, "passwd")
+	config := filepath.Join(dir, "gateway.toml")
+	text := "data_dir = \"" + dir + "\"\n[status]\naddress = \"\"\n[[broker.listeners]]\naddress = \"tcp://127.0.0.1:0\"\n" +
+		"acl_file = \"" + rules + "\"\npassword_file = \"" + passwords + "\"\n"
+	for _, c := range []struct {
+		rules, passwords, want string
+		code                   int
+	}{
+		{"topic read a\n", "# nobody\n", "no problem found", 0},
+		{"topic read a\ntopic see b\n", "", rules + ":2: ", 1},
+		{"", "anna:plain\n", passwords + ":1: ", 1},
+	} {
+		for file, content := range map[string]string{rules: c.rules, passwords: c.passwords, config: text} {
+			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if code, out, errOut := verb(t, "check", "-offline", "-config", config); code != c.code || !strings.Contains(out, c.want) {
+			t.Errorf("exit code %d, want %d and %q:\n%s%s", code, c.code, c.want, out, errOut)
+		}
+	}
+}
