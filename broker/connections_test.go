@@ -1,8 +1,6 @@
 package broker_test
 
 import (
-	"bytes"
-	"io"
 	"net"
 	"strings"
 	"testing"
@@ -29,56 +27,6 @@ func TestConnectionLimit(t *testing.T) {
 	a.Leave()
 	h.free(1)
 	connect(t, h, packet.V311, "c", true).ExpectNothing()
-}
-
-func TestConnectionsBeyondALimitAreFew(t *testing.T) {
-	cfg := config()
-	cfg.MaxConnections = 1
-	h := open(t, t.TempDir(), cfg)
-	connect(t, h, packet.V311, "a", true)
-	var silent []net.Conn
-	for range 16 { // they say nothing, and take what there is to be told
-		nc, err := net.Dial("tcp", h.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer nc.Close()
-		silent = append(silent, nc)
-	}
-	brokertest.Dial(t, h.addr, packet.V311).TrySend((&packet.Connect{ClientID: "c", CleanStart: true}).Append(nil, packet.V311)).ExpectClosed()
-	if n := h.Stats().Connections; n != 1 {
-		t.Errorf("%d connections, want 1", n)
-	}
-	for _, nc := range silent { // in less than connect_timeout
-		if err := nc.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := nc.Read(make([]byte, 1)); err != io.EOF {
-			t.Fatalf("a silent connection beyond the limit: %v, want its end", err)
-		}
-		nc.Close()
-	}
-	// Their places are free a moment after they see their end.
-	want := (&packet.Connack{Code: packet.ServerUnavailable}).Append(nil, packet.V311)
-	for until := time.Now().Add(brokertest.Patience); !bytes.Equal(answer(t, h.addr), want); {
-		if time.Now().After(until) {
-			t.Fatal("nobody is told any more that there are too many connections")
-		}
-	}
-}
-
-// answer is all that a client of MQTT 3.1.1 is told after CONNECT until it is sent
-// away.
-func answer(t *testing.T, addr string) []byte {
-	t.Helper()
-	nc, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	_, _ = nc.Write((&packet.Connect{ClientID: "c", CleanStart: true}).Append(nil, packet.V311)) // it may be closed
-	got, _ := io.ReadAll(nc)                                                                     // or reset
-	return got
 }
 
 // free waits until the places of connections that have ended can be taken.
@@ -114,13 +62,6 @@ func TestListenersHaveLimitsOfTheirOwn(t *testing.T) {
 	defer nc.Close()
 	brokertest.Dial(t, "ws://"+upgrading+"/mqtt", packet.V5).Send(&packet.Connect{ClientID: "three", CleanStart: true}).
 		Expect(&packet.Connack{Code: packet.ServerBusy}).ExpectClosed()
-
-	began := time.Now()
-	slow := h.serveMore(broker.ListenerConfig{Address: "tcp://127.0.0.1:0", ConnectTimeout: time.Second}).String()
-	brokertest.Dial(t, slow, packet.V5).ExpectClosed()
-	if took := time.Since(began); took < 900*time.Millisecond || took > 5*time.Second {
-		t.Errorf("a silent connection was closed after %v, want a second", took)
-	}
 }
 
 func TestListenerKeysAreChecked(t *testing.T) {

@@ -3,7 +3,6 @@ package broker_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"edgegateway/broker"
 	"edgegateway/broker/brokertest"
@@ -89,32 +88,6 @@ func TestPayloadFormatIsCheckedWhereTheListenerSaysSo(t *testing.T) {
 	// The other listener does not look.
 	in(h.addr).Send(bad(0))
 	sub.Expect(bad(0))
-}
-
-func TestServerKeepAlive(t *testing.T) {
-	cfg := config()
-	cfg.MaxKeepAlive = time.Second
-	h := open(t, t.TempDir(), cfg)
-	for _, c := range []struct {
-		version    packet.Version
-		asked, got uint16 // got 0: not told another
-	}{
-		{packet.V5, 0, 1}, {packet.V5, 2, 1}, {packet.V5, 1, 0}, {packet.V311, 2, 0}, {packet.V311, 0, 0},
-	} {
-		_, a := brokertest.Connect(t, h.addr, c.version, &packet.Connect{ClientID: "c", CleanStart: true, KeepAlive: c.asked})
-		var got uint16
-		if a.ServerKeepAlive != nil {
-			got = *a.ServerKeepAlive
-		}
-		if got != c.got {
-			t.Errorf("MQTT %v asks for %d s and is told %d, want %d", c.version, c.asked, got, c.got)
-		}
-	}
-	// It counts [MQTT-3.2.2-21]; that of MQTT 3.1.1 does not end with it.
-	three, _ := brokertest.Connect(t, h.addr, packet.V311, &packet.Connect{ClientID: "three", CleanStart: true, KeepAlive: 60})
-	five, _ := brokertest.Connect(t, h.addr, packet.V5, &packet.Connect{ClientID: "five", CleanStart: true, KeepAlive: 60})
-	five.ExpectClosed(packet.KeepAliveTimeout)
-	three.ExpectNothing()
 }
 
 func TestResponseInformation(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"edgegateway/broker"
 	"edgegateway/broker/brokertest"
@@ -22,7 +21,7 @@ func message(topic, payload string, qos packet.QoS) *packet.Publish {
 
 func connect(t testing.TB, h *house, v packet.Version, id string, clean bool) *brokertest.Client {
 	t.Helper()
-	c, _ := brokertest.Connect(t, h.addr, v, &packet.Connect{ClientID: id, CleanStart: clean, SessionExpiry: expiryOf(clean)})
+	c, _ := h.join(t, v, &packet.Connect{ClientID: id, CleanStart: clean, SessionExpiry: expiryOf(clean)})
 	return c
 }
 
@@ -173,119 +172,6 @@ func TestFullQueueDropsTheOldest(t *testing.T) {
 	}
 	connect(t, h, packet.V311, "b", false).
 		Expect(message("t", "2", 1), message("t", "3", 1), message("t", "4", 1)).ExpectNothing()
-}
-
-// [MQTT-3.3.2-5]
-func TestExpiredMessagesAreNotDelivered(t *testing.T) {
-	h := open(t, t.TempDir(), config())
-	b := connect(t, h, packet.V5, "b", false)
-	subscribe(t, b, "t", 1)
-	b.Leave()
-	a := connect(t, h, packet.V5, "a", true)
-	short := message("t", "short", 1)
-	short.ID = 1
-	short.Properties = packet.Properties{Has: packet.HasMessageExpiry, MessageExpiry: 1}
-	stays := message("t", "stays", 1)
-	stays.ID = 2
-	retained := message("r", "short", 0)
-	retained.Retain, retained.Properties = true, short.Properties
-	a.Send(short, stays, retained).Expect(ack(packet.PUBACK, 1), ack(packet.PUBACK, 2))
-	time.Sleep(1100 * time.Millisecond) // the standard counts in seconds
-	b, _ = brokertest.Connect(t, h.addr, packet.V5, &packet.Connect{ClientID: "b", SessionExpiry: 3600})
-	stays.ID = 0
-	b.Expect(stays).ExpectNothing()
-	subscribe(t, b, "r", 0)
-	b.ExpectNothing()
-}
-
-// [MQTT-4.1.0-2]
-func TestSessionExpires(t *testing.T) {
-	h := open(t, t.TempDir(), config())
-	w := connect(t, h, packet.V5, "watch", true)
-	subscribe(t, w, "will", 0)
-	b, _ := brokertest.Connect(t, h.addr, packet.V5, &packet.Connect{ClientID: "b", SessionExpiry: 1,
-		Will: &packet.Will{Topic: "will", Payload: []byte("gone"), Delay: 600}})
-	subscribe(t, b, "t", 1)
-	b.Drop()
-	w.Expect(message("will", "gone", 0)) // with the session, not after its delay [MQTT-3.1.2-8]
-	_, ack := brokertest.Connect(t, h.addr, packet.V5, &packet.Connect{ClientID: "b", SessionExpiry: 60})
-	if ack.SessionPresent {
-		t.Error("the session is still there")
-	}
-	if n := h.Stats().SessionsExpired; n != 1 {
-		t.Errorf("%d sessions expired, want 1", n)
-	}
-}
-
-func TestDelayedWillWaits(t *testing.T) {
-	h := open(t, t.TempDir(), config())
-	w := connect(t, h, packet.V5, "watch", true)
-	subscribe(t, w, "#", 1)
-	b, _ := brokertest.Connect(t, h.addr, packet.V5, &packet.Connect{ClientID: "b", SessionExpiry: 600,
-		Will: &packet.Will{Topic: "will", Payload: []byte("gone"), QoS: 1, Delay: 1}})
-	start := time.Now()
-	b.Drop()
-	w.Expect(message("will", "gone", 1))
-	if d := time.Since(start); d < 900*time.Millisecond {
-		t.Errorf("the will came after %v, want 1s", d)
-	}
-}
-
-// [MQTT-3.1.2-22] [v3 MQTT-3.1.2-24] [MQTT-3.2.2-22]
-func TestSilenceEndsTheConnection(t *testing.T) {
-	h := open(t, t.TempDir(), config())
-	w := connect(t, h, packet.V5, "watch", true)
-	subscribe(t, w, "will", 0)
-	start := time.Now()
-	var silent []*brokertest.Client
-	for _, v := range []packet.Version{packet.V311, packet.V5} {
-		c, _ := brokertest.Connect(t, h.addr, v, &packet.Connect{ClientID: v.String(), CleanStart: true, KeepAlive: 1,
-			Will: &packet.Will{Topic: "will", Payload: []byte("silent")}})
-		silent = append(silent, c)
-	}
-	for _, c := range silent {
-		c.ExpectClosed(packet.KeepAliveTimeout)
-		if d := time.Since(start); d < 1400*time.Millisecond || d > 3*time.Second {
-			t.Errorf("closed after %v, want 1.5s", d)
-		}
-		w.Expect(message("will", "silent", 0))
-	}
-}
-
-func TestWhoIsHeardStays(t *testing.T) {
-	h := open(t, t.TempDir(), config())
-	b, _ := brokertest.Connect(t, h.addr, packet.V311, &packet.Connect{ClientID: "b", CleanStart: true, KeepAlive: 1})
-	for range 4 {
-		time.Sleep(700 * time.Millisecond) // what the test is about
-		b.ExpectNothing()
-	}
-}
-
-func TestWillOfAClientThatWasConnectedAtThePowerCut(t *testing.T) {
-	if testing.Short() {
-		t.Skip("SKIPPED: takes the 30 s of grace")
-	}
-	t.Parallel()
-	dir := t.TempDir()
-	h := open(t, dir, config())
-	will := func(topic string) *packet.Will { return &packet.Will{Topic: topic, Payload: []byte("gone"), QoS: 1} }
-	for _, id := range []string{"lost", "back", "lasting"} {
-		p := &packet.Connect{ClientID: id, CleanStart: true, Will: will("will/" + id)}
-		if id == "lasting" {
-			p.SessionExpiry = 3600
-		}
-		brokertest.Connect(t, h.addr, packet.V5, p)
-	}
-	h.stop() // publishes no wills: it is not the clients that go
-	h = open(t, dir, config())
-	w := connect(t, h, packet.V5, "watch", true)
-	subscribe(t, w, "will/#", 0)
-	brokertest.Connect(t, h.addr, packet.V5, &packet.Connect{ClientID: "back", CleanStart: true})
-	deadline := time.Now().Add(60 * time.Second)
-	for h.Stats().Wills < 2 && time.Now().Before(deadline) {
-		time.Sleep(100 * time.Millisecond) // nothing tells of it but the will, which is 30 s away
-	}
-	w.ExpectInAnyOrder(message("will/lost", "gone", 0), message("will/lasting", "gone", 0)).ExpectNothing()
 }
 
 func TestManyRetainedMessagesReachANewSubscriber(t *testing.T) {

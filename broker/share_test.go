@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"edgegateway/broker"
 	"edgegateway/broker/brokertest"
@@ -307,25 +306,6 @@ func TestSharesGoToMembersThatMayRead(t *testing.T) {
 	a.Drop() // and the queue of an absent one counts as he does
 	connect(t, h, packet.V5, "a", true).ExpectNothing()
 	b.ExpectNothing()
-}
-
-func TestSysCountsSharedSubscriptions(t *testing.T) {
-	cfg := config()
-	cfg.SysInterval = time.Second
-	h := open(t, t.TempDir(), cfg)
-	c := connect(t, h, packet.V311, "c", true)
-	subscribe(t, c, "$share/a/t", 0)
-	subscribe(t, c, "$share/b/t", 0)
-	subscribe(t, c, "$SYS/broker/shared_subscriptions/count", 0)
-	for {
-		p, ok := c.Receive().(*packet.Publish)
-		if !ok {
-			t.Fatal("received something else")
-		}
-		if string(p.Payload) == "2" {
-			return
-		}
-	}
 }
 
 // A QoS 2 message that is being sent stays with its member [MQTT-4.8.2-4], and one

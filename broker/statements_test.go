@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"edgegateway/broker/brokertest"
 	"edgegateway/broker/packet"
@@ -58,31 +57,6 @@ func TestReasonsAreLeftOutWhereTheyDoNotFit(t *testing.T) {
 	brokertest.Dial(t, h.addr, packet.V5).Send(small("e", 8)).
 		Expect(&packet.Connack{Code: packet.ImplementationSpecificError}).ExpectClosed()
 	brokertest.Dial(t, h.addr, packet.V5).Send(small("f", 2)).ExpectClosed()
-}
-
-// [MQTT-4.3.3-7]
-func TestWhatWasSentDoesNotExpire(t *testing.T) {
-	h := open(t, t.TempDir(), config())
-	a := connect(t, h, packet.V5, "a", true)
-	b := connect(t, h, packet.V5, "b", false)
-	subscribe(t, b, "t", 2)
-	m := message("t", "short", 2)
-	m.ID, m.Properties = 1, packet.Properties{Has: packet.HasMessageExpiry, MessageExpiry: 1}
-	a.Send(m).Expect(ack(packet.PUBREC, 1))
-	sent, ok := b.Receive().(*packet.Publish)
-	if !ok {
-		t.Fatal("the message did not come")
-	}
-	b.Drop()
-	time.Sleep(1100 * time.Millisecond) // the standard counts in seconds
-	// [MQTT-4.3.3-13]
-	a.Send(ack(packet.PUBREL, 1)).Expect(ack(packet.PUBCOMP, 1))
-	b = connect(t, h, packet.V5, "b", false)
-	again, ok := b.Receive().(*packet.Publish)
-	if !ok || again.ID != sent.ID || !again.DUP || string(again.Payload) != "short" {
-		t.Fatalf("received %+v, want the message again", again)
-	}
-	b.Send(ack(packet.PUBREC, sent.ID)).Expect(ack(packet.PUBREL, sent.ID)).Send(ack(packet.PUBCOMP, sent.ID)).ExpectNothing()
 }
 
 // A member of a share keeps what was sent to it at QoS 2 [MQTT-4.8.2-4], and what it

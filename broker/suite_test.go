@@ -22,6 +22,7 @@ type house struct {
 	t     testing.TB
 	store *buffer.Store
 	addr  string
+	pipes *pipes // inside a bubble: the listener instead of addr
 	stop  func()
 
 	panics int64 // that the test provoked
@@ -49,23 +50,29 @@ func open(t testing.TB, dir string, cfg broker.Config) *house {
 
 func openStore(t testing.TB, dir string, cfg broker.Config, sc buffer.Config) *house {
 	t.Helper()
+	ln, err := broker.Listen(loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return openOn(t, dir, cfg, sc, ln)
+}
+
+var loopback = broker.ListenerConfig{Address: "tcp://127.0.0.1:0"}
+
+// openOn starts a broker on the store in dir, with a listener that it closes.
+func openOn(t testing.TB, dir string, cfg broker.Config, sc buffer.Config, ln net.Listener) *house {
+	t.Helper()
 	store, err := buffer.Open(filepath.Join(dir, "gateway.db"), sc, logger(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{t: t, store: store}
+	h := &house{t: t, store: store, addr: ln.Addr().String()}
 	if h.Broker, err = broker.New(cfg, store, logger(t)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l := broker.ListenerConfig{Address: "tcp://127.0.0.1:0"}
-	ln, err := broker.Listen(l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.addr = ln.Addr().String()
 	ended := make(chan error, 2)
-	go func() { ended <- h.Serve(ctx, ln, l) }()
+	go func() { ended <- h.Serve(ctx, ln, loopback) }()
 	go func() { ended <- h.Run(ctx) }()
 	stopped := false
 	h.stop = func() {
@@ -103,6 +110,12 @@ func (h *house) serveMore(l broker.ListenerConfig) net.Addr {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	h.serveOn(ln, l)
+	return ln.Addr()
+}
+
+// serveOn serves a listener until the end of the test.
+func (h *house) serveOn(ln net.Listener, l broker.ListenerConfig) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- h.Serve(ctx, ln, l) }()
@@ -112,7 +125,6 @@ func (h *house) serveMore(l broker.ListenerConfig) net.Addr {
 			h.t.Error(err)
 		}
 	})
-	return ln.Addr()
 }
 
 func TestSuiteOverTCP(t *testing.T) {

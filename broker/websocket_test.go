@@ -74,10 +74,16 @@ func request(t *testing.T, addr, text string) (*http.Response, string, *socket) 
 	if _, err := io.WriteString(nc, text); err != nil {
 		t.Fatal(err)
 	}
+	return upgraded(t, nc)
+}
+
+// upgraded reads the answer to an upgrade request.
+func upgraded(t *testing.T, nc net.Conn) (*http.Response, string, *socket) {
+	t.Helper()
 	in := bufio.NewReader(nc)
 	answer, err := http.ReadResponse(in, nil)
 	if err != nil {
-		t.Fatalf("the answer to %q: %v", text, err)
+		t.Fatalf("the answer to the upgrade request: %v", err)
 	}
 	body := ""
 	if answer.StatusCode != http.StatusSwitchingProtocols {
@@ -265,40 +271,6 @@ func TestPlainMQTTOnAWebSocketPortIsClosedAtOnce(t *testing.T) {
 		t.Errorf("%d are counted as not MQTT, want 1", n)
 	}
 	brokertest.Dial(t, h.addr, packet.V311).TrySend([]byte(handshake(addr))).ExpectClosed() // and the other way round
-}
-
-func TestUpgradeHasTheTimeOfConnect(t *testing.T) {
-	h := open(t, t.TempDir(), config())
-	addr := h.web(broker.ListenerConfig{ConnectTimeout: time.Second})
-	whole := handshake(addr)
-	for name, sent := range map[string]string{
-		"nothing":        "",
-		"half a request": whole[:len(whole)/2],
-		"no CONNECT":     whole,
-		"half a frame":   whole + string(frame(binaryFrame, connectBytes)[:9]),
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			nc, err := net.Dial("tcp", addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer nc.Close()
-			began := time.Now()
-			if _, err := io.WriteString(nc, sent); err != nil {
-				t.Fatal(err)
-			}
-			if err := nc.SetDeadline(began.Add(brokertest.Patience)); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.Copy(io.Discard, nc); err != nil {
-				t.Fatalf("the connection was not closed: %v", err)
-			}
-			if took := time.Since(began); took < 900*time.Millisecond {
-				t.Errorf("closed after %v, want a second", took)
-			}
-		})
-	}
 }
 
 func TestForeignPagesAreRefused(t *testing.T) {
@@ -496,25 +468,6 @@ func TestPingsAreAnsweredAndPongsIgnored(t *testing.T) {
 	s.send(frame(pong, []byte("unasked")), frame(ping, nil)).expect(pong, nil)
 	s.send(frame(ping, make([]byte, 125))).expect(pong, make([]byte, 125))
 	s.send(frame(binaryFrame, []byte{0xc0, 0})).expect(binaryFrame, []byte{0xd0, 0})
-}
-
-func TestPingsOfTheSocketAreNotKeepAlive(t *testing.T) {
-	h := open(t, t.TempDir(), config())
-	c := (&packet.Connect{ClientID: "w", CleanStart: true, KeepAlive: 1}).Append(nil, packet.V5)
-	s := dialSocket(t, h.web(broker.ListenerConfig{})).send(frame(binaryFrame, c))
-	s.receive()
-	began := time.Now()
-	for _, pause := range []time.Duration{700 * time.Millisecond, 700 * time.Millisecond} { // within 1.5 s each
-		time.Sleep(pause) // the keep alive is real time
-		s.send(frame(binaryFrame, []byte{0xc0, 0})).expect(binaryFrame, []byte{0xd0, 0})
-	}
-	s.send(frame(ping, nil)).expect(pong, nil)
-	over := &packet.Disconnect{Code: packet.KeepAliveTimeout, Info: packet.Info{ReasonString: "nothing heard for one and a half times the keep alive"}}
-	s.expect(binaryFrame, over.Append(nil, packet.V5))
-	s.expectClosed(1008)
-	if took := time.Since(began); took < 2800*time.Millisecond {
-		t.Errorf("closed after %v, want 1.5 s after the last packet", took)
-	}
 }
 
 func TestOneFlushIsOneFrame(t *testing.T) {

@@ -38,6 +38,8 @@ type Client struct {
 	decoder packet.Decoder
 	buf     []byte
 	ids     []uint16
+
+	patience time.Duration
 }
 
 // Dial connects to host:port, to a socket file by unix:///path, or to a WebSocket
@@ -64,18 +66,32 @@ func Dial(t testing.TB, addr string, v packet.Version) *Client {
 
 // Over talks over a connection that is there already.
 func Over(t testing.TB, nc net.Conn, v packet.Version) *Client {
-	return &Client{t: t, nc: nc, version: v, decoder: packet.Decoder{Role: packet.Client, Version: v}}
+	return &Client{t: t, nc: nc, version: v, decoder: packet.Decoder{Role: packet.Client, Version: v}, patience: Patience}
 }
 
 // Connect dials and connects, and returns the script with what the CONNACK said.
 func Connect(t testing.TB, addr string, v packet.Version, p *packet.Connect) (*Client, *packet.Connack) {
 	t.Helper()
 	c := Dial(t, addr, v)
-	ack, ok := c.Send(p).Receive().(*packet.Connack)
+	return c, c.Connect(p)
+}
+
+// Connect sends CONNECT and returns what the CONNACK said.
+func (c *Client) Connect(p *packet.Connect) *packet.Connack {
+	c.t.Helper()
+	got := c.Send(p).Receive()
+	ack, ok := got.(*packet.Connack)
 	if !ok || ack.Code != packet.Success {
-		t.Fatalf("connect %q: got %s, want a CONNACK of success", p.ClientID, show(ack))
+		c.t.Fatalf("connect %q: got %s, want a CONNACK of success", p.ClientID, show(got))
 	}
-	return c, ack
+	return ack
+}
+
+// WaitFor makes the script wait longer than Patience, which costs nothing where
+// time is virtual.
+func (c *Client) WaitFor(patience time.Duration) *Client {
+	c.patience = patience
+	return c
 }
 
 // Send sends packets with one write.
@@ -130,7 +146,7 @@ func (c *Client) next() (packet.Packet, error) {
 			c.buf = c.buf[n:]
 			return p, nil
 		}
-		if err := c.nc.SetReadDeadline(time.Now().Add(Patience)); err != nil {
+		if err := c.nc.SetReadDeadline(time.Now().Add(c.patience)); err != nil {
 			return nil, err
 		}
 		more := make([]byte, 64<<10)
@@ -201,7 +217,7 @@ func (c *Client) ExpectClosed(codes ...packet.ReasonCode) {
 	for {
 		p, err := c.next()
 		if err != nil {
-			if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && websocket.CloseStatus(err) == -1 {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrClosedPipe) && !errors.Is(err, syscall.ECONNRESET) && websocket.CloseStatus(err) == -1 {
 				c.t.Fatalf("wait for the end of the connection: %v", err)
 			}
 			if len(codes) > 0 && c.version == packet.V5 {
