@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"edgegateway/broker/brokertest"
 	"edgegateway/broker/packet"
@@ -107,32 +108,6 @@ func TestLargePacketsBeforeConnectCostNothing(t *testing.T) {
 	large := message("t", strings.Repeat("x", 2<<20), 1)
 	large.ID = 1
 	connect(t, h, packet.V5, "large", true).Send(large).Expect(ack(packet.PUBACK, 1))
-}
-
-// What is passed on of a message expiry is less by the time that the message waited,
-// in a queue or as a retained one [MQTT-3.3.2-6].
-func TestWaitingCountsAgainstTheExpiry(t *testing.T) {
-	h := open(t, t.TempDir(), config())
-	a := connect(t, h, packet.V5, "a", true)
-	b := connect(t, h, packet.V5, "b", false)
-	subscribe(t, b, "t", 1)
-	b.Leave()
-	m := message("t", "x", 1)
-	m.ID, m.Retain = 1, true
-	m.Properties = packet.Properties{Has: packet.HasMessageExpiry, MessageExpiry: 100}
-	start := time.Now()
-	a.Send(m).Expect(ack(packet.PUBACK, 1))
-	time.Sleep(1100 * time.Millisecond) // the standard counts in seconds
-	b = connect(t, h, packet.V5, "b", false)
-	c := connect(t, h, packet.V5, "c", true)
-	subscribe(t, c, "t", 0)
-	for name, client := range map[string]*brokertest.Client{"queued": b, "retained": c} {
-		got, ok := client.Receive().(*packet.Publish)
-		least := 100 - uint32(time.Since(start)/time.Second) - 1
-		if !ok || got.Properties.MessageExpiry > 99 || got.Properties.MessageExpiry < least {
-			t.Errorf("%s: %+v, want an expiry from %d to 99", name, got, least)
-		}
-	}
 }
 
 // sendAll sends bytes and reads until the broker has closed the connection.

@@ -34,16 +34,11 @@ func (m meter) Write(b []byte) (int, error) {
 
 // someTraffic is the same for every broker: what it does to the figures is known.
 // One session expires a second later.
-func someTraffic(t *testing.T, addr string) (read, written *atomic.Int64) {
+func someTraffic(t *testing.T, dial func(testing.TB) net.Conn) (read, written *atomic.Int64) {
 	t.Helper()
 	read, written = new(atomic.Int64), new(atomic.Int64)
 	connect := func(v packet.Version, p *packet.Connect) *brokertest.Client {
-		nc, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { nc.Close() })
-		return brokertest.Over(t, meter{nc, read, written}, v).Send(p).Expect(&packet.Connack{})
+		return brokertest.Over(t, meter{dial(t), read, written}, v).Send(p).Expect(&packet.Connack{})
 	}
 	sub := connect(packet.V311, &packet.Connect{ClientID: "sub", CleanStart: true})
 	subscribe(t, sub, "t/#", 1)
@@ -80,7 +75,10 @@ func figures(h *house) map[string]string {
 func TestFiguresOfRealTraffic(t *testing.T) {
 	cfg := config()
 	cfg.SysInterval = time.Second
-	h := open(t, t.TempDir(), cfg)
+	timed(t, cfg, figuresOfRealTraffic)
+}
+
+func figuresOfRealTraffic(t *testing.T, h *house) {
 	ticks, expired := make(chan string, 100), make(chan string, 100)
 	for topic, to := range map[string]chan string{"uptime": ticks, "clients/expired": expired} {
 		in := inbox{deliver: func(d *broker.Delivery) { to <- string(d.Message.Payload) }}
@@ -89,7 +87,7 @@ func TestFiguresOfRealTraffic(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	read, written := someTraffic(t, h.addr)
+	read, written := someTraffic(t, h.pipes.dial)
 	for got := ""; got != "1"; {
 		got = <-expired
 	}
@@ -162,7 +160,14 @@ func TestFiguresAsOfMosquitto(t *testing.T) {
 	watch := func(addr string) map[string]string {
 		c, _ := brokertest.Connect(t, addr, packet.V311, &packet.Connect{ClientID: "watch", CleanStart: true})
 		c.Send(&packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: "$SYS/#"}}})
-		someTraffic(t, addr)
+		someTraffic(t, func(t testing.TB) net.Conn {
+			nc, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { nc.Close() })
+			return nc
+		})
 		all := make(map[string]string)
 		for ticks, rounds := 0, 0; rounds < 2; {
 			p, ok := c.Receive().(*packet.Publish)
