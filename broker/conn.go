@@ -22,6 +22,8 @@ const (
 	lingerGrace  = 200 * time.Millisecond // for a client to read why it is sent away
 	maxConnect   = 1 << 20                // bytes of a CONNECT: from anybody, and so less than of a client
 	aliasMaximum = 64                     // topic aliases of one client, each way
+	busyGap      = 10 * time.Second       // at most, between two reads of a busy connection
+	busyFrom     = 8                      // such reads in a row make it busy
 )
 
 // conn is one network connection. Its goroutine reads, and owns all fields that
@@ -49,6 +51,7 @@ type conn struct {
 	readErr error
 	readFn  func(uintptr) bool
 	heard   time.Time // when the last packet came
+	streak  uint8     // how many reads in a row came within busyGap; not above busyFrom
 	aliases map[uint16][]byte
 	batch   *batch // lent while packets are handled
 	acked   bool   // the queue may go on
@@ -95,30 +98,58 @@ func newConn(b *Broker, d *door, nc net.Conn) *conn {
 	return c
 }
 
-// serve reads until the connection ends.
+// serve is the life of the connection.
 func (c *conn) serve() {
-	defer c.close()
-	defer c.recoverPanic("read")
 	c.heard = time.Now()
 	timeout := c.door.connectTimeout
 	if c.crowded {
 		timeout = min(timeout, crowdedTimeout)
 	}
 	_ = c.nc.SetReadDeadline(c.heard.Add(timeout)) // if it fails, so does the read
-	if c.door.web != nil && c.ended.Load() == nil {
+	c.read()
+}
+
+// read reads until the connection ends. Handling packets makes the stack of a
+// goroutine grow, and it never gets small again; so a long wait is left to a new
+// goroutine, with a small one: most connections wait most of the time, and the
+// stack is the largest thing that they own.
+func (c *conn) read() {
+	if c.readOn() {
+		c.door.readers.Go(c.read)
+		return
+	}
+	c.close()
+}
+
+// readOn reads until the connection ends, or a long wait is likely: then it
+// returns true.
+func (c *conn) readOn() (waits bool) {
+	defer c.recoverPanic("read")
+	if c.door.web != nil && c.web == nil && c.ended.Load() == nil {
 		c.upgrade()
 	}
 	for c.ended.Load() == nil {
 		err := c.fill()
 		switch {
 		case err == nil:
+			first := c.session == nil // CONNECT: mostly another packet follows at once
 			c.consume()
+			if !first && c.calm() {
+				return true
+			}
 		case errors.Is(err, os.ErrDeadlineExceeded) && c.stillAlive():
 		default:
 			c.readEnded(err)
-			return
+			return false
 		}
 	}
+	return false
+}
+
+// calm reports whether the next packet is likely to take its time.
+func (c *conn) calm() bool {
+	begun := c.in != nil && len(c.in.b) > 0 // the packet is on its way
+	return !begun && c.streak < busyFrom && c.ended.Load() == nil
 }
 
 // recoverPanic ends the connection if its goroutine panics: a fault that one

@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"log/slog"
 	"math"
 	"time"
 
@@ -182,7 +184,9 @@ func (b *Broker) startSession(c *conn, p *packet.Connect, assigned bool) (ack *p
 	b.connected++
 	b.stats.ClientsMaximum = max(b.stats.ClientsMaximum, b.connected)
 	b.connectedLocked(c, present, &w)
-	c.log.Debug("client connected", "client", s.id, "address", c.address(), "version", c.version.String(), "present", present)
+	if c.log.Enabled(context.Background(), slog.LevelDebug) { // the address as text is not free
+		c.log.Debug("client connected", "client", s.id, "address", c.address(), "version", c.version.String(), "present", present)
+	}
 	return ack, erased
 }
 

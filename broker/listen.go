@@ -27,13 +27,13 @@ func Listen(l ListenerConfig) (net.Listener, error) {
 		if err != nil {
 			return nil, fmt.Errorf("listener %s: %w", l.Address, err)
 		}
-		ln, err := net.Listen("tcp", rest)
+		ln, err := listenTCP(rest)
 		if err != nil {
 			return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
 		}
 		return tls.NewListener(ln, cfg), nil
 	}
-	ln, err := net.Listen("tcp", rest)
+	ln, err := listenTCP(rest)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
 	}

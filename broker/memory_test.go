@@ -15,33 +15,31 @@ import (
 
 // An idle connection with a session and a subscription, of which an operation is
 // one. The clients are bare sockets in this process, whose cost is taken off.
-// Half of what is left is the stack of the goroutine that waits for bytes.
 func BenchmarkIdleConnection(b *testing.B) {
 	cfg := config()
 	cfg.MaxConnections = b.N + 200
 	h := open(b, b.TempDir(), cfg)
-	conns := make([]net.Conn, 0, b.N+100)
-	dial := func(count int) {
-		for range count {
-			nc, err := net.Dial("tcp", h.addr)
-			if err != nil {
-				b.Fatal(err)
-			}
-			conns = append(conns, nc)
-			brokertest.Over(b, nc, packet.V311).
-				Send(&packet.Connect{ClientID: fmt.Sprintf("sensor-%05d", len(conns)), CleanStart: true, KeepAlive: 60}).Expect(&packet.Connack{}).
-				Send(&packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: fmt.Sprintf("site/%05d/set", len(conns)), QoS: 1}}}).
-				Expect(&packet.Suback{ID: 1, Codes: []packet.ReasonCode{1}})
-		}
-	}
-	dial(100) // what is there once is not counted
+	dialIdle(b, h.addr, 0, 100) // what is there once is not counted
 	before, client := inUse(), clientCost(b)
 	b.ResetTimer()
-	dial(b.N)
+	dialIdle(b, h.addr, 100, b.N)
 	b.StopTimer()
 	b.ReportMetric(float64(inUse()-before)/float64(b.N)-client, "B/conn")
-	for _, nc := range conns {
-		nc.Close()
+}
+
+// dialIdle opens connections, numbered from a number on, that subscribe and keep
+// still until the end.
+func dialIdle(tb testing.TB, addr string, from, count int) {
+	for i := from; i < from+count; i++ {
+		nc, err := net.Dial("tcp", addr)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { nc.Close() })
+		brokertest.Over(tb, nc, packet.V311).
+			Send(&packet.Connect{ClientID: fmt.Sprintf("sensor-%05d", i), CleanStart: true, KeepAlive: 60}).Expect(&packet.Connack{}).
+			Send(&packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: fmt.Sprintf("site/%05d/set", i), QoS: 1}}}).
+			Expect(&packet.Suback{ID: 1, Codes: []packet.ReasonCode{1}})
 	}
 }
 

@@ -121,7 +121,7 @@ func (c *conn) consume() {
 	c.b.batches.put(c.batch)
 	c.batch = nil
 	if len(buf) < len(c.in.b) {
-		c.heard = time.Now()
+		c.hear()
 		c.rest(buf)
 	}
 	if c.acked {
@@ -139,4 +139,16 @@ func (c *conn) rest(buf []byte) {
 	if n == 0 && c.raw != nil && cap(c.in.b) > keepChunk {
 		c.in = nil
 	}
+}
+
+// hear notes that packets came.
+func (c *conn) hear() {
+	now := time.Now()
+	switch {
+	case now.Sub(c.heard) > busyGap:
+		c.streak = 0
+	case c.streak < busyFrom:
+		c.streak++
+	}
+	c.heard = now
 }

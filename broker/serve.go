@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -23,7 +24,8 @@ type door struct {
 
 	maxConnections int
 	connectTimeout time.Duration
-	conns          int // that came in and are still there, guarded by the broker's lock
+	conns          int            // that came in and are still there, guarded by the broker's lock
+	readers        sync.WaitGroup // their goroutines
 }
 
 func newDoor(l ListenerConfig, at net.Addr, cfg Config) (*door, error) {
@@ -106,8 +108,7 @@ func (b *Broker) Serve(ctx context.Context, ln net.Listener, l ListenerConfig) e
 		b.log.Warn("acl_file has rules for users, but nothing verifies names here: all clients are anonymous (set password_file or tls.identity)",
 			"listener", l.Address)
 	}
-	var conns sync.WaitGroup
-	defer conns.Wait()
+	defer d.readers.Wait()
 	stop := context.AfterFunc(ctx, func() {
 		ln.Close() // ends Accept
 		b.stopServing(d)
@@ -139,7 +140,7 @@ func (b *Broker) Serve(ctx context.Context, ln net.Listener, l ListenerConfig) e
 		if !b.enter(c) {
 			continue
 		}
-		conns.Go(c.serve)
+		d.readers.Go(c.serve)
 	}
 }
 
@@ -224,7 +225,7 @@ func (b *Broker) connectionClosed(c *conn, e *ending) {
 		if n, ok := b.refused.allow(host(c.address()), time.Now()); ok {
 			b.log.Warn("connection closed", "client", id, "address", c.address(), "reason", e.reason, "err", e.err, "unreported", n)
 		}
-	default:
+	case b.log.Enabled(context.Background(), slog.LevelDebug):
 		b.log.Debug("connection closed", "client", id, "address", c.address(), "reason", e.reason, "err", e.err)
 	}
 }

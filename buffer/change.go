@@ -156,6 +156,9 @@ func (s *Store) DropQueue(c *Change, q *Queue) { c.ops = append(c.ops, queueOp{q
 // for it.
 func (c *Change) Commit(done func(error)) {
 	s := c.s
+	if done == nil && len(c.items)+len(c.puts)+len(c.ops) == 0 {
+		return
+	}
 	for _, op := range c.ops {
 		if op.q.s == nil {
 			op.applyVolatile()
