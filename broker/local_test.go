@@ -307,26 +307,27 @@ func TestPanicEndsOneConnectionOnly(t *testing.T) {
 func TestSysTopics(t *testing.T) {
 	cfg := config()
 	cfg.SysInterval = time.Second
-	h := open(t, t.TempDir(), cfg)
-	c := connect(t, h, packet.V311, "c", true)
-	subscribe(t, c, "$SYS/#", 0)
-	want := map[string]bool{}
-	for _, name := range strings.Fields("version uptime clients/connected clients/total clients/maximum messages/received messages/sent bytes/received " +
-		"publish/messages/received publish/messages/dropped subscriptions/count load/messages/received/1min heap/current") {
-		want["$SYS/broker/"+name] = true
-	}
-	for len(want) > 0 {
-		p, ok := c.Receive().(*packet.Publish)
-		if !ok {
-			t.Fatalf("received something else with %v still to come", want)
+	timed(t, cfg, func(t *testing.T, h *house) {
+		c := connect(t, h, packet.V311, "c", true)
+		subscribe(t, c, "$SYS/#", 0)
+		want := map[string]bool{}
+		for _, name := range strings.Fields("version uptime clients/connected clients/total clients/maximum messages/received messages/sent bytes/received " +
+			"publish/messages/received publish/messages/dropped subscriptions/count load/messages/received/1min heap/current") {
+			want["$SYS/broker/"+name] = true
 		}
-		delete(want, string(p.Topic))
-	}
-	// Nobody else publishes there.
-	m := message("$SYS/broker/version", "mine", 1)
-	m.ID = 9
-	five := connect(t, h, packet.V5, "five", true)
-	five.Send(m).Expect(&packet.Ack{Kind: packet.PUBACK, ID: 9, Code: packet.NotAuthorized})
+		for len(want) > 0 {
+			p, ok := c.Receive().(*packet.Publish)
+			if !ok {
+				t.Fatalf("received something else with %v still to come", want)
+			}
+			delete(want, string(p.Topic))
+		}
+		// Nobody else publishes there.
+		m := message("$SYS/broker/version", "mine", 1)
+		m.ID = 9
+		five := connect(t, h, packet.V5, "five", true)
+		five.Send(m).Expect(&packet.Ack{Kind: packet.PUBACK, ID: 9, Code: packet.NotAuthorized})
+	})
 }
 
 func TestWhatIsNotMQTTIsClosedAndCounted(t *testing.T) {
