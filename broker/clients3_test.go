@@ -45,7 +45,11 @@ func TestPahoForVersion3(t *testing.T) {
 				SetCleanSession(false).SetDefaultPublishHandler(func(_ mqtt3.Client, m mqtt3.Message) { got <- m })
 			sub = mqtt3.NewClient(o)
 			done(t, sub.Connect())
-			if m := receive(t, got); string(m.Payload()) != "waits" || m.Retained() {
+			m := receive(t, got)
+			for m.Duplicate() { // this client does not wait with DISCONNECT for its last acknowledgements
+				m = receive(t, got)
+			}
+			if string(m.Payload()) != "waits" || m.Retained() {
 				t.Errorf("got %s, retained %v", m.Payload(), m.Retained())
 			}
 			done(t, sub.Unsubscribe("t/#"))
