@@ -2,12 +2,10 @@ package broker_test
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,95 +70,42 @@ func TestLegacyOfASessionSurvivesARestart(t *testing.T) {
 	}
 }
 
-// receiveShared receives what comes by shared subscriptions until a message on
-// t/end comes by another one.
-func (p *peer) receiveShared(ctx context.Context, got map[string][]int) error {
-	known := make(map[uint16]bool) // QoS 2 identifiers between PUBLISH and PUBREL
-	return p.again(ctx, func() error {
-		for {
-			q, err := p.next()
-			if err != nil {
-				return err
-			}
-			switch q := q.(type) {
-			case *packet.Publish:
-				if q.QoS != 2 || !known[q.ID] {
-					if string(q.Topic) == "t/end" {
-						return nil
-					}
-					got[string(q.Topic)] = append(got[string(q.Topic)], int(binary.BigEndian.Uint32(q.Payload)))
-				}
-				answer := packet.PUBACK
-				if q.QoS == 2 {
-					known[q.ID] = true
-					answer = packet.PUBREC
-				}
-				if err := p.send(&packet.Ack{Kind: answer, ID: q.ID}); err != nil {
-					return err
-				}
-			case *packet.Ack: // PUBREL
-				delete(known, q.ID)
-				if err := p.send(&packet.Ack{Kind: packet.PUBCOMP, ID: q.ID}); err != nil {
-					return err
-				}
-			}
-		}
-	})
-}
-
 // Two members of a share with sessions, and a broker that is killed again and
 // again: together they get every message, at QoS 2 exactly once.
 func TestSharedSubscriptionsSurviveKill(t *testing.T) {
 	const n, kills = 1000, 4
-	dir := t.TempDir()
-	var addr atomic.Value
-	a, kill := startVictim(t, dir)
-	addr.Store(a)
-	defer func() { kill() }()
+	m := newMortal(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
-	where := func() string { return addr.Load().(string) }
 
-	members := [2]*peer{{addr: where, id: "m1"}, {addr: where, id: "m2"}}
-	for _, m := range members { // before the first message
-		if err := m.connect(); err != nil {
-			t.Fatal(err)
-		}
-		if err := m.send(&packet.Subscribe{ID: 65001, Subscriptions: []packet.Subscription{
-			{Filter: "$share/g/t/pub1", QoS: 2}, {Filter: "$share/g/t/pub2", QoS: 2}, {Filter: "t/end", QoS: 2}}}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := m.next(); err != nil {
-			t.Fatal(err)
-		}
-		m.nc.Close()
+	members := [2]*peer{{addr: m.where, id: "m1"}, {addr: m.where, id: "m2"}}
+	for _, p := range members {
+		p.establish(t, "$share/g/t/pub1", "$share/g/t/pub2", "t/end")
 	}
-	var progress atomic.Int64
+	var acked counter
 	published, received := make(chan error, 2), make(chan error, 2)
 	var got [2]map[string][]int
-	for i, m := range members {
+	for i, p := range members {
 		got[i] = make(map[string][]int)
-		go func() { received <- m.receiveShared(ctx, got[i]) }()
+		go func() {
+			received <- p.receive(ctx, func(topic string, number int) bool {
+				got[i][topic] = append(got[i][topic], number)
+				return topic == "t/end"
+			})
+		}()
 	}
 	for qos := packet.QoS1; qos <= packet.QoS2; qos++ {
-		p := &peer{addr: where, id: fmt.Sprint("pub", qos)}
-		go func() { published <- p.publishAll(ctx, qos, n, &progress) }()
+		p := &peer{addr: m.where, id: fmt.Sprint("pub", qos)}
+		go func() { published <- p.publishAll(ctx, qos, n, &acked) }()
 	}
-	for i := range kills {
-		for progress.Load() < int64((i+1)*2*n/(kills+1)) && ctx.Err() == nil {
-			time.Sleep(time.Millisecond) // to strike at a certain progress
-		}
-		kill()
-		a, kill = startVictim(t, dir)
-		addr.Store(a)
-	}
+	m.die(ctx, kills, 2*n, &acked)
 	for range 2 {
 		if err := <-published; err != nil && !errors.Is(err, io.EOF) {
-			t.Fatalf("after %d acknowledged messages: %v", progress.Load(), err)
+			t.Fatalf("after %d acknowledged messages: %v", acked.count(), err)
 		}
 	}
-	end := &peer{addr: where, id: "end"}
-	if err := end.publishAll(ctx, 2, 1, &progress); err != nil {
+	end := &peer{addr: m.where, id: "end"}
+	if err := end.publishAll(ctx, 2, 1, &acked); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
