@@ -106,12 +106,17 @@ func (t *tally) arrived(topic string, payload []byte) {
 // skipped is how many messages have not arrived although a later one of their topic has. While a link
 // is slow some may be on the way; what is skipped when nothing waits any more is lost.
 func (t *tally) skipped() int64 {
+	return t.openBelow(func(f *flow) int64 { return f.last })
+}
+
+// openBelow counts what has not arrived of the messages below a bound in each flow.
+func (t *tally) openBelow(bound func(*flow) int64) int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var n int64
 	for _, f := range t.flows {
 		for open := range f.open {
-			if open < f.last {
+			if open < bound(f) {
 				n++
 			}
 		}
@@ -133,17 +138,7 @@ func (t *tally) markBacklog() int64 {
 
 // backlog counts what of the marked backlog has not arrived yet.
 func (t *tally) backlog() int64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var n int64
-	for _, f := range t.flows {
-		for open := range f.open {
-			if open < f.mark {
-				n++
-			}
-		}
-	}
-	return n
+	return t.openBelow(func(f *flow) int64 { return f.mark })
 }
 
 func (t *tally) counts() counted {
