@@ -85,7 +85,7 @@ func (c *Change) Append(q *Queue, r Record) (seq uint64, err error) {
 		return 0, err
 	}
 	it := &item{
-		seq: q.next, data: r.Data, at: time.Now(), q: q,
+		seq: q.next, data: r.Data, header: r.header(), q: q,
 		lane: r.Lane, urgency: r.Urgency, early: r.Early, place: onDisk,
 	}
 	q.next++

@@ -66,7 +66,7 @@ func (d *deque) entries() []Entry {
 	var list []Entry
 	for i := range d.len() {
 		if it := d.at(i); !it.gone {
-			list = append(list, Entry{Seq: it.seq, Data: it.data, Lane: it.lane, Again: it.out || it.again, Received: it.received})
+			list = append(list, it.entry(it.out || it.again))
 		}
 	}
 	return list
@@ -93,8 +93,8 @@ func (q *Queue) readChunk(lane byte, from, to uint64) (list []Entry, next uint64
 			}
 			size += int64(len(v))
 			q.s.touched.Add(int64(len(k) + len(v)))
-			if _, data, err := parseRecord(k, v); err == nil {
-				list = append(list, Entry{Seq: seq, Data: slices.Clone(data), Lane: lane})
+			if h, data, err := parseRecord(q.key, k, v); err == nil {
+				list = append(list, Entry{Seq: seq, Data: slices.Clone(data), At: h.time(), Deadline: h.due(), Lane: lane})
 			}
 		}
 		return nil

@@ -26,3 +26,5 @@ func (q *Queue) InMemory() int {
 
 // Path returns where the file is.
 func (s *Store) Path() string { return s.path }
+
+var Checksum = checksum

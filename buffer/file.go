@@ -25,7 +25,7 @@ const (
 	relaxEvery = 4 << 20
 
 	// schema is the version of everything inside the file.
-	schema = 1
+	schema = 2
 )
 
 var schemaKey = []byte("schema")
@@ -71,6 +71,8 @@ func checkSchema(db *bbolt.DB, path string) error {
 		return fmt.Errorf("%s has schema %d, this version knows %d: %w (run the version that wrote it, or move the file away)", path, have, schema, ErrNewer)
 	case have == schema:
 		return nil
+	case have > 0:
+		return fmt.Errorf("%s has schema %d, this version reads %d only (move the file away)", path, have, schema)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists([]byte(metaBucket))

@@ -14,10 +14,10 @@ const (
 
 // item is an entry in memory, guarded by the mutex of its queue.
 type item struct {
-	seq     uint64
-	data    []byte
-	at      time.Time // of Append, wall clock
-	order   uint64    // counts the hand-outs of this run; 0: not handed out in it
+	seq  uint64
+	data []byte
+	header
+	order   uint64 // counts the hand-outs of this run; 0: not handed out in it
 	handed  time.Duration
 	change  *Change // nil once on disk
 	q       *Queue
@@ -30,6 +30,14 @@ type item struct {
 	again    bool // was, or may have been, with the receiver before
 	received bool // its mark is on disk
 	gone     bool // acknowledged, dropped or rejected; a tombstone until it reaches the head
+}
+
+// entry is the item as others see it.
+func (it *item) entry(again bool) Entry {
+	return Entry{
+		Seq: it.seq, Data: it.data, At: it.time(), Deadline: it.due(),
+		Lane: it.lane, Again: again, Received: it.received,
+	}
 }
 
 // cost is what an entry that waits for its commit counts against the budget.

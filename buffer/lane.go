@@ -35,7 +35,7 @@ type gap struct {
 	lo, hi uint64
 	n      int
 	bytes  int64
-	at     time.Time // none of them was appended before; zero if unknown
+	at     time.Time // of the first, or of one before it; zero if unknown
 }
 
 // span is a range of sequence numbers, both ends included.
@@ -91,12 +91,12 @@ func (l *lane) inFront(it *item) bool {
 	return l.front.len() > 0 && it.seq <= l.front.at(l.front.len()-1).seq
 }
 
-// oldest is when the first entry was appended; zero if there is none, or if it is
-// not known.
+// oldest is the time of the first entry; zero if there is none, or if it is not
+// known.
 func (l *lane) oldest() time.Time {
 	for i := range l.front.len() {
 		if it := l.front.at(i); !it.gone {
-			return it.at
+			return it.time()
 		}
 	}
 	return l.gap.at
@@ -181,7 +181,7 @@ func (l *lane) widen(d *deque) {
 				break
 			}
 			if l.gap.n == 0 {
-				l.gap.lo, l.gap.at = it.seq, it.at
+				l.gap.lo, l.gap.at = it.seq, it.time()
 			}
 			l.gap.hi = it.seq
 			l.gap.n++

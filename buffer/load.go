@@ -88,7 +88,7 @@ func (s *Store) loadQueues(tx *bbolt.Tx, clean bool) error {
 		}
 		s.generation = max(s.generation, generation)
 		key := slices.Clone(k)
-		st, err := decodeQueueState(b.Get(stateKey))
+		st, err := decodeQueueState(key, b.Get(stateKey))
 		if err != nil {
 			s.damaged.Add(1)
 			s.log.Error("state of a queue is damaged, its entries are counted anew", "queue", name)
@@ -144,7 +144,9 @@ func newLoaded(s *Store, b *bbolt.Bucket, name string, key []byte, st *queueStat
 		k, v := c.Seek(first[:])
 		if kind, seq, ok := splitKey(k); ok && kind == byte(i) {
 			l.gap.lo = seq
-			l.gap.at, _, _ = parseRecord(k, v) // a damaged one is found when it is read
+			if h, _, err := parseRecord(key, k, v); err == nil { // a damaged one is found when it is read
+				l.gap.at = h.time()
+			}
 		}
 		if st.handing {
 			var hi uint64
@@ -199,7 +201,7 @@ func countAnew(b *bbolt.Bucket) queueState {
 			continue
 		}
 		st.lanes[kind].n++
-		st.lanes[kind].bytes += int64(max(0, len(v)-headerSize))
+		st.lanes[kind].bytes += dataSize(v)
 		st.next = max(st.next, seq+1)
 	}
 	st.next += 2 * reserveBlock
@@ -248,14 +250,14 @@ func (q *Queue) load(lane int, anyway bool) error {
 			last = seq
 			size += int64(len(v))
 			q.s.touched.Add(int64(len(k) + len(v)))
-			at, data, err := parseRecord(k, v)
+			h, data, err := parseRecord(q.key, k, v)
 			if err != nil {
 				bad = append(bad, removal{seq, byte(lane)})
-				wrong += int64(max(0, len(v)-headerSize))
+				wrong += dataSize(v)
 				continue
 			}
 			got = append(got, &item{
-				seq: seq, data: slices.Clone(data), at: at, q: q,
+				seq: seq, data: slices.Clone(data), header: h, q: q,
 				lane: byte(lane), place: onDisk, early: true,
 			})
 		}
@@ -288,7 +290,7 @@ func (q *Queue) takeInLocked(l *lane, got []*item, bad []removal, wrong int64, l
 		it.again = it.received || contains(l.again, it.seq)
 		l.pushFront(it)
 		l.gap.bytes -= int64(len(it.data))
-		l.gap.at = it.at
+		l.gap.at = it.time()
 	}
 	for _, r := range bad {
 		if len(q.removals) == 0 || r.seq < q.oldestDue[0] {

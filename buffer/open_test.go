@@ -37,7 +37,7 @@ func TestANewerFileIsRefusedAndLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		return tx.Bucket([]byte("meta")).Put([]byte("schema"), []byte{0, 0, 0, 0, 0, 0, 0, 2})
+		return tx.Bucket([]byte("meta")).Put([]byte("schema"), []byte{0, 0, 0, 0, 0, 0, 0, 3})
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)

@@ -199,7 +199,7 @@ func (q *Queue) handOutLocked(it *item) Entry {
 		}
 		q.s.forceSpanLocked(q)
 	}
-	return Entry{Seq: it.seq, Data: it.data, Lane: it.lane, Again: it.again, Received: it.received}
+	return it.entry(it.again)
 }
 
 func (q *Queue) findLocked(seq uint64) *item {

@@ -35,7 +35,7 @@ var (
 	errState = errors.New("state of the queue damaged")
 )
 
-func (st *queueState) encode() []byte {
+func (st *queueState) encode(bucket []byte) []byte {
 	flags := byte(0)
 	if st.dropped {
 		flags |= flagDropped
@@ -60,12 +60,12 @@ func (st *queueState) encode() []byte {
 			b = binary.AppendUvarint(b, s.hi-s.lo)
 		}
 	}
-	binary.BigEndian.PutUint32(b, checksum(stateKey, b[4:]))
+	binary.BigEndian.PutUint32(b, checksum(bucket, stateKey, b[4:]))
 	return b
 }
 
-func decodeQueueState(b []byte) (st queueState, err error) {
-	if len(b) < 6 || binary.BigEndian.Uint32(b) != checksum(stateKey, b[4:]) || b[4] != stateFormat {
+func decodeQueueState(bucket, b []byte) (st queueState, err error) {
+	if len(b) < 6 || binary.BigEndian.Uint32(b) != checksum(bucket, stateKey, b[4:]) || b[4] != stateFormat {
 		return st, errState
 	}
 	st.dropped, st.handing = b[5]&flagDropped != 0, b[5]&flagHanding != 0

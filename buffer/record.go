@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"math"
 	"time"
 )
 
@@ -14,6 +15,15 @@ const Lanes = 10
 type Record struct {
 	// Data is never modified after Append, by nobody; queues may share it.
 	Data []byte
+	// At is what Entry.At will say, by the wall clock; kept to the millisecond,
+	// between 1970 and 10889. The zero time stands for that of Append.
+	At time.Time
+	// Deadline is a time of [Store.Clock] after which nobody wants the record; kept
+	// to the millisecond above. 0: none.
+	Deadline time.Duration
+	// Key is a hash of what the record is a value of, for queues that keep the last
+	// value only. 0: none.
+	Key uint64
 	// Lane is the priority, 0 to 9: a higher lane is handed out first, inside a
 	// lane the order of Append holds.
 	Lane uint8
@@ -26,22 +36,34 @@ type Record struct {
 // Entry is what comes out of a queue.
 type Entry struct {
 	Seq      uint64
-	Data     []byte // must not be modified
+	Data     []byte        // must not be modified
+	At       time.Time     // of the Record, to the millisecond
+	Deadline time.Duration // of the Record, to the millisecond above; 0: none
 	Lane     uint8
 	Again    bool // may have been handed out before
 	Received bool // the mark of Queue.Received is on disk: only the end of the handshake is missing
 }
 
 // A record on disk: its key is a lane and a sequence number, 9 bytes; its value
-// is a header of 11 bytes and the data.
+// is a header and the data. Numbers are big-endian.
 //
-//	0  4  CRC-32C over the key, then everything behind this field
-//	4  1  flags; 0 for now
-//	5  6  when it was appended, milliseconds since 1970
-//	11    data
+//	 4  CRC-32C, see checksum
+//	 1  flags
+//	 6  Record.At, milliseconds since 1970
+//	[6] Record.Deadline in milliseconds, with flagDeadline
+//	[8] Record.Key, with flagKey
+//	    data
 const (
-	headerSize = 11
-	keySize    = 9
+	keySize = 9
+
+	headerSize   = 11 // without the optional fields
+	deadlineSize = 6
+	keyHashSize  = 8
+
+	flagDeadline = 1
+	flagKey      = 2
+
+	largest48 = 1<<48 - 1
 )
 
 var (
@@ -66,27 +88,120 @@ func splitKey(k []byte) (kind byte, seq uint64, ok bool) {
 	return k[0], binary.BigEndian.Uint64(k[1:]), true
 }
 
-func appendRecord(dst []byte, key []byte, at time.Time, data []byte) []byte {
+// header is what stands before the data of a record, as it is kept in memory.
+type header struct {
+	at       int64 // milliseconds since 1970
+	deadline int64 // milliseconds of the clock of the store; 0: none
+	key      uint64
+}
+
+func (r *Record) header() header {
+	at := r.At
+	if at.IsZero() {
+		at = time.Now()
+	}
+	h := header{at: min(max(at.UnixMilli(), 0), largest48), key: r.Key}
+	if r.Deadline != 0 {
+		// One that passed before the clock began has passed all the same.
+		h.deadline = max(1, (r.Deadline-1).Milliseconds()+1)
+	}
+	return h
+}
+
+// time is Entry.At.
+func (h *header) time() time.Time { return time.UnixMilli(h.at) }
+
+// due is Entry.Deadline.
+func (h *header) due() time.Duration {
+	return min(time.Duration(h.deadline), math.MaxInt64/time.Millisecond) * time.Millisecond
+}
+
+// size is how many bytes the header takes on disk.
+func (h *header) size() int {
+	n := headerSize
+	if h.deadline != 0 {
+		n += deadlineSize
+	}
+	if h.key != 0 {
+		n += keyHashSize
+	}
+	return n
+}
+
+func appendUint48(dst []byte, v int64) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16(dst, uint16(v>>32)), uint32(v))
+}
+
+func uint48(b []byte) int64 {
+	return int64(binary.BigEndian.Uint16(b))<<32 | int64(binary.BigEndian.Uint32(b[2:]))
+}
+
+// appendRecord appends the value of a record that lies under key in bucket.
+func appendRecord(dst, bucket, key []byte, h *header, data []byte) []byte {
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0, 0)
-	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(at.UnixMilli()))
-	dst = append(dst, ms[2:]...)
+	dst = appendUint48(dst, h.at)
+	if h.deadline != 0 {
+		dst[start+4] |= flagDeadline
+		dst = appendUint48(dst, h.deadline)
+	}
+	if h.key != 0 {
+		dst[start+4] |= flagKey
+		dst = binary.BigEndian.AppendUint64(dst, h.key)
+	}
 	dst = append(dst, data...)
-	binary.BigEndian.PutUint32(dst[start:], checksum(key, dst[start+4:]))
+	binary.BigEndian.PutUint32(dst[start:], checksum(bucket, key, dst[start+4:]))
 	return dst
 }
 
 // parseRecord returns the data inside value, not a copy.
-func parseRecord(key, value []byte) (at time.Time, data []byte, err error) {
-	if len(value) < headerSize || binary.BigEndian.Uint32(value) != checksum(key, value[4:]) {
-		return time.Time{}, nil, errDamaged
+func parseRecord(bucket, key, value []byte) (h header, data []byte, err error) {
+	n := dataAt(value)
+	if n < 0 || binary.BigEndian.Uint32(value) != checksum(bucket, key, value[4:]) {
+		return header{}, nil, errDamaged
 	}
-	var ms [8]byte
-	copy(ms[2:], value[5:11])
-	return time.UnixMilli(int64(binary.BigEndian.Uint64(ms[:]))), value[headerSize:], nil
+	h.at = uint48(value[5:])
+	rest := value[headerSize:n]
+	if value[4]&flagDeadline != 0 {
+		h.deadline, rest = uint48(rest), rest[deadlineSize:]
+	}
+	if value[4]&flagKey != 0 {
+		h.key = binary.BigEndian.Uint64(rest)
+	}
+	return h, value[n:], nil
 }
 
-func checksum(key, rest []byte) uint32 {
-	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, rest)
+// dataAt is where the data of a record begins, -1 if value can be none.
+func dataAt(value []byte) int {
+	if len(value) < headerSize || value[4]&^(flagDeadline|flagKey) != 0 {
+		return -1
+	}
+	n := headerSize
+	if value[4]&flagDeadline != 0 {
+		n += deadlineSize
+	}
+	if value[4]&flagKey != 0 {
+		n += keyHashSize
+	}
+	if n > len(value) {
+		return -1
+	}
+	return n
+}
+
+// dataSize is how many bytes of data a record counts with, damaged or not.
+func dataSize(value []byte) int64 {
+	if n := dataAt(value); n >= 0 {
+		return int64(len(value) - n)
+	}
+	return 0
+}
+
+// checksum covers where something lies, the key of its bucket and its own, and
+// what lies there: what is found without the tree above it can be told to be of one
+// queue or table and of no other. It begins with the length of the bucket's key,
+// because the two keys together say less than each of them.
+func checksum(bucket, key, rest []byte) uint32 {
+	sum := crc32.Update(uint32(len(bucket)), castagnoli, bucket)
+	return crc32.Update(crc32.Update(sum, castagnoli, key), castagnoli, rest)
 }

@@ -18,7 +18,7 @@ type Rejection struct {
 type rejection struct {
 	seq    uint64
 	size   int
-	at     time.Time
+	at     int64 // milliseconds since 1970
 	reason string
 	data   []byte
 }
@@ -44,7 +44,7 @@ func (q *Queue) Reject(seq uint64, reason string) {
 	}
 	q.rejects++
 	if q.s != nil && len(it.data) <= maxRejectedBytes {
-		q.newRejects = append(q.newRejects, rejection{seq, len(it.data), time.Now(), reason, it.data})
+		q.newRejects = append(q.newRejects, rejection{seq, len(it.data), time.Now().UnixMilli(), reason, it.data})
 		q.s.dirtyLocked(q, Lazy)
 	}
 	q.removeLocked(it)
@@ -68,7 +68,7 @@ func (q *Queue) Rejected() ([]Rejection, error) {
 			if !ok || kind != kindRejected {
 				break
 			}
-			at, body, err := parseRecord(k, v)
+			h, body, err := parseRecord(q.key, k, v)
 			if err != nil {
 				continue
 			}
@@ -77,7 +77,7 @@ func (q *Queue) Rejected() ([]Rejection, error) {
 				continue
 			}
 			body = body[used:]
-			list = append(list, Rejection{seq, at, string(body[:n]), append([]byte(nil), body[n:]...)})
+			list = append(list, Rejection{seq, h.time(), string(body[:n]), append([]byte(nil), body[n:]...)})
 		}
 		return nil
 	})
@@ -85,8 +85,8 @@ func (q *Queue) Rejected() ([]Rejection, error) {
 }
 
 // encode returns what lies on disk for r.
-func (r *rejection) encode(key []byte) []byte {
+func (r *rejection) encode(bucket, key []byte) []byte {
 	body := binary.AppendUvarint(nil, uint64(len(r.reason)))
 	body = append(append(body, r.reason...), r.data...)
-	return appendRecord(nil, key, r.at, body)
+	return appendRecord(nil, bucket, key, &header{at: r.at}, body)
 }

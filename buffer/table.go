@@ -79,7 +79,7 @@ func (t *Table) Get(key []byte) (value []byte, ok bool, err error) {
 		}
 		k := diskKey(string(key))
 		if v := b.Get(k); v != nil {
-			_, v, good := t.s.parsePair(t.name, k, v)
+			_, v, good := t.parsePair(k, v)
 			value, ok = slices.Clone(v), good
 		}
 		return nil
@@ -122,7 +122,7 @@ func (t *Table) Each(fn func(key, value []byte) error) error {
 			for ; k != nil && size < windowBytes; k, v = c.Next() {
 				size += len(k) + len(v)
 				t.s.touched.Add(int64(len(k) + len(v)))
-				key, value, good := t.s.parsePair(t.name, k, v)
+				key, value, good := t.parsePair(k, v)
 				from = slices.Clone(k)
 				if !good {
 					continue
@@ -158,7 +158,7 @@ func (t *Table) Each(fn func(key, value []byte) error) error {
 
 // A pair on disk: bbolt takes keys up to 32,768 bytes, so longer ones are kept
 // under their hash, with the key in front of the value. Every value begins with a
-// CRC-32C over key and value.
+// checksum.
 const (
 	plainKey  = 'k'
 	hashedKey = 'h'
@@ -174,22 +174,22 @@ func diskKey(key string) []byte {
 	return append([]byte{hashedKey}, sum[:]...)
 }
 
-func diskValue(k []byte, p *put) []byte {
+func diskValue(bucket, k []byte, p *put) []byte {
 	v := make([]byte, 4, 4+len(p.value)+8)
 	if k[0] == hashedKey {
 		v = binary.AppendUvarint(v, uint64(len(p.key)))
 		v = append(v, p.key...)
 	}
 	v = append(v, p.value...)
-	binary.BigEndian.PutUint32(v, checksum(k, v[4:]))
+	binary.BigEndian.PutUint32(v, checksum(bucket, k, v[4:]))
 	return v
 }
 
 // parsePair returns a slice of v; ok is false, and the damage noted, if the
 // checksum does not match.
-func (s *Store) parsePair(table string, k, v []byte) (key string, value []byte, ok bool) {
-	if len(k) == 0 || len(v) < 4 || binary.BigEndian.Uint32(v) != checksum(k, v[4:]) {
-		s.damagedPair(table, k)
+func (t *Table) parsePair(k, v []byte) (key string, value []byte, ok bool) {
+	if len(k) == 0 || len(v) < 4 || binary.BigEndian.Uint32(v) != checksum(t.key, k, v[4:]) {
+		t.s.damagedPair(t.name, k)
 		return "", nil, false
 	}
 	v = v[4:]
@@ -198,7 +198,7 @@ func (s *Store) parsePair(table string, k, v []byte) (key string, value []byte, 
 	}
 	n, used := binary.Uvarint(v)
 	if used <= 0 || n > uint64(len(v)-used) {
-		s.damagedPair(table, k)
+		t.s.damagedPair(t.name, k)
 		return "", nil, false
 	}
 	return string(v[used : used+int(n)]), v[used+int(n):], true

@@ -1,10 +1,6 @@
 package buffer
 
-import (
-	"time"
-
-	"go.etcd.io/bbolt"
-)
+import "go.etcd.io/bbolt"
 
 // write puts the batch into tx.
 func (b *batch) write(tx *bbolt.Tx, arena *arena) error {
@@ -23,7 +19,7 @@ func (b *batch) write(tx *bbolt.Tx, arena *arena) error {
 			if p.deleted {
 				err = bucket.Delete(k)
 			} else {
-				err = bucket.Put(k, diskValue(k, &p))
+				err = bucket.Put(k, diskValue(t.key, k, &p))
 				b.records++
 			}
 			if err != nil {
@@ -48,7 +44,7 @@ func (b *batch) writeQueue(tx *bbolt.Tx, qb *queueBatch, arena *arena) error {
 	}
 	bucket.FillPercent = 1 // numbers only grow
 	if qb.drop {
-		return bucket.Put(stateKey, qb.state.encode())
+		return bucket.Put(stateKey, qb.state.encode(q.key))
 	}
 	c := bucket.Cursor()
 	for _, r := range qb.removals {
@@ -56,7 +52,7 @@ func (b *batch) writeQueue(tx *bbolt.Tx, qb *queueBatch, arena *arena) error {
 		// One that never arrived, because its commit failed, is not there.
 		if k, v := c.Seek(key[:]); string(k) == string(key[:]) {
 			qb.disk[r.lane]--
-			qb.size[r.lane] -= int64(max(0, len(v)-headerSize))
+			qb.size[r.lane] -= dataSize(v)
 			if err := c.Delete(); err != nil {
 				return err
 			}
@@ -84,7 +80,7 @@ func (b *batch) writeQueue(tx *bbolt.Tx, qb *queueBatch, arena *arena) error {
 	}
 	for _, it := range qb.appends {
 		key := recordKey(it.lane, it.seq)
-		if err := bucket.Put(key[:], arena.record(key[:], it.at, it.data)); err != nil {
+		if err := bucket.Put(key[:], arena.record(q.key, key[:], &it.header, it.data)); err != nil {
 			return err
 		}
 		qb.disk[it.lane]++
@@ -93,13 +89,13 @@ func (b *batch) writeQueue(tx *bbolt.Tx, qb *queueBatch, arena *arena) error {
 	}
 	for _, m := range qb.marks {
 		key := recordKey(kindMark, m.it.seq)
-		if err := bucket.Put(key[:], arena.record(key[:], m.it.at, nil)); err != nil {
+		if err := bucket.Put(key[:], arena.record(q.key, key[:], &header{at: m.it.at}, nil)); err != nil {
 			return err
 		}
 	}
 	for _, r := range qb.rejects {
 		key := recordKey(kindRejected, r.seq)
-		if err := bucket.Put(key[:], r.encode(key[:])); err != nil {
+		if err := bucket.Put(key[:], r.encode(q.key, key[:])); err != nil {
 			return err
 		}
 	}
@@ -109,7 +105,7 @@ func (b *batch) writeQueue(tx *bbolt.Tx, qb *queueBatch, arena *arena) error {
 			qb.state.lanes[i].again = nil
 		}
 	}
-	return bucket.Put(stateKey, qb.state.encode())
+	return bucket.Put(stateKey, qb.state.encode(q.key))
 }
 
 // dropSlice is how many entries of dropped queues one commit removes; we chose it
@@ -149,12 +145,12 @@ type arena struct {
 
 const arenaChunk = 64 << 10
 
-func (a *arena) record(key []byte, at time.Time, data []byte) []byte {
-	n := headerSize + len(data)
+func (a *arena) record(bucket, key []byte, h *header, data []byte) []byte {
+	n := h.size() + len(data)
 	if cap(a.chunk)-len(a.chunk) < n {
 		a.chunk = make([]byte, 0, max(arenaChunk, n))
 	}
 	start := len(a.chunk)
-	a.chunk = appendRecord(a.chunk, key, at, data)
+	a.chunk = appendRecord(a.chunk, bucket, key, h, data)
 	return a.chunk[start:len(a.chunk):len(a.chunk)]
 }
