@@ -47,6 +47,9 @@ func (s *Store) run() {
 		if called {
 			continue
 		}
+		if again := s.tidy(); again > 0 && (sleep == 0 || again < sleep) {
+			sleep = again
+		}
 		timer.Stop()
 		if sleep > 0 {
 			timer.Reset(sleep)
@@ -115,8 +118,11 @@ func (s *Store) commit(final bool) error {
 
 // write runs the transaction.
 func (s *Store) write(b *batch) (err error) {
-	if s.db == nil {
+	switch {
+	case s.db == nil:
 		return errNoFile
+	case s.distrust:
+		return errDistrust
 	}
 	tx, err := s.db.Begin(true)
 	if err != nil {
@@ -179,8 +185,10 @@ func (s *Store) committed(b *batch, took time.Duration) {
 	if !b.lean {
 		s.err, s.full, s.backoff = nil, false, 0
 	}
-	failures := s.stats.Failures
+	failures, cancelled := s.stats.Failures, s.stats.Cancelled
 	s.mu.Unlock()
+	s.tidiness.worked(s.now(), b.pages, cancelled)
+	s.measure()
 	if recovered {
 		s.log.Info("store takes commits again", "path", s.path, "failures", failures)
 	}

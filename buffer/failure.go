@@ -7,7 +7,10 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-var errNoFile = errors.New("the file of the store is not open; it is tried again")
+var (
+	errNoFile   = errors.New("the file of the store is not open; it is tried again")
+	errDistrust = errors.New("the file of the store may not be the one that the disk has; it is written anew")
+)
 
 // We chose these.
 const (
@@ -50,7 +53,7 @@ func (s *Store) reconcile(b *batch, cause error) (applied bool, err error) {
 	if fatal != nil {
 		return false, fatal
 	}
-	s.fileMu.Lock()
+	s.lockFile()
 	if s.db != nil {
 		s.db.Close() // its error says nothing new
 	}
@@ -75,7 +78,7 @@ func (s *Store) reconcile(b *batch, cause error) (applied bool, err error) {
 		}
 	}
 	if s.distrust {
-		if err := s.rewrite(); err != nil {
+		if _, err := s.rewrite(); err != nil {
 			return false, err
 		}
 		s.distrust = false

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -151,40 +150,12 @@ func syncFailed(err error) bool {
 	return strings.Contains(err.Error(), "file sync error")
 }
 
-// rewrite copies what the file shows into a fresh one and puts that in its place.
-func (s *Store) rewrite() (err error) {
-	fresh := s.path + ".fresh"
-	os.Remove(fresh)
-	dst, err := bbolt.Open(fresh, 0o600, &bbolt.Options{
-		Timeout: lockTimeout, PageSize: pageSize, NoFreelistSync: true,
-		FreelistType: bbolt.FreelistMapType, NoSync: true,
-	})
-	if err != nil {
-		return fmt.Errorf("begin a fresh file: %w", err)
+// lockFile waits until nobody reads the file, so that it can be replaced.
+func (s *Store) lockFile() { s.fileMu.Lock() }
+
+func (s *Store) step(name string) error {
+	if s.hooks.step == nil {
+		return nil
 	}
-	defer os.Remove(fresh)
-	defer func() {
-		if r := recover(); r != nil {
-			err = s.failed(r)
-		}
-	}()
-	err = bbolt.Compact(dst, s.db, 1<<20)
-	if err == nil {
-		err = dst.Sync()
-	}
-	if err := errors.Join(err, dst.Close()); err != nil {
-		return fmt.Errorf("copy to a fresh file: %w", err)
-	}
-	s.fileMu.Lock()
-	defer s.fileMu.Unlock()
-	if err := os.Rename(fresh, s.path); err != nil {
-		return fmt.Errorf("put the fresh file in place: %w", err)
-	}
-	s.db.Close()
-	s.db = nil
-	if err := syncDir(filepath.Dir(s.path)); err != nil {
-		return fmt.Errorf("put the fresh file in place: %w", err)
-	}
-	s.db, err = openFile(s.path, s.cfg)
-	return err
+	return s.hooks.step(name)
 }

@@ -4,10 +4,11 @@ import "time"
 
 // Stats is a snapshot of a store. Counters run since Open.
 type Stats struct {
-	BytesWritten int64 // by commits: pages, without the file system's own journal
+	BytesWritten int64 // pages, without the file system's own journal
 	Commits      int64
 	Fsyncs       int64
 	Failures     int64 // commits that ended with an error and were tried again
+	Compactions  int64 // the file was copied into a smaller one; their bytes are among those written
 
 	Latency     time.Duration // of the last commit
 	LatencyMean time.Duration // of all

@@ -43,6 +43,7 @@ type Store struct {
 	cause    error
 	stuck    bool // a transaction could not be ended after a fault: its locks are held for ever
 	distrust bool // a sync failed: what the file shows may not be on disk
+	tidiness tidiness
 
 	mu           sync.Mutex // guards what follows, and all queues and tables
 	queues       map[string]*Queue
@@ -81,8 +82,9 @@ type Store struct {
 
 // hooks stand in for a disk that fails; tests set them.
 type hooks struct {
-	before func() error // instead of the commit
-	after  func() error // behind it
+	before func() error            // instead of the commit
+	after  func() error            // behind it
+	step   func(name string) error // at the steps of a rewrite
 }
 
 // Event is something that a person should know.
@@ -171,6 +173,7 @@ func (s *Store) open(st markerState, o *options) error {
 	if err := s.marker.write(markerState{}); err != nil {
 		return fmt.Errorf("open %s: %w", s.path, err)
 	}
+	os.Remove(freshPath(s.path)) // of a copy that was not finished
 	if s.db, err = openFile(s.path, s.cfg); err != nil {
 		return err
 	}
@@ -190,6 +193,7 @@ func (s *Store) open(st markerState, o *options) error {
 		s.db.Close()
 		return fmt.Errorf("open %s: %w", s.path, err)
 	}
+	s.measure()
 	return nil
 }
 
