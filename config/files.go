@@ -28,7 +28,9 @@ func (c Config) Files() []File {
 	}
 	for i, one := range c.Cloud {
 		section := fmt.Sprintf("cloud[%d]", i)
+		add(section, "username_file", one.UsernameFile, false)
 		add(section, "password_file", one.PasswordFile, true)
+		add(section, "proxy_password_file", one.ProxyPasswordFile, true)
 		add(section, "tls.ca", one.TLS.CA, false)
 		add(section, "tls.cert", one.TLS.Cert, false)
 		add(section, "tls.key", one.TLS.Key, true)

@@ -2,11 +2,9 @@ package cloud
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,7 +74,7 @@ type tuning struct {
 	first, most time.Duration // backoff between attempts
 	good        time.Duration // a connection that lasted so long was not a mistake
 	pause       time.Duration // first wait after the server said "not now"
-	dial        time.Duration // name, TCP and TLS
+	dial        time.Duration // name, proxy, TCP, TLS and WebSocket
 	report      time.Duration // between two states on the local broker
 }
 
@@ -88,7 +86,7 @@ func defaultTuning() tuning {
 		most:    time.Minute,
 		good:    10 * time.Second,
 		pause:   time.Second,
-		dial:    15 * time.Second,
+		dial:    30 * time.Second,
 		report:  time.Second,
 	}
 }
@@ -205,11 +203,13 @@ func (b *Bridge) Run(ctx context.Context) error {
 // once is one attempt and, if it succeeds, the life of the link. good says that
 // the connection has lasted.
 func (b *Bridge) once(ctx context.Context, s server, cleanStart bool) (good bool, err error) {
-	password, err := b.cfg.password()
+	who, err := b.cfg.login()
 	if err != nil {
 		return false, err
 	}
-	conn, err := b.dial(ctx, s)
+	dialing, cancel := context.WithTimeout(ctx, b.tuning.dial)
+	conn, err := b.cfg.dial(dialing, s)
+	cancel()
 	if err != nil {
 		return false, err
 	}
@@ -218,7 +218,7 @@ func (b *Bridge) once(ctx context.Context, s server, cleanStart bool) (good bool
 	if l.unsure, err = b.attempt(ctx, s); err != nil {
 		return false, err
 	}
-	if err := l.connect(ctx, password, cleanStart); err != nil {
+	if err := l.connect(ctx, who, cleanStart); err != nil {
 		return false, err
 	}
 	b.linkUp(l)
@@ -252,37 +252,6 @@ func (l *link) serve(ctx context.Context) (good bool) {
 			return good
 		}
 	}
-}
-
-// dial opens the network connection and, for mqtts, TLS on it.
-func (b *Bridge) dial(ctx context.Context, s server) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.tuning.dial)
-	defer cancel()
-	var secure *tls.Config
-	if s.tls { // before the server is troubled: a file may be missing
-		var err error
-		if secure, err = b.cfg.TLS.client(s.host); err != nil {
-			return nil, err
-		}
-	}
-	dial := b.cfg.Dial
-	if dial == nil {
-		dial = (&net.Dialer{}).DialContext
-	}
-	conn, err := dial(ctx, "tcp", s.address)
-	if err != nil {
-		return nil, explainDial(s, err)
-	}
-	conn = prompt(conn)
-	if secure == nil {
-		return conn, nil
-	}
-	encrypted := tls.Client(conn, secure)
-	if err := encrypted.HandshakeContext(ctx); err != nil {
-		conn.Close()
-		return nil, explainTLS(s, err)
-	}
-	return encrypted, nil
 }
 
 // sleep reports whether ctx let it sleep to the end.

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
-	"os"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -23,7 +20,8 @@ type Config struct {
 	// The queue belongs to it: another name starts with an empty queue.
 	Name string `toml:"name"`
 
-	// Servers are tried in order, mqtt://host[:1883] or mqtts://host[:8883].
+	// Servers are tried in order: mqtt://host[:1883], mqtts://host[:8883],
+	// ws://host[:80]/path or wss://host[:443]/path.
 	Servers []string `toml:"servers"`
 
 	// ServersShareSession says that the servers are one cluster that knows every
@@ -39,11 +37,23 @@ type Config struct {
 	// Username is the name to log in with, if the server asks for one.
 	Username string `toml:"username"`
 
-	// PasswordFile holds the password. It is read anew at every connect; one
-	// newline at its end is not part of the password.
+	// UsernameFile holds the name instead. It is read as PasswordFile is.
+	UsernameFile string `toml:"username_file"`
+
+	// PasswordFile holds the password, or a token. It is read anew at every
+	// connect; one newline at its end is not part of the password.
 	PasswordFile string `toml:"password_file"`
 
 	TLS TLS `toml:"tls"`
+
+	// Proxy is on the way to every server: http://[user@]host[:3128], which is asked
+	// to CONNECT, or socks5://[user@]host[:1080], which looks names up itself;
+	// "environment" goes by HTTPS_PROXY (for mqtts and wss), HTTP_PROXY and NO_PROXY.
+	// Without it there is none, whatever the environment says.
+	Proxy string `toml:"proxy"`
+
+	// ProxyPasswordFile holds the password for the user of Proxy.
+	ProxyPasswordFile string `toml:"proxy_password_file"`
 
 	// KeepAlive is the longest silence towards the server, in whole seconds, 1 s
 	// to 65535 s. A link that is dead without saying so is noticed after at most
@@ -85,6 +95,12 @@ type TLS struct {
 	Cert       string `toml:"cert"`        // PEM file of our certificate, for a server that wants one; with Key
 	Key        string `toml:"key"`         // PEM file of its private key
 	ServerName string `toml:"server_name"` // the name in the server's certificate; default: the host of the URL
+
+	// ALPN are the protocol names to offer (RFC 7301), such as "mqtt", or
+	// "x-amzn-mqtt-ca" for AWS IoT Core at port 443.
+	ALPN []string `toml:"alpn"`
+
+	MinVersion string `toml:"min_version"` // oldest TLS that we speak: "1.2" or "1.3"
 }
 
 // Route carries messages from one side to the other.
@@ -114,6 +130,7 @@ func DefaultConfig() Config {
 		MaxQueuedMessages: 1_000_000,
 		MaxQueuedBytes:    256 << 20,
 		WhenFull:          "drop-oldest",
+		TLS:               TLS{MinVersion: "1.2"},
 	}
 }
 
@@ -149,11 +166,14 @@ func (c Config) Validate() error {
 	if _, err := parsePolicy(c.WhenFull); err != nil {
 		fault("when_full %w", err)
 	}
-	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
-		fault("tls.cert and tls.key must be given together")
+	if err := errors.Join(c.TLS.validate(), c.validateProxy()); err != nil {
+		errs = append(errs, err)
 	}
-	if c.PasswordFile != "" && c.Username == "" {
-		fault("password_file needs username: most servers refuse a password without one")
+	if c.Username != "" && c.UsernameFile != "" {
+		fault("username and username_file must not both be given")
+	}
+	if c.PasswordFile != "" && c.Username == "" && c.UsernameFile == "" {
+		fault("password_file needs username or username_file: most servers refuse a password without one")
 	}
 	if c.StatusTopic != "" {
 		if err := topic.ValidName(c.StatusTopic); err != nil {
@@ -196,46 +216,6 @@ func validName(s string) bool {
 	}) < 0
 }
 
-// server is one entry of Config.Servers.
-type server struct {
-	url     string // as configured, without user information
-	address string // host:port
-	host    string
-	tls     bool
-}
-
-func parseServer(s string) (server, error) {
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" {
-		return server{}, fmt.Errorf("must be a URL such as \"mqtts://mqtt.example.com:8883\", not %q", s)
-	}
-	srv := server{url: u.Scheme + "://" + u.Host, host: u.Hostname()}
-	port := "1883"
-	switch u.Scheme {
-	case "mqtt":
-	case "mqtts":
-		srv.tls, port = true, "8883"
-	case "ws", "wss":
-		return server{}, fmt.Errorf("%q asks for MQTT over WebSocket, which is not supported yet; use mqtt:// or mqtts://", s)
-	default:
-		return server{}, fmt.Errorf("%q must begin with mqtt:// or mqtts://", s)
-	}
-	if u.User != nil {
-		return server{}, fmt.Errorf("must not carry a user name or password; use username and password_file")
-	}
-	if u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
-		return server{}, fmt.Errorf("%q must be scheme, host and port only", s)
-	}
-	if p := u.Port(); p != "" {
-		port = p
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 || srv.host == "" {
-		return server{}, fmt.Errorf("%q must name a host and a port from 1 to 65535", s)
-	}
-	srv.address = net.JoinHostPort(srv.host, port)
-	return srv, nil
-}
-
 // neverExpires is the Session Expiry Interval of a session that stays (3.1.2.11.2).
 const neverExpires = 0xFFFFFFFF
 
@@ -261,20 +241,4 @@ func parsePolicy(s string) (buffer.Policy, error) {
 		return buffer.Refuse, nil
 	}
 	return 0, fmt.Errorf("must be drop-oldest, drop-newest or refuse, not %q", s)
-}
-
-// password is the content of the password file, nil without one.
-func (c Config) password() ([]byte, error) {
-	if c.PasswordFile == "" {
-		return nil, nil
-	}
-	b, err := os.ReadFile(c.PasswordFile)
-	if err != nil {
-		return nil, fmt.Errorf("read password_file: %w", err)
-	}
-	s := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
-	if len(s) > 65535 {
-		return nil, fmt.Errorf("read password_file: %s holds more than 65535 bytes", c.PasswordFile)
-	}
-	return []byte(s), nil
 }

@@ -2,7 +2,6 @@ package cloud
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -12,36 +11,21 @@ import (
 	"edgegateway/broker/packet"
 )
 
-// explainDial adds the next step to an error of the network.
-func explainDial(s server, err error) error {
+// explainDial adds the next step to an error of the network. whom is how the far
+// side is called, address where it was looked for.
+func explainDial(whom, address string, err error) error {
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &dns):
-		return fmt.Errorf("connect to %s: %w (is the name right, and is there a DNS server?)", s.url, err)
+		return fmt.Errorf("connect to %s: %w (is the name right, and is there a DNS server?)", whom, err)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("connect to %s: %w (is the broker running at %s?)", s.url, err, s.address)
+		return fmt.Errorf("connect to %s: %w (is it running at %s?)", whom, err, address)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("connect to %s: no answer in time (does a firewall stand between?)", s.url)
+		return fmt.Errorf("connect to %s: no answer in time (does a firewall stand between?)", whom)
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
-		return fmt.Errorf("connect to %s: %w (is the network up?)", s.url, err)
+		return fmt.Errorf("connect to %s: %w (is the network up?)", whom, err)
 	}
-	return fmt.Errorf("connect to %s: %w", s.url, err)
-}
-
-// explainTLS adds the next step to an error of the handshake.
-func explainTLS(s server, err error) error {
-	var unknown x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	switch {
-	case errors.As(err, &unknown):
-		return fmt.Errorf("TLS with %s: %w (tls.ca names the file of its authority)", s.url, err)
-	case errors.As(err, &host):
-		return fmt.Errorf("TLS with %s: %w (tls.server_name names another one)", s.url, err)
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return fmt.Errorf("TLS with %s: %w (is this machine's clock right?)", s.url, err)
-	}
-	return fmt.Errorf("TLS with %s: %w", s.url, err)
+	return fmt.Errorf("connect to %s: %w", whom, err)
 }
 
 // nextStep is what a person can do about an error of the link, "" if there is

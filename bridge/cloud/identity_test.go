@@ -1,21 +1,11 @@
 package cloud_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"edgegateway/bridge/cloud"
 )
@@ -73,79 +63,4 @@ func TestPasswordIsReadAtEveryConnect(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestTLS(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: []string{"mqtt.test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	plain, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln := tls.NewListener(plain, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
-	t.Cleanup(func() { ln.Close() })
-	accepted := make(chan net.Conn, 100)
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() { // the handshake runs with the first read
-				if c.(*tls.Conn).Handshake() == nil {
-					accepted <- c
-				}
-			}()
-		}
-	}()
-	cfg := testConfig("mqtts://" + plain.Addr().String())
-	for _, c := range []struct {
-		name, ca, host, want string
-	}{
-		{"unknown authority", "", "mqtt.test", "tls.ca names the file"},
-		{"another host", ca, "", "tls.server_name"},
-		{"no such file", ca + "x", "mqtt.test", "read tls.ca"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			cfg.TLS.CA, cfg.TLS.ServerName = c.ca, c.host
-			r := newRig(t, cfg, nil)
-			r.run()
-			r.until("the error says what to do", func(st cloud.Status) bool { return strings.Contains(st.LastError, c.want) })
-		})
-	}
-	t.Run("all right", func(t *testing.T) {
-		cfg.TLS.CA, cfg.TLS.ServerName = ca, "mqtt.test"
-		r := newRig(t, cfg, nil)
-		r.run()
-		select {
-		case c := <-accepted:
-			p := &peer{t: t, conn: c}
-			defer c.Close()
-			for {
-				if pk, err := p.read(patience); err != nil {
-					t.Fatal(err)
-				} else if pk.Type() == 1 {
-					break
-				}
-			}
-			p.connack(false)
-			p.status("online")
-		case <-time.After(patience):
-			t.Fatalf("no TLS connection: %+v", r.bridge.Status())
-		}
-	})
 }

@@ -97,7 +97,7 @@ func TestLocalStateFollowsTheLink(t *testing.T) {
 			if err := json.Unmarshal(m.Payload, &st); err != nil || !m.Retain {
 				t.Fatalf("state %s retained %v: %v", m.Payload, m.Retain, err)
 			}
-			if st.Queued == 1 && !st.Connected && st.Server == s.url() && strings.Contains(st.LastError, "is the broker running at") {
+			if st.Queued == 1 && !st.Connected && st.Server == s.url() && strings.Contains(st.LastError, "is it running at") {
 				stop()
 				return
 			}
@@ -150,7 +150,7 @@ func TestFailureIsLoggedOnce(t *testing.T) {
 	}
 	stop()
 	log := r.log.String()
-	if n := strings.Count(log, "cloud link down"); n != 1 || !strings.Contains(log, "is the broker running at") {
+	if n := strings.Count(log, "cloud link down"); n != 1 || !strings.Contains(log, "is it running at") {
 		t.Errorf("%d lines for ten tries, want one with the next step:\n%s", n, log)
 	}
 }

@@ -28,7 +28,7 @@ const packetTimeout = 10 * time.Second
 
 // connect sends CONNECT and returns when CONNACK has been handled. After a nil
 // error the client runs until Done is closed.
-func (l *link) connect(ctx context.Context, password []byte, cleanStart bool) error {
+func (l *link) connect(ctx context.Context, who login, cleanStart bool) error {
 	b := l.b
 	expiry, receive, largest := b.expiry, uint16(receiveMaximum), uint32(maxInbound)
 	will := paho.WillMessage{Topic: b.statusTopic, Payload: []byte("offline"), QoS: 1, Retain: true}
@@ -36,10 +36,10 @@ func (l *link) connect(ctx context.Context, password []byte, cleanStart bool) er
 		ClientID:     b.clientID,
 		KeepAlive:    uint16(b.cfg.KeepAlive / time.Second),
 		CleanStart:   cleanStart,
-		Username:     b.cfg.Username,
-		UsernameFlag: b.cfg.Username != "",
-		Password:     password,
-		PasswordFlag: password != nil,
+		Username:     who.name,
+		UsernameFlag: who.hasName,
+		Password:     who.password,
+		PasswordFlag: who.password != nil,
 		WillMessage:  &will,
 		Properties: &paho.ConnectProperties{
 			SessionExpiryInterval: &expiry,
@@ -72,6 +72,8 @@ func (l *link) connect(ctx context.Context, password []byte, cleanStart bool) er
 		return manager.err
 	case errors.Is(cause, io.EOF):
 		return errors.New("the server closed the connection instead of answering CONNECT (does it speak MQTT 5?)")
+	case alertStep(cause) != "": // TLS 1.3: only now the server says what it thinks of our certificate
+		return l.b.cfg.TLS.explain(l.server, cause)
 	case cause != nil:
 		return fmt.Errorf("no answer to CONNECT: %w", cause)
 	case errors.Is(err, context.DeadlineExceeded):

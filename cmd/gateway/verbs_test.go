@@ -122,7 +122,7 @@ up = [{ from = "test/+/state", to = "acme/+/state" }]
 	for _, want := range []string{
 		"every user of this machine can read it: chmod o-rwx " + secret,
 		notDir + " is not a directory",
-		"mqtt://127.0.0.1:1: ", "nothing listens at this port",
+		"mqtt://127.0.0.1:1: ", "is it running at 127.0.0.1:1?",
 		"3 problems found",
 	} {
 		if !strings.Contains(out, want) {
@@ -132,7 +132,7 @@ up = [{ from = "test/+/state", to = "acme/+/state" }]
 	if code != 1 {
 		t.Errorf("exit code %d", code)
 	}
-	if _, out, _ := verb(t, "check", "-offline", "-config", config); strings.Contains(out, "nothing listens") || !strings.Contains(out, "2 problems found") {
+	if _, out, _ := verb(t, "check", "-offline", "-config", config); strings.Contains(out, "is it running") || !strings.Contains(out, "2 problems found") {
 		t.Errorf("-offline:\n%s", out)
 	}
 }
@@ -153,9 +153,9 @@ func TestCheckTriesTLS(t *testing.T) {
 		tls, want string
 		code      int
 	}{
-		{"", "set tls.ca", 1},
+		{"", "tls.ca names its file", 1},
 		{"tls.ca = \"" + ca + "\"", address + " answers", 0},
-		{"tls.ca = \"" + ca + "\"\ntls.server_name = \"other.example.org\"", "set tls.server_name", 1},
+		{"tls.ca = \"" + ca + "\"\ntls.server_name = \"other.example.org\"", "tls.server_name names another", 1},
 	} {
 		config := writeConfig(t, dir, "[[cloud]]\nname = \"acme\"\nservers = [\""+address+"\"]\n"+c.tls+"\n")
 		if code, out, _ := verb(t, "check", "-config", config); code != c.code || !strings.Contains(out, c.want) {
