@@ -35,7 +35,10 @@ func (q *Queue) removeLocked(it *item) {
 	switch it.place {
 	case begun, pending:
 		q.s.cancelLocked(it)
-	case writing, onDisk:
+	case writing:
+		q.s.cancelLocked(it)
+		fallthrough
+	case onDisk:
 		if len(q.removals) == 0 || it.seq < q.oldestDue[0] {
 			q.oldestDue[0] = it.seq
 		}

@@ -32,6 +32,7 @@ type queueBatch struct {
 	forget   bool
 	drop     bool
 	skip     bool // the queue is gone
+	cost     int64
 	state    queueState
 	handed   int // of the queue, when the state was taken
 
@@ -54,6 +55,7 @@ func (s *Store) takeLocked(final bool) *batch {
 				continue
 			}
 			c.place = writing
+			b.bytes += changeOverhead
 			b.changes = append(b.changes, c)
 			for _, it := range c.items {
 				if it.place != pending || it.gone {
@@ -118,6 +120,8 @@ func (b *batch) queue(q *Queue) *queueBatch {
 func (qb *queueBatch) fillLocked(s *Store, b *batch) {
 	q := qb.q
 	q.batch = nil
+	qb.cost, q.cost = q.cost, 0
+	b.bytes += qb.cost
 	if q.gone {
 		qb.drop, qb.skip = q.drop, !q.drop
 		qb.state.dropped = true

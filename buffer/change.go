@@ -32,6 +32,10 @@ type Change struct {
 	hoping bool          // due is late, in the hope for acknowledgements
 }
 
+// changeOverhead is roughly what a Change and its done function take while it waits
+// for its commit.
+const changeOverhead = 512
+
 type put struct {
 	t       *Table
 	key     string
@@ -152,8 +156,8 @@ func (s *Store) DropQueue(c *Change, q *Queue) { c.ops = append(c.ops, queueOp{q
 // the store. nil means that every Sync and Lazy operation is on disk, or was
 // cancelled because its entry was acknowledged before it was written, or was
 // dropped by a limit. An error means that it is not on disk and never will be.
-// Idle operations are not waited for. done must not block: the next commit waits
-// for it.
+// Idle operations are not waited for. done must not block: what else was committed
+// is told behind it.
 func (c *Change) Commit(done func(error)) {
 	s := c.s
 	if done == nil && len(c.items)+len(c.puts)+len(c.ops) == 0 {
@@ -198,7 +202,13 @@ func (c *Change) Commit(done func(error)) {
 		op.applyLocked()
 	}
 	c.puts, c.ops = nil, nil
+	if done == nil && len(c.items) == 0 {
+		c.place, c.fired = onDisk, true // tables and queues know what to write; while they wait, the newest is enough
+		s.pressureLocked()
+		return
+	}
 	s.pending = append(s.pending, c)
+	s.pendingBytes += changeOverhead
 	s.scheduleLocked(c)
 	s.settleLocked(c)
 	s.pressureLocked()
@@ -248,7 +258,7 @@ func (q *Queue) dropLocked() {
 					continue
 				}
 				it.gone = true
-				if q.s != nil && (it.place == begun || it.place == pending) {
+				if q.s != nil {
 					q.s.cancelLocked(it)
 				}
 			}
@@ -272,36 +282,53 @@ func (q *Queue) dropLocked() {
 	}
 }
 
-// cancelLocked takes an entry that was not written out of its Change.
+// cancelLocked takes an entry out of its Change that nobody needs any more: what is
+// not written yet need not be, and what is being written nobody has to wait for.
 func (s *Store) cancelLocked(it *item) {
 	c := it.change
+	if c == nil {
+		return
+	}
+	if !it.released {
+		it.released = true
+		if it.urgency != Idle {
+			c.holds--
+		}
+		if it.urgency == Sync {
+			c.syncs--
+		}
+	}
+	if it.place == writing {
+		s.fireLocked(c)
+		return
+	}
 	it.change = nil
 	s.pendingBytes -= it.cost()
 	s.stats.Cancelled++
 	s.stats.CancelledBytes += int64(len(it.data))
 	c.live--
-	if it.urgency != Idle {
-		c.holds--
-	}
-	if it.urgency == Sync {
-		c.syncs--
-	}
 	s.settleLocked(c)
 	s.roomLocked()
 }
 
-// settleLocked fires done when nothing holds it back.
-func (s *Store) settleLocked(c *Change) {
-	if c.place != pending {
-		return
-	}
+// fireLocked calls done when nothing holds it back.
+func (s *Store) fireLocked(c *Change) {
 	if c.holds == 0 && !c.fired {
 		c.fired = true
 		s.callLocked(c.done, nil)
 		c.done = nil
 	}
+}
+
+// settleLocked lets go of a Change with which nothing is left to do.
+func (s *Store) settleLocked(c *Change) {
+	if c.place != pending {
+		return
+	}
+	s.fireLocked(c)
 	if c.live == 0 && c.holds == 0 {
 		c.place = onDisk // nothing is left to do for it
+		s.pendingBytes -= changeOverhead
 		s.settled++
 		if s.settled > 64 && s.settled > len(s.pending)/2 {
 			s.pending = slices.DeleteFunc(s.pending, func(c *Change) bool { return c.place == onDisk })

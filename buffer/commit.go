@@ -5,24 +5,8 @@ import (
 	"time"
 )
 
-// call is a done function with its argument.
-type call struct {
-	fn  func(error)
-	err error
-}
-
-// callLocked has fn called by the committer, outside the lock.
-func (s *Store) callLocked(fn func(error), err error) {
-	if fn != nil {
-		s.calls = append(s.calls, call{fn, err})
-		s.wakeLocked()
-	}
-}
-
-// run is the committer: the only goroutine of the store. It writes, and it calls
-// what waits for the writing.
+// run is the committer: the goroutine that writes.
 func (s *Store) run() {
-	defer close(s.ended)
 	debug.SetPanicOnFault(true)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -31,7 +15,6 @@ func (s *Store) run() {
 		closed, fatal := s.closed, s.fatal != nil
 		due, sleep := s.planLocked()
 		s.mu.Unlock()
-		called := s.deliver()
 		switch {
 		case closed:
 			s.shutdown()
@@ -42,9 +25,6 @@ func (s *Store) run() {
 		}
 		if due {
 			s.commit(false)
-			continue
-		}
-		if called {
 			continue
 		}
 		if again := s.tidy(); again > 0 && (sleep == 0 || again < sleep) {
@@ -61,24 +41,11 @@ func (s *Store) run() {
 	}
 }
 
-// deliver calls what is ready to be called, and reports whether anything was.
-func (s *Store) deliver() bool {
-	s.mu.Lock()
-	calls, notices := s.calls, s.notices
-	s.calls, s.notices = nil, nil
-	s.mu.Unlock()
-	for _, c := range calls {
-		c.fn(c.err)
-	}
-	for _, fn := range notices {
-		fn()
-	}
-	return len(calls)+len(notices) > 0
-}
-
 // commit writes what waits. After an error, which was noted, everything still
 // waits.
 func (s *Store) commit(final bool) error {
+	s.setBusy(true)
+	defer s.setBusy(false)
 	if s.doubt == nil {
 		s.cut()
 		s.mu.Lock()
@@ -116,6 +83,16 @@ func (s *Store) commit(final bool) error {
 	return cause
 }
 
+// setBusy notes that the disk is being waited for, or is not any more.
+func (s *Store) setBusy(busy bool) {
+	s.mu.Lock()
+	s.busy = 0
+	if busy {
+		s.busy = s.now()
+	}
+	s.mu.Unlock()
+}
+
 // write runs the transaction.
 func (s *Store) write(b *batch) (err error) {
 	switch {
@@ -148,8 +125,8 @@ func (s *Store) write(b *batch) (err error) {
 		stats := tx.Stats()
 		pages = stats.GetPageAlloc() + pageSize // and the meta page
 	})
-	if s.hooks.before != nil {
-		if err := s.hooks.before(); err != nil {
+	if s.faults.Commit != nil {
+		if err := s.faults.Commit(); err != nil {
 			b.txid = 0
 			return err
 		}
@@ -164,8 +141,8 @@ func (s *Store) write(b *batch) (err error) {
 		b.syncs++
 		s.fileSize.Store(now)
 	}
-	if s.hooks.after != nil {
-		return s.hooks.after()
+	if s.faults.Committed != nil {
+		return s.faults.Committed()
 	}
 	return nil
 }

@@ -3,13 +3,13 @@ package buffer
 // WithHooks injects failures: before runs instead of the commit if it returns an
 // error, after's error is reported although the commit went through.
 func WithHooks(before, after func() error) Option {
-	return func(o *options) { o.hooks.before, o.hooks.after = before, after }
+	return func(o *options) { o.faults.Commit, o.faults.Committed = before, after }
 }
 
 // WithSteps calls step at the steps of a rewrite of the file: "copying", whose error
 // stands in for that of the disk, "copied" and "renamed".
 func WithSteps(step func(name string) error) Option {
-	return func(o *options) { o.hooks.step = step }
+	return func(o *options) { o.faults.step = step }
 }
 
 // WithWindow keeps fewer entries in memory, so that small tests read from disk.

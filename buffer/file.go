@@ -106,6 +106,9 @@ func (s *Store) view(fn func(tx *bbolt.Tx) error) (err error) {
 		}
 	}()
 	defer tx.Rollback()
+	if s.faults.Read != nil {
+		s.faults.Read()
+	}
 	err = fn(tx)
 	if s.touched.Load() > relaxEvery {
 		s.touched.Store(0)
@@ -154,8 +157,8 @@ func syncFailed(err error) bool {
 func (s *Store) lockFile() { s.fileMu.Lock() }
 
 func (s *Store) step(name string) error {
-	if s.hooks.step == nil {
+	if s.faults.step == nil {
 		return nil
 	}
-	return s.hooks.step(name)
+	return s.faults.step(name)
 }

@@ -29,6 +29,7 @@ type item struct {
 	out      bool // with the receiver
 	again    bool // was, or may have been, with the receiver before
 	received bool // its mark is on disk
+	released bool // its Change does not wait for it any more
 	gone     bool // acknowledged, dropped or rejected; a tombstone until it reaches the head
 }
 

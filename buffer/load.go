@@ -22,6 +22,9 @@ const (
 	metaBucket  = "meta"
 )
 
+// queueOverhead is roughly what a queue takes that was never written.
+const queueOverhead = 4096
+
 // afterCrash is how many entries may have been handed out for the first time since
 // the state was written that is found after a crash: then the next ones of each lane
 // count as handed out. A commit is begun when half of them are used up.
@@ -56,6 +59,8 @@ func (s *Store) Queue(name string, l Limits) (*Queue, error) {
 		s.generation++
 		q = &Queue{s: s, mu: &s.mu, name: name, key: queueKey(name, s.generation), next: 1, reserve: 1 + reserveBlock}
 		s.queues[name] = q
+		q.cost = queueOverhead
+		s.pendingBytes += q.cost
 		s.dirtyLocked(q, Sync) // its numbers must be reserved before the first is seen
 	}
 	q.limits = l

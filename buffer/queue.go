@@ -29,9 +29,10 @@ type Queue struct {
 	stored     uint64 // next, as it was written last
 	handing    bool   // as it was written last
 	attached   bool
-	dirty      bool // the next commit has something to write for it
-	forget     bool // all marks are to be removed
-	drop       bool // the queue itself is to be removed
+	cost       int64 // counts against the budget until the queue is on disk
+	dirty      bool  // the next commit has something to write for it
+	forget     bool  // all marks are to be removed
+	drop       bool  // the queue itself is to be removed
 	forgets    int
 	again      [Lanes][]span // as they were noted at the last Attach, Detach or Forget
 	marks      map[uint64]struct{}
@@ -46,6 +47,8 @@ type Queue struct {
 	noted      int  // handed, as it was when the state on disk was taken
 	taken      int  // handed, as it was when a state was taken last
 	trim       bool // over its limits, to be cut by the committer
+	reading    bool // somebody who uses Poll waits for the disk
+	readErr    error
 
 	hands    uint64 // counts hand-outs
 	inFlight int

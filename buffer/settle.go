@@ -90,9 +90,8 @@ func (qb *queueBatch) finishLocked(s *Store) {
 	if q.trim {
 		s.dirtyLocked(q, Sync)
 	}
-	if available && q.notify != nil && q.attached {
-		s.notices = append(s.notices, q.notify)
-		s.wakeLocked()
+	if available && q.attached {
+		s.noticeLocked(q)
 	}
 }
 
@@ -138,6 +137,7 @@ func (qb *queueBatch) restoreLocked(s *Store) {
 		}
 	}
 	q.removing = nil
+	q.cost += qb.cost
 	if q.gone {
 		for _, m := range qb.marks {
 			s.callLocked(m.done, ErrDropped)

@@ -19,6 +19,8 @@ type Stats struct {
 	Records        int64 // written
 	Damaged        int64 // records with a wrong checksum, skipped
 
+	Busy time.Duration // how long the commit that is under way has been waiting for the disk; 0: there is none
+
 	FileSize     int64
 	PendingBytes int64 // wait for a commit
 	Pending      int   // Changes that wait for a commit

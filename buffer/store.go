@@ -27,12 +27,16 @@ type Store struct {
 	incarnation [8]byte
 	marker      *marker
 	wake        chan struct{} // a token when the committer should look
-	ended       chan struct{} // closed when the committer has ended
+	news        chan struct{} // a token when there is something to tell
+	wanted      chan struct{} // a token when there is something to read
+	written     chan struct{} // closed when the committer has ended
+	ended       chan struct{} // closed when all goroutines have ended
+	telling     sync.Mutex    // held while callbacks are called
 	damaged     atomic.Int64
 	fileSize    atomic.Int64
 	touched     atomic.Int64 // bytes of the map that were read since its memory was given back
 	setAside    string
-	hooks       hooks
+	faults      Faults
 	window      window
 
 	fileMu sync.RWMutex // held for reading during read transactions, for writing while db is replaced
@@ -65,6 +69,8 @@ type Store struct {
 	syncers    []chan error // each with room for one
 	calls      []call
 	notices    []func()
+	reads      []read
+	busy       time.Duration // since when the committer waits for the disk; 0: it does not
 	room       chan struct{} // closed when there is room for those in Admit; nil: nobody waits
 
 	closed     bool
@@ -80,13 +86,6 @@ type Store struct {
 	latencySum time.Duration
 }
 
-// hooks stand in for a disk that fails; tests set them.
-type hooks struct {
-	before func() error            // instead of the commit
-	after  func() error            // behind it
-	step   func(name string) error // at the steps of a rewrite
-}
-
 // Event is something that a person should know.
 type Event struct {
 	Path     string
@@ -100,7 +99,7 @@ type Option func(*options)
 type options struct {
 	check  func(path string) error
 	events func(Event)
-	hooks  hooks
+	faults Faults
 	window window
 }
 
@@ -139,8 +138,9 @@ func Open(path string, cfg Config, log *slog.Logger, opts ...Option) (*Store, er
 		log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
-		path: path, cfg: cfg, log: log, epoch: time.Now(), hooks: o.hooks, window: o.window,
-		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		path: path, cfg: cfg, log: log, epoch: time.Now(), faults: o.faults, window: o.window,
+		wake: make(chan struct{}, 1), news: make(chan struct{}, 1), wanted: make(chan struct{}, 1),
+		written: make(chan struct{}), ended: make(chan struct{}),
 		queues: make(map[string]*Queue), tables: make(map[string]*Table),
 		badPairs: make(map[string]bool),
 	}
@@ -159,7 +159,7 @@ func Open(path string, cfg Config, log *slog.Logger, opts ...Option) (*Store, er
 		m.close()
 		return nil, err
 	}
-	go s.run()
+	s.start()
 	return s, nil
 }
 
@@ -236,19 +236,6 @@ func (s *Store) tell(o *options, aside string, damage error) {
 
 // Incarnation returns a number that is random and new at every Open.
 func (s *Store) Incarnation() [8]byte { return s.incarnation }
-
-// Close writes everything that waits, of every class, notes the clean stop and
-// ends the committer. When the disk takes nothing it gives up after some seconds;
-// the error then says what was not written. What is committed from the beginning
-// of Close on is refused with [ErrClosed]. Close is idempotent.
-func (s *Store) Close() error {
-	s.mu.Lock()
-	s.closed = true
-	s.wakeLocked()
-	s.mu.Unlock()
-	<-s.ended
-	return s.closeErr
-}
 
 // Sync returns nil when everything that was committed before is on disk.
 func (s *Store) Sync(ctx context.Context) error {
@@ -348,6 +335,9 @@ func (s *Store) Stats() Stats {
 	st.FileSize = s.fileSize.Load()
 	st.SetAside = s.setAside
 	st.Full = s.full
+	if s.busy > 0 {
+		st.Busy = s.now() - s.busy
+	}
 	if st.Commits > 0 {
 		st.LatencyMean = s.latencySum / time.Duration(st.Commits)
 	}
