@@ -61,7 +61,7 @@ func TestWhatWasAcknowledgedIsDoneThoughTheDiskDoesNotAnswer(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 				other := queue(t, s, "other", buffer.Limits{})
-				var order []string
+				done := make(chan string, 3)
 				for _, n := range []string{"1", "2", "3"} {
 					change := s.Begin()
 					add(t, change, q, early(n))
@@ -72,7 +72,7 @@ func TestWhatWasAcknowledgedIsDoneThoughTheDiskDoesNotAnswer(t *testing.T) {
 						if err != nil {
 							t.Error(err)
 						}
-						order = append(order, n)
+						done <- n
 					})
 				}
 				time.Sleep(c.wait)
@@ -84,6 +84,10 @@ func TestWhatWasAcknowledgedIsDoneThoughTheDiskDoesNotAnswer(t *testing.T) {
 					q.Ack(e.Seq)
 				}
 				synctest.Wait()
+				var order []string
+				for len(done) > 0 {
+					order = append(order, <-done)
+				}
 				if got := strings.Join(order, " "); got != "1 3" {
 					t.Errorf("done: %q, want 1 and 3", got)
 				}
@@ -99,8 +103,8 @@ func TestPollDoesNotWaitForTheDisk(t *testing.T) {
 				add(t, c, q, early(strconv.Itoa(n)))
 			}
 		})
-		told := 0
-		q.Notify(func() { told++ })
+		var told atomic.Int32
+		q.Notify(func() { told.Add(1) })
 		polled := func() (all []string) {
 			for {
 				e, ok, err := q.Poll()
@@ -117,8 +121,8 @@ func TestPollDoesNotWaitForTheDisk(t *testing.T) {
 			t.Fatalf("in memory: %s", got)
 		}
 		synctest.Wait()
-		if got := strings.Join(polled(), " "); got != "4 5 6 7" || told != 1 {
-			t.Fatalf("read: %s, told %d times", got, told)
+		if got := strings.Join(polled(), " "); got != "4 5 6 7" || told.Load() != 1 {
+			t.Fatalf("read: %s, told %d times", got, told.Load())
 		}
 		synctest.Wait()
 		polled()
