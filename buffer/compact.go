@@ -136,10 +136,15 @@ func (s *Store) tidy() (again time.Duration) {
 
 func freshPath(path string) string { return path + ".fresh" }
 
-// rewrite copies what the file shows into a fresh one, which takes its place on
+// rewrite copies what the file shows into a fresh one, as replace does.
+func (s *Store) rewrite() (swapped bool, err error) {
+	return s.replace(func(dst *bbolt.DB) error { return bbolt.Compact(dst, s.db, 1<<20) })
+}
+
+// replace has fill write a fresh file, which takes the place of the present one on
 // disk when it is complete. Those who read wait for the exchange alone. swapped
 // says that the fresh one is in place, although there may be an error.
-func (s *Store) rewrite() (swapped bool, err error) {
+func (s *Store) replace(fill func(dst *bbolt.DB) error) (swapped bool, err error) {
 	fresh := freshPath(s.path)
 	os.Remove(fresh)
 	defer func() {
@@ -147,12 +152,14 @@ func (s *Store) rewrite() (swapped bool, err error) {
 			err = s.failed(r)
 		}
 	}()
-	size, err := s.copyTo(fresh)
+	size, err := s.copyTo(fresh, fill)
 	defer os.Remove(fresh) // once it is in place there is none
 	if err != nil {
 		return false, fmt.Errorf("copy to a fresh file: %w", err)
 	}
-	s.step("copied")
+	if err := s.step("copied"); err != nil {
+		return false, err
+	}
 	s.lockFile()
 	defer s.fileMu.Unlock()
 	if err := os.Rename(fresh, s.path); err != nil {
@@ -179,9 +186,9 @@ func (s *Store) rewrite() (swapped bool, err error) {
 	return true, nil
 }
 
-// copyTo writes what the file shows to a new one, and has it on disk when it
-// returns. size is what was written.
-func (s *Store) copyTo(path string) (size int64, err error) {
+// copyTo has fill write a new file, and has it on disk when it returns. size is what
+// was written.
+func (s *Store) copyTo(path string, fill func(dst *bbolt.DB) error) (size int64, err error) {
 	if err := s.step("copying"); err != nil {
 		return 0, err
 	}
@@ -193,8 +200,7 @@ func (s *Store) copyTo(path string) (size int64, err error) {
 		return 0, err
 	}
 	dst.AllocSize = growStep
-	err = bbolt.Compact(dst, s.db, 1<<20)
-	if err == nil {
+	if err = fill(dst); err == nil {
 		err = dst.Sync()
 	}
 	if err == nil {

@@ -6,8 +6,8 @@ func WithHooks(before, after func() error) Option {
 	return func(o *options) { o.faults.Commit, o.faults.Committed = before, after }
 }
 
-// WithSteps calls step at the steps of a rewrite of the file: "copying", whose error
-// stands in for that of the disk, "copied" and "renamed".
+// WithSteps calls step at the steps of a rewrite of the file: "copying", "batch" (of
+// a migration), "copied", whose errors stand in for that of the disk, and "renamed".
 func WithSteps(step func(name string) error) Option {
 	return func(o *options) { o.faults.step = step }
 }

@@ -51,10 +51,13 @@ func openFile(path string, cfg Config) (*bbolt.DB, error) {
 	return db, nil
 }
 
-// checkSchema notes the schema in a new file and refuses a newer one.
-func checkSchema(db *bbolt.DB, path string) error {
-	var have uint64
-	err := db.View(func(tx *bbolt.Tx) error {
+// openSchema opens the file, notes the schema in a new one and refuses a newer one.
+// It returns what the file has.
+func (s *Store) openSchema() (have uint64, err error) {
+	if s.db, err = openFile(s.path, s.cfg); err != nil {
+		return 0, err
+	}
+	err = s.view(func(tx *bbolt.Tx) error {
 		if b := tx.Bucket([]byte(metaBucket)); b != nil {
 			if v := b.Get(schemaKey); len(v) == 8 {
 				have = binary.BigEndian.Uint64(v)
@@ -62,28 +65,29 @@ func checkSchema(db *bbolt.DB, path string) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
-	}
 	switch {
+	case err != nil:
+		err = fmt.Errorf("read %s: %w", s.path, err)
 	case have > schema:
-		return fmt.Errorf("%s has schema %d, this version knows %d: %w (run the version that wrote it, or move the file away)", path, have, schema, ErrNewer)
-	case have == schema:
-		return nil
-	case have > 0:
-		return fmt.Errorf("%s has schema %d, this version reads %d only (move the file away)", path, have, schema)
-	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		b, err := tx.CreateBucketIfNotExists([]byte(metaBucket))
-		if err != nil {
-			return err
+		err = fmt.Errorf("%s has schema %d, this version knows %d: %w (run the version that wrote it, or move the file away)", s.path, have, schema, ErrNewer)
+	case have == 0:
+		have = schema
+		if err = s.db.Update(putSchema); err != nil {
+			err = fmt.Errorf("begin %s: %w", s.path, err)
 		}
-		return b.Put(schemaKey, binary.BigEndian.AppendUint64(nil, schema))
-	})
-	if err != nil {
-		return fmt.Errorf("begin %s: %w", path, err)
 	}
-	return nil
+	if err != nil {
+		s.db.Close()
+	}
+	return have, err
+}
+
+func putSchema(tx *bbolt.Tx) error {
+	b, err := tx.CreateBucketIfNotExists([]byte(metaBucket))
+	if err != nil {
+		return err
+	}
+	return b.Put(schemaKey, binary.BigEndian.AppendUint64(nil, schema))
 }
 
 // view runs fn in a short read transaction: fn copies what it keeps. The file is

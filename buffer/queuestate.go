@@ -65,7 +65,15 @@ func (st *queueState) encode(bucket []byte) []byte {
 }
 
 func decodeQueueState(bucket, b []byte) (st queueState, err error) {
-	if len(b) < 6 || binary.BigEndian.Uint32(b) != checksum(bucket, stateKey, b[4:]) || b[4] != stateFormat {
+	if len(b) < 4 || binary.BigEndian.Uint32(b) != checksum(bucket, stateKey, b[4:]) {
+		return st, errState
+	}
+	return parseQueueState(b)
+}
+
+// parseQueueState is decodeQueueState without the checksum.
+func parseQueueState(b []byte) (st queueState, err error) {
+	if len(b) < 6 || b[4] != stateFormat {
 		return st, errState
 	}
 	st.dropped, st.handing = b[5]&flagDropped != 0, b[5]&flagHanding != 0

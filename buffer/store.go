@@ -97,10 +97,11 @@ type Event struct {
 type Option func(*options)
 
 type options struct {
-	check  func(path string) error
-	events func(Event)
-	faults Faults
-	window window
+	check    func(path string) error
+	events   func(Event)
+	longWork func() (end func())
+	faults   Faults
+	window   window
 }
 
 // WithChecker replaces [Check], which Open calls after a stop that was not clean,
@@ -116,19 +117,28 @@ func WithEvents(fn func(Event)) Option {
 	return func(o *options) { o.events = fn }
 }
 
+// WithLongWork has begin called, during Open, before the store does what may take
+// minutes for a large file, and the function that it returns when that has ended.
+// Who waits for Open can be told to be patient. A checker sees to that itself.
+func WithLongWork(begin func() (end func())) Option {
+	return func(o *options) { o.longWork = begin }
+}
+
 // Open opens the store in the file at path, and creates it, and its directory, if
 // need be. Beside the file stands a small one, path.state.
 //
 // After a stop that was not clean the file is checked first; a damaged one is
 // renamed to path.corrupt-<time> and the store starts empty: see [WithEvents] and
-// [Stats].SetAside. Errors wrap [ErrLocked] if another process has the store open,
-// [ErrNewer] if a newer version wrote it.
+// [Stats].SetAside. A file that an earlier version wrote is checked as well, and
+// copied to the present format; for that time it takes room for two. Errors wrap
+// [ErrLocked] if another process has the store open, [ErrNewer] if a newer version
+// wrote it.
 func Open(path string, cfg Config, log *slog.Logger, opts ...Option) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	o := options{
-		check: Check, events: func(Event) {},
+		check: Check, events: func(Event) {}, longWork: func() func() { return func() {} },
 		window: window{items: windowItems, bytes: windowBytes},
 	}
 	for _, opt := range opts {
@@ -174,11 +184,11 @@ func (s *Store) open(st markerState, o *options) error {
 		return fmt.Errorf("open %s: %w", s.path, err)
 	}
 	os.Remove(freshPath(s.path)) // of a copy that was not finished
-	if s.db, err = openFile(s.path, s.cfg); err != nil {
-		return err
+	have, err := s.openSchema()
+	if err == nil && have < schema {
+		err = s.bringUp(have, !clean, o)
 	}
-	if err := checkSchema(s.db, s.path); err != nil {
-		s.db.Close()
+	if err != nil {
 		return err
 	}
 	if !st.known {

@@ -145,12 +145,22 @@ type arena struct {
 
 const arenaChunk = 64 << 10
 
-func (a *arena) record(bucket, key []byte, h *header, data []byte) []byte {
-	n := h.size() + len(data)
+// room makes room for n bytes and returns where they begin.
+func (a *arena) room(n int) int {
 	if cap(a.chunk)-len(a.chunk) < n {
 		a.chunk = make([]byte, 0, max(arenaChunk, n))
 	}
-	start := len(a.chunk)
+	return len(a.chunk)
+}
+
+func (a *arena) clone(b []byte) []byte {
+	start := a.room(len(b))
+	a.chunk = append(a.chunk, b...)
+	return a.chunk[start:len(a.chunk):len(a.chunk)]
+}
+
+func (a *arena) record(bucket, key []byte, h *header, data []byte) []byte {
+	start := a.room(h.size() + len(data))
 	a.chunk = appendRecord(a.chunk, bucket, key, h, data)
 	return a.chunk[start:len(a.chunk):len(a.chunk)]
 }

@@ -100,7 +100,7 @@ func openDemo(p *process, o demoOptions) (_ *demo, err error) {
 	cfg.Cloud[0].Dial = d.link.Dial
 	d.gateway, err = open(cfg, surroundings{
 		log: log, started: now, ports: all.SystemPorts(), link: d.link, panicked: d.giveBack,
-		check:   storeChecker(&notifier{log: log}),
+		store:   storeOptions(&notifier{log: log}),
 		control: filepath.Join(cfg.DataDir, "control.sock"),
 		before: func(b *broker.Broker) error {
 			// It stands where the queue of the cloud stands: it sees the same messages in the same order.

@@ -47,7 +47,7 @@ type surroundings struct {
 	started  time.Time
 	ports    drivers.Ports              // the way to the hardware
 	link     status.Link                // of the demo; nil elsewhere
-	check    func(path string) error    // looks at the store file after an unclean stop
+	store    []buffer.Option            // how the store is opened
 	control  string                     // where the control socket shall lie
 	before   func(*broker.Broker) error // sees the broker before anything flows; may be nil
 	panicked func()                     // runs before a panic of a worker ends the process; may be nil
@@ -68,8 +68,7 @@ func open(cfg config.Config, s surroundings) (_ *gateway, err error) {
 		return nil, fmt.Errorf("make data_dir: %w: set data_dir to a directory that this user may write", err)
 	}
 	g.store, err = buffer.Open(storePath(cfg), cfg.Buffer, part(s.log, "buffer"),
-		buffer.WithChecker(s.check),
-		buffer.WithEvents(func(e buffer.Event) { g.setAside = &e }))
+		append(s.store, buffer.WithEvents(func(e buffer.Event) { g.setAside = &e }))...)
 	if errors.Is(err, buffer.ErrLocked) {
 		return nil, fmt.Errorf("%w: stop that one, or give this one another data_dir", err)
 	}

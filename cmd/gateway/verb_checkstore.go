@@ -35,32 +35,46 @@ func checkStoreVerb() verb {
 	}
 }
 
-// Checking a large file on a slow card takes minutes; the service manager is asked for patience meanwhile.
+// To check or copy a large file on a slow card takes minutes; the service manager is asked for patience meanwhile.
 const (
 	patience = 60 * time.Second
 	askEvery = 20 * time.Second
 )
 
+// storeOptions are those of a gateway that a service manager may watch.
+func storeOptions(notify *notifier) []buffer.Option {
+	return []buffer.Option{
+		buffer.WithChecker(storeChecker(notify)),
+		buffer.WithLongWork(func() (end func()) { return askPatience(notify) }),
+	}
+}
+
+// askPatience asks the service manager for patience until end is called.
+func askPatience(notify *notifier) (end func()) {
+	done := make(chan struct{})
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		tick := time.NewTicker(askEvery)
+		defer tick.Stop()
+		for {
+			_ = notify.ExtendTimeout(patience) // without it the start may be cut short; nothing better to do
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	return func() {
+		close(done)
+		asking.Wait()
+	}
+}
+
 // storeChecker returns what the store asks after an unclean stop. An error means that the file is damaged.
 func storeChecker(notify *notifier) func(path string) error {
 	return func(path string) error {
-		done := make(chan struct{})
-		var asking sync.WaitGroup
-		asking.Go(func() {
-			tick := time.NewTicker(askEvery)
-			defer tick.Stop()
-			for {
-				_ = notify.ExtendTimeout(patience) // without it the start may be cut short; nothing better to do
-				select {
-				case <-done:
-					return
-				case <-tick.C:
-				}
-			}
-		})
-		defer asking.Wait()
-		defer close(done)
-
+		defer askPatience(notify)()
 		err := checkInChild(path)
 		var exit *exec.ExitError
 		if errors.As(err, &exit) && !exit.Exited() {

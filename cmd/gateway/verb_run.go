@@ -76,7 +76,7 @@ func runGateway(ctx context.Context, p *process, cfg config.Config, started time
 	}
 	g, err := open(cfg, surroundings{
 		log: log, started: started, ports: all.SystemPorts(),
-		check:   storeChecker(notify),
+		store:   storeOptions(notify),
 		control: status.ControlPath(p.getenv, cfg.DataDir),
 	})
 	if err != nil {
