@@ -34,3 +34,13 @@ func (q *Queue) InMemory() int {
 func (s *Store) Path() string { return s.path }
 
 var Checksum = checksum
+
+// KeyOf returns Record.Key of an entry in memory.
+func (q *Queue) KeyOf(seq uint64) uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if it := q.findLocked(seq); it != nil {
+		return it.key
+	}
+	return 0
+}

@@ -91,6 +91,9 @@ func TestTimeDeadlineAndDataOfAnEntryComeBack(t *testing.T) {
 			q = attached(t, s, "q")
 			e := next(t, s, q)
 			want("Next after a restart", e)
+			if got := q.KeyOf(e.Seq); got != c.record.Key {
+				t.Errorf("key %x, want %x", got, c.record.Key)
+			}
 			q.Ack(e.Seq)
 			mustClose(t, s)
 			s = open(t, path, fast())
