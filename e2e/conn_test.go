@@ -8,36 +8,46 @@ import (
 	"edgegateway/broker/packet"
 )
 
-// conn is one MQTT 3.1.1 connection of a test client.
+// conn is one MQTT connection of a test client.
 type conn struct {
 	net.Conn
-	dec  packet.Decoder
-	buf  []byte // received and not yet decoded
-	used int    // of buf, by the packet that read returned last
+	version packet.Version
+	dec     packet.Decoder
+	buf     []byte // received and not yet decoded
+	used    int    // of buf, by the packet that read returned last
 }
 
-// dial connects with a session that outlives the connection and returns what
-// CONNACK says of it.
+// dial connects with MQTT 3.1.1 and a session that outlives the connection, and
+// returns what CONNACK says of it.
 func dial(addr, clientID string) (c *conn, sessionPresent bool, err error) {
+	return dialAs(addr, packet.Connect{Version: packet.V311, ClientID: clientID, KeepAlive: 60})
+}
+
+// lasting is the CONNECT of a client whose session never ends.
+func lasting(v packet.Version, clientID string) packet.Connect {
+	return packet.Connect{Version: v, ClientID: clientID, KeepAlive: 60, SessionExpiry: 0xFFFFFFFF}
+}
+
+func dialAs(addr string, p packet.Connect) (c *conn, sessionPresent bool, err error) {
 	nc, err := net.DialTimeout("tcp", addr, 5*time.Second)
 	if err != nil {
 		return nil, false, err
 	}
-	c = &conn{Conn: nc, dec: packet.Decoder{Role: packet.Client, Version: packet.V311}}
-	if err := c.send(&packet.Connect{Version: packet.V311, ClientID: clientID, KeepAlive: 60}); err != nil {
+	c = &conn{Conn: nc, version: p.Version, dec: packet.Decoder{Role: packet.Client, Version: p.Version}}
+	if err := c.send(&p); err != nil {
 		nc.Close()
 		return nil, false, err
 	}
 	nc.SetReadDeadline(time.Now().Add(5 * time.Second))
-	p, err := c.read()
+	answer, err := c.read()
 	if err != nil {
 		nc.Close()
 		return nil, false, err
 	}
-	ack, ok := p.(*packet.Connack)
+	ack, ok := answer.(*packet.Connack)
 	if !ok || ack.Code != packet.Success {
 		nc.Close()
-		return nil, false, fmt.Errorf("connect to %s as %s: answered with %+v", addr, clientID, p)
+		return nil, false, fmt.Errorf("connect to %s as %s: answered with %+v", addr, p.ClientID, answer)
 	}
 	nc.SetReadDeadline(time.Time{})
 	return c, ack.SessionPresent, nil
@@ -47,7 +57,7 @@ func dial(addr, clientID string) (c *conn, sessionPresent bool, err error) {
 func (c *conn) send(packets ...packet.Packet) error {
 	var out []byte
 	for _, p := range packets {
-		out = p.Append(out, packet.V311)
+		out = p.Append(out, c.version)
 	}
 	if len(out) == 0 {
 		return nil

@@ -21,23 +21,29 @@ type process struct {
 	done chan struct{} // closed when the program has ended
 	err  error         // its end; valid after done
 	out  output
+	sock *net.UnixConn // where it says that it is ready
 }
 
 // start runs the program and returns when it has said READY=1.
 func start(t *testing.T, name string, args ...string) *process {
 	t.Helper()
+	p := launch(t, name, args...)
+	p.await()
+	return p
+}
+
+// launch runs the program and does not wait until it is ready.
+func launch(t *testing.T, name string, args ...string) *process {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "ready-") // t.TempDir is too long for a unix socket
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
 	sock, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "s"), Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer sock.Close()
-
-	p := &process{t: t, cmd: exec.Command(name, args...), done: make(chan struct{})}
+	p := &process{t: t, cmd: exec.Command(name, args...), done: make(chan struct{}), sock: sock}
 	p.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+filepath.Join(dir, "s"))
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	if err := p.cmd.Start(); err != nil {
@@ -46,7 +52,8 @@ func start(t *testing.T, name string, args ...string) *process {
 	go func() {
 		p.err = p.cmd.Wait()
 		close(p.done)
-		sock.Close() // ends the wait below when the program ends early
+		sock.Close() // ends the wait in await when the program ends early
+		os.RemoveAll(dir)
 	}()
 	t.Cleanup(func() {
 		p.kill()
@@ -54,15 +61,21 @@ func start(t *testing.T, name string, args ...string) *process {
 			t.Logf("what %s printed:\n%s", filepath.Base(name), p.out.String())
 		}
 	})
-	sock.SetReadDeadline(time.Now().Add(30 * time.Second))
+	return p
+}
+
+// await returns when the program has said READY=1.
+func (p *process) await() {
+	p.t.Helper()
+	p.sock.SetReadDeadline(time.Now().Add(30 * time.Second))
 	buf := make([]byte, 4096)
 	for {
-		n, err := sock.Read(buf)
+		n, err := p.sock.Read(buf)
 		if err != nil {
-			t.Fatalf("%s is not ready: %v\n%s", name, err, p.out.String())
+			p.t.Fatalf("%s is not ready: %v\n%s", p.cmd.Path, err, p.out.String())
 		}
 		if strings.Contains("\n"+string(buf[:n])+"\n", "\nREADY=1\n") {
-			return p
+			return
 		}
 	}
 }

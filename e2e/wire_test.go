@@ -2,30 +2,38 @@ package e2e_test
 
 import (
 	"net"
-	"strconv"
 	"sync"
 	"testing"
 
 	"edgegateway/broker/packet"
 )
 
-// wire stands between the gateway and the cloud and keeps the books of what passes:
-// what the cloud took, in which order, and what it was sent as two messages of QoS
-// 2. A consumer behind Mosquitto can not tell that: Mosquitto 2.0.11 itself, after a
-// restart with a backlog, lets new messages overtake old ones, and sends messages of
-// QoS 2 twice.
+// wire stands between the gateway and the cloud, can be cut, and keeps the books of
+// what passes: what the cloud took, in which order, and what it was sent as two
+// messages of QoS 2. A consumer behind Mosquitto can not always tell that: Mosquitto
+// 2.0.11 itself, after a restart with a backlog, lets new messages overtake old ones,
+// and sends messages of QoS 2 twice.
 type wire struct {
 	addr, cloud string
+	fate        func() int // after how many bytes the next connection is cut, 0: not at all; nil: none is
 
-	mu         sync.Mutex
-	taken      map[message]bool // the cloud has acknowledged it
-	highest    map[string]int   // by topic, of what was taken
-	sent       map[message]uint16
-	byID       map[uint16]message // the last one that was sent under it
-	released   map[message]bool   // PUBREL was sent for it
-	repeated   map[message]bool   // QoS 2, under another identifier, or after PUBREL [MQTT-4.3.3-6]
-	fault      error              // something passed that is not MQTT 5
-	disordered int                // taken after a later one of its topic
+	turn sync.Mutex // one connection at a time: what an old one still holds comes first
+
+	linkMu sync.Mutex // guards what follows
+	near   net.Conn   // of the connection that is open; nil: none
+	far    net.Conn
+	left   int // bytes until it is cut; 0: it is not going to be
+	barred int // how many want no connection now
+	cuts   int
+
+	mu       sync.Mutex // guards what follows
+	taken    books      // what the cloud has acknowledged
+	sent     map[message]uint16
+	byID     map[uint16]message // the last one that was sent under it
+	released map[message]bool   // PUBREL was sent for it
+	repeated map[message]bool   // QoS 2, under another identifier, or after PUBREL [MQTT-4.3.3-6]
+	passed   progress           // counts what the cloud has acknowledged
+	fault    error              // something passed that is not MQTT 5
 }
 
 type message struct {
@@ -33,19 +41,20 @@ type message struct {
 	number int
 }
 
-func startWire(t *testing.T, cloud string) *wire {
+func startWire(t *testing.T, cloud string, fate func() int) *wire {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &wire{
-		addr: ln.Addr().String(), cloud: cloud,
-		taken: map[message]bool{}, highest: map[string]int{}, sent: map[message]uint16{}, byID: map[uint16]message{},
+		addr: ln.Addr().String(), cloud: cloud, fate: fate,
+		taken: books{seen: map[string]map[int]int{}, highest: map[string]int{}},
+		sent:  map[message]uint16{}, byID: map[uint16]message{},
 		released: map[message]bool{}, repeated: map[message]bool{},
 	}
 	var running sync.WaitGroup
-	t.Cleanup(func() { ln.Close(); running.Wait() })
+	t.Cleanup(func() { ln.Close(); w.cut(); running.Wait() })
 	running.Go(func() {
 		for {
 			near, err := ln.Accept()
@@ -61,11 +70,25 @@ func startWire(t *testing.T, cloud string) *wire {
 // join lets one connection through until one of its sides ends.
 func (w *wire) join(near net.Conn) {
 	defer near.Close()
+	w.turn.Lock()
+	defer w.turn.Unlock()
 	far, err := net.Dial("tcp", w.cloud)
 	if err != nil {
 		return // the cloud is away, and so is its address
 	}
 	defer far.Close()
+	w.linkMu.Lock()
+	barred := w.barred > 0
+	if !barred {
+		w.near, w.far, w.left = near, far, 0
+		if w.fate != nil {
+			w.left = w.fate()
+		}
+	}
+	w.linkMu.Unlock()
+	if barred {
+		return
+	}
 	var back sync.WaitGroup
 	back.Go(func() {
 		w.pass(near, far, packet.Client, w.fromCloud)
@@ -74,6 +97,9 @@ func (w *wire) join(near net.Conn) {
 	w.pass(far, near, packet.Server, w.fromGateway)
 	far.Close()
 	back.Wait()
+	w.linkMu.Lock()
+	w.near, w.far = nil, nil
+	w.linkMu.Unlock()
 }
 
 // pass shows every packet to see before it leaves.
@@ -102,9 +128,54 @@ func (w *wire) pass(to, from net.Conn, role packet.Role, see func(packet.Packet)
 			dec.Version = packet.V5
 			buf = buf[used:]
 		}
-		if _, writeErr := to.Write(chunk[:n]); err != nil || writeErr != nil {
+		some := w.some(n)
+		if _, writeErr := to.Write(chunk[:some]); err != nil || writeErr != nil {
 			return
 		}
+		if some < n {
+			w.cut()
+			return
+		}
+	}
+}
+
+// some is how many of n bytes pass before the link is cut.
+func (w *wire) some(n int) int {
+	w.linkMu.Lock()
+	defer w.linkMu.Unlock()
+	if w.left == 0 {
+		return n
+	}
+	if n < w.left {
+		w.left -= n
+		return n
+	}
+	n, w.left = w.left-1, 0
+	return n
+}
+
+// cut ends the connection, if there is one.
+func (w *wire) cut() {
+	w.linkMu.Lock()
+	defer w.linkMu.Unlock()
+	if w.near != nil {
+		w.near.Close()
+		w.far.Close()
+		w.near, w.far = nil, nil
+		w.cuts++
+	}
+}
+
+// bar cuts the link, and lets none through until the returned function is called.
+func (w *wire) bar() (lift func()) {
+	w.linkMu.Lock()
+	w.barred++
+	w.linkMu.Unlock()
+	w.cut()
+	return func() {
+		w.linkMu.Lock()
+		w.barred--
+		w.linkMu.Unlock()
 	}
 }
 
@@ -113,8 +184,8 @@ func (w *wire) fromGateway(p packet.Packet) {
 	defer w.mu.Unlock()
 	switch p := p.(type) {
 	case *packet.Publish:
-		n, err := strconv.Atoi(string(p.Payload))
-		if err != nil || p.QoS == 0 {
+		n, ok := number(p)
+		if !ok || p.QoS == 0 {
 			return // the status
 		}
 		m := message{string(p.Topic), n}
@@ -137,12 +208,9 @@ func (w *wire) fromCloud(p packet.Packet) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	m, ok := w.byID[a.ID]
-	if !ok || w.taken[m] {
+	if !ok || w.taken.seen[m.topic][m.number] > 0 {
 		return
 	}
-	w.taken[m] = true
-	if m.number < w.highest[m.topic] {
-		w.disordered++
-	}
-	w.highest[m.topic] = max(w.highest[m.topic], m.number)
+	w.taken.note(m.topic, m.number)
+	w.passed.add()
 }

@@ -1,25 +1,34 @@
 #!/usr/bin/env bash
-# Kills the gateway and stops the cloud under load, round after round, and counts
-# what was lost, came twice or came out of order.
+# Kills the gateway and cuts its link under load, round after round, and counts what
+# was lost, came twice or came out of order.
 set -euo pipefail
 
 usage() {
 	cat <<-END
-	usage: scripts/crash-test.sh [--rounds N] [--seed S] [--keep DIR]
+	usage: scripts/crash-test.sh [--kills N] [--seed S] [--keep DIR]
 
-	Each round is TestNothingIsLostThroughKillsAndOutages: four publishers send QoS 1
-	and QoS 2 messages through a gateway to a Mosquitto, while the gateway is killed
-	with -9 and Mosquitto is stopped at moments that the seed of the round chooses.
-	Lost is what a subscriber at Mosquitto never gets; order, and QoS 2, are judged on
-	the wire to Mosquitto, which itself keeps neither after a restart. About 20 seconds
-	each. Exits with 1 if a message was lost, came out of order,
-	came twice at QoS 2, or if a round did not come to its end.
+	Each round is TestNothingIsLostThroughKillsAndCuts with up to 20 kills: four
+	publishers send QoS 1 and QoS 2 messages through a gateway to three local
+	subscribers with persistent sessions (one is steady, one goes away again and
+	again, one is slow) and to a Mosquitto, while the gateway is killed with -9, under
+	load, while it opens its store, just after, and while it drains, and the link to
+	Mosquitto is cut, in the middle of packets too. In every fourth round Mosquitto is
+	stopped and started as well. It counts first arrivals that come after a later one
+	of the same publisher, topic and QoS as out of order, and what is sent again at
+	QoS 1 as it must be as "again".
 
-	  --rounds N   how many, 10 without it
+	"link" is judged on the wire to Mosquitto, "consumer" is a subscriber at Mosquitto.
+	Mosquitto itself keeps neither order nor QoS 2 towards its subscribers after a
+	restart, so that in rounds with one the consumer is only asked what it lost.
+
+	  --kills N    how many in all, 100 without it; about a second each
 	  --seed S     of the first round, each further one takes the next number; without
-	               it, the time. "--rounds 1 --seed S" repeats a round.
+	               it, the time. "--kills 20 --seed S" repeats a round.
 	  --keep DIR   where the output of rounds that failed goes, a directory in TMPDIR
 	               without it
+
+	Exits with 1 if a message was lost, came out of order or twice at QoS 2, or if a
+	round did not come to its end.
 	END
 }
 
@@ -27,10 +36,10 @@ die() { echo "crash-test.sh: $*" >&2; exit 2; }
 
 number() { [[ ${2-} =~ ^[1-9][0-9]*$ ]] || die "$1 takes a number above 0, not \"${2-}\""; }
 
-rounds=10 seed=$(date +%s) keep=
+kills=100 seed=$(date +%s) keep=
 while [ $# -gt 0 ]; do
 	case $1 in
-		--rounds) number "$1" "${2-}"; rounds=$2; shift ;;
+		--kills) number "$1" "${2-}"; kills=$2; shift ;;
 		--seed) number "$1" "${2-}"; seed=$2; shift ;;
 		--keep) [ -n "${2-}" ] || die "--keep takes a directory"; keep=$(realpath "$2"); shift ;;
 		-h | --help) usage; exit 0 ;;
@@ -51,40 +60,37 @@ trap 'exit 143' TERM
 
 go test -c -o "$work/e2e.test" ./e2e || die "the test does not build"
 
-names=(messages kills stops lost qos1 qos2 disorder)
+# The figures of each kind of receiver: lost, again, twice, disorder.
+kinds=(steady away slow consumer link)
 declare -A sum=()
-for name in "${names[@]}"; do sum[$name]=0; done
-failed=0 ran=0
+failed=0 ran=0 done=0 messages=0 cuts=0 stops=0
 
-row() { printf '%-22s %9s %6s %12s %6s %6s %6s %13s  %s\n' "$@"; }
+row() { printf '%-16s %9s %6s %6s %6s %6s %6s %6s %13s  %s\n' "$@"; }
 
-# figure PATTERN prints the number behind the first match in the output of the round.
-figure() { sed -nE "s/.*$1([0-9]+).*/\\1/p" "$work/out" | head -n 1; }
+# word N NAME prints the Nth number of the line that begins with NAME; "" if there is none.
+word() { sed -nE "s/^ *[a-z_]+\.go:[0-9]+: $2: //p" "$work/out" | grep -oE '[0-9]+' | sed -n "$1p"; }
 
-row 'round (seed)' messages kills 'cloud stops' lost 'dup 1' 'dup 2' 'out of order' ''
+row 'round (seed)' messages kills cuts stops lost again twice 'out of order' ''
 began=$SECONDS
-for ((round = 1; round <= rounds; round++, seed++)); do
-	code=0
-	(cd e2e && "$work/e2e.test" -test.v -test.count=1 -test.timeout 5m \
-		-test.run '^TestNothingIsLostThroughKillsAndOutages$' -seed "$seed") >"$work/out" 2>&1 || code=$?
-	ran=$((ran + 1))
-	declare -A now=(
-		[messages]=$(figure 'all ')
-		[kills]=$(grep -cE 'fault [0-9]+: (gateway|both)' "$work/out" || true)
-		[stops]=$(grep -cE 'fault [0-9]+: (cloud|both)' "$work/out" || true)
-		[lost]=$(figure 'lost ')
-		[qos1]=$(figure 'duplicates: QoS 1 ')
-		[qos2]=$(figure 'duplicates: QoS 1 [0-9]+, QoS 2 ')
-		[disorder]=$(figure 'out of order ')
-	)
-	verdict=ok
-	# A round without these words has proved nothing, whatever its exit code.
-	for name in "${names[@]}"; do [ -n "${now[$name]}" ] || verdict='did not end'; done
-	[ "$verdict" != ok ] || [ "${now[kills]}" -gt 0 ] || verdict='no kill'
-	if [ "$verdict" = ok ] && { [ $code -ne 0 ] || [ $((now[lost] + now[disorder] + now[qos2])) -gt 0 ]; }; then
-		verdict=FAILED
-	fi
-	for name in "${names[@]}"; do sum[$name]=$((sum[$name] + ${now[$name]:-0})); done
+for ((round = 1; done < kills; round++, seed++)); do
+	now=$((kills - done < 20 ? kills - done : 20)) code=0
+	(cd e2e && "$work/e2e.test" -test.v -test.count=1 -test.timeout 10m -test.run '^TestNothingIsLostThroughKillsAndCuts$' \
+		-seed "$seed" -kills "$now" -stops $((round % 4 == 0))) >"$work/out" 2>&1 || code=$?
+	ran=$((ran + 1)) done=$((done + now))
+	verdict=ok lost=0 again=0 twice=0 disorder=0
+	for kind in "${kinds[@]}"; do
+		figures=()
+		for i in 1 2 3 4; do figures+=("$(word $i "figures of $kind")"); done
+		# A round without these words has proved nothing, whatever its exit code.
+		[ -n "${figures[3]}" ] || { verdict='did not end'; continue; }
+		lost=$((lost + figures[0])) again=$((again + figures[1]))
+		twice=$((twice + figures[2])) disorder=$((disorder + figures[3]))
+		for i in 0 1 2 3; do sum[$kind$i]=$((${sum[$kind$i]:-0} + figures[i])); done
+	done
+	killed=$(word 1 run)
+	[ "$verdict" != ok ] || [ "${killed:-0}" -eq $now ] || verdict="${killed:-0} kills"
+	if [ "$verdict" = ok ] && [ $code -ne 0 ]; then verdict=FAILED; fi
+	messages=$((messages + $(word 4 run || true) + 0)) cuts=$((cuts + $(word 2 run || true) + 0)) stops=$((stops + $(word 3 run || true) + 0))
 	if [ "$verdict" != ok ]; then
 		failed=$((failed + 1))
 		[ -n "$keep" ] || keep=$(mktemp -d -t crash-test.XXXXXX)
@@ -92,9 +98,10 @@ for ((round = 1; round <= rounds; round++, seed++)); do
 		cp "$work/out" "$keep/seed-$seed.log"
 		verdict="$verdict: $keep/seed-$seed.log"
 	fi
-	row "$round ($seed)" "${now[messages]:--}" "${now[kills]}" "${now[stops]}" "${now[lost]:--}" \
-		"${now[qos1]:--}" "${now[qos2]:--}" "${now[disorder]:--}" "$verdict"
+	row "$round ($seed)" "$(word 4 run)" "$killed" "$(word 2 run)" "$(word 3 run)" $lost $again $twice $disorder "$verdict"
 done
-row "all $ran, $((SECONDS - began)) s" "${sum[messages]}" "${sum[kills]}" "${sum[stops]}" "${sum[lost]}" \
-	"${sum[qos1]}" "${sum[qos2]}" "${sum[disorder]}" "$failed failed"
+row "all $ran, $((SECONDS - began)) s" $messages $done $cuts $stops '' '' '' '' "$failed failed"
+for kind in "${kinds[@]}"; do
+	row "  $kind" '' '' '' '' "${sum[${kind}0]:--}" "${sum[${kind}1]:--}" "${sum[${kind}2]:--}" "${sum[${kind}3]:--}" ''
+done
 [ $failed -eq 0 ] || exit 1
