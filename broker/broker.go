@@ -73,6 +73,7 @@ func New(cfg Config, store *buffer.Store, log *slog.Logger) (*Broker, error) {
 	b := &Broker{
 		cfg:         cfg,
 		store:       store,
+		clock:       clock{store},
 		tables:      openTables(store),
 		log:         log,
 		limits:      buffer.Limits{Messages: cfg.MaxQueuedMessages, Bytes: cfg.MaxQueuedBytes, WhenFull: policy},

@@ -8,16 +8,13 @@ import (
 	"edgegateway/buffer"
 )
 
-// clock is the gateway's own: the time that it has been running, over all its
-// runs, in milliseconds. Everything that expires goes by it. A machine without a
-// clock of its own starts in 1970 and jumps when the network tells the time, and
+// clock is that of the store, in milliseconds: the time that the gateway has been
+// running, over all its runs. Everything that expires goes by it. A machine without
+// a clock of its own starts in 1970 and jumps when the network tells the time, and
 // nothing may expire by that; so time spent without power does not count.
-type clock struct {
-	base  int64
-	start time.Time // has a monotonic reading
-}
+type clock struct{ store *buffer.Store }
 
-func (c *clock) now() int64 { return c.base + time.Since(c.start).Milliseconds() }
+func (c *clock) now() int64 { return c.store.Clock().Milliseconds() }
 
 // until is how long it takes to a time of the clock; not negative.
 func (c *clock) until(due int64) time.Duration {
@@ -31,20 +28,21 @@ func (c *clock) secondsLeft(deadline int64) uint32 {
 
 var clockKey = []byte("clock")
 
+// load goes on from the note of the last run, which is the newest there is if
+// nothing came to a queue for a while.
 func (c *clock) load(meta *buffer.Table) error {
-	c.start = time.Now()
 	v, ok, err := meta.Get(clockKey)
 	if err != nil {
 		return err
 	}
 	if ok && len(v) == 8 {
-		c.base = int64(binary.BigEndian.Uint64(v))
+		c.store.AdvanceClock(time.Duration(binary.BigEndian.Uint64(v)) * time.Millisecond)
 	}
 	return nil
 }
 
-// save notes the time. After a crash the clock goes back to
-// the last note: things expire later, never earlier.
+// save notes the time. After a crash the clock goes back to the last note: things
+// expire later, never earlier.
 func (c *clock) save(change *buffer.Change, meta *buffer.Table, u buffer.Urgency) {
 	change.Put(meta, clockKey, binary.BigEndian.AppendUint64(nil, uint64(c.now())), u)
 }

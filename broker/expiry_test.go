@@ -183,6 +183,9 @@ func TestMessagesExpire(t *testing.T) {
 		{"later", 50 * time.Minute, 0},
 	} {
 		for _, restart := range []bool{false, true} {
+			if restart && c.wait == 0 {
+				continue // a stop takes its time
+			}
 			t.Run(fmt.Sprint(c.name, ", restart ", restart), func(t *testing.T) {
 				inBubble(t, func(t *testing.T, dir string) {
 					h := openTimed(t, dir, config())
@@ -200,8 +203,8 @@ func TestMessagesExpire(t *testing.T) {
 						ExpectInAnyOrder(ack(packet.PUBACK, 1), ack(packet.PUBREC, 2), ack(packet.PUBACK, 3), ack(packet.PUBACK, 4))
 					if restart {
 						sleepUntil(start, c.wait/2)
+						h.stop() // takes its time, which counts
 						ran := time.Since(start)
-						h.stop()
 						time.Sleep(time.Hour) // without power
 						h = openTimed(t, dir, config())
 						start = time.Now().Add(-ran)
@@ -285,6 +288,84 @@ func TestExpiredRetainedMessagesAreTakenAway(t *testing.T) {
 		h = openTimed(t, dir, config())
 		if n := h.Stats().RetainedMessages; n != 1 {
 			t.Errorf("%d retained messages after the restart, want 1", n)
+		}
+	})
+}
+
+// Whatever the wall clock says, and however it is set while there is no power, what
+// expires does so when the gateway has run for so long. A bubble begins in 2000; one
+// that sleeps first stands for a clock that was set, or was not yet.
+func TestTheWallClockMakesNothingExpire(t *testing.T) {
+	const years50 = 50 * 365 * 24 * time.Hour
+	for _, c := range []struct {
+		name          string
+		first, second time.Duration // the wall clock of the two runs, since 2000
+		at            time.Time     // what the readings of a device say
+	}{
+		{"it is right", 0, 0, time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)},
+		{"it is set forward", 0, years50, time.Date(1970, 1, 1, 0, 0, 5, 0, time.UTC)},
+		{"it is set back", years50, 0, time.Date(2076, 1, 1, 0, 0, 0, 0, time.UTC)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(c.first)
+				h := openTimed(t, dir, config())
+				b := connect(t, h, packet.V5, "b", false)
+				subscribe(t, b, "t", 1)
+				b.Leave()
+				willed, _ := h.join(t, packet.V5, &packet.Connect{ClientID: "w", SessionExpiry: 7200, CleanStart: true,
+					Will: &packet.Will{Topic: "w", Payload: []byte("gone"), Retain: true, Delay: 3000}})
+				willed.Drop()
+				l := h.Local("device", broker.Rights{})
+				for _, topic := range []string{"t", "r"} {
+					r := l.Publish(broker.Message{Topic: topic, Payload: []byte("x"), QoS: 1, Retain: topic == "r", At: c.at,
+						Properties: &packet.Properties{Has: packet.HasMessageExpiry, MessageExpiry: 3000}})
+					if err := r.Wait(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(1000 * time.Second)
+				h.stop()
+			})
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(c.second)
+				h := openTimed(t, dir, config())
+				time.Sleep(1000 * time.Second)
+				b := connectAgain(t, h, packet.V5, "b")
+				b.Expect(expiring("t", "x", 1, 1000))
+				subscribe(t, b, "r", 0)
+				retained := expiring("r", "x", 0, 1000)
+				retained.Retain = true
+				b.Expect(retained)
+				if got := h.Retained("w", 0); len(got) != 0 {
+					t.Errorf("the will is published a thousand seconds early")
+				}
+				time.Sleep(1001 * time.Second)
+				subscribe(t, b, "r", 0)
+				b.ExpectNothing()
+				if got := h.Retained("w", 0); len(got) != 1 {
+					t.Errorf("the will is not published in time")
+				}
+				b.Leave()
+				time.Sleep(3500 * time.Second)
+				if !present(t, h, packet.V5, "b") {
+					t.Error("the session ended early")
+				}
+			})
+		})
+	}
+}
+
+// The note of a store whose queues were at rest is that of the broker.
+func TestTheClockOfTheStoreGoesOnFromTheNoteOfTheBroker(t *testing.T) {
+	inBubble(t, func(t *testing.T, dir string) {
+		h := openTimed(t, dir, config())
+		time.Sleep(time.Hour)
+		was := h.store.Clock()
+		h = openTimed(t, h.powerCut(dir), config())
+		if now := h.store.Clock(); now > was || now < was-11*time.Minute {
+			t.Errorf("it goes on at %v, and was at %v", now, was)
 		}
 	})
 }

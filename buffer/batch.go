@@ -144,7 +144,7 @@ func (qb *queueBatch) fillLocked(s *Store, b *batch) {
 		qb.fillRestLocked(s, b)
 	}
 	q.reserve = max(q.reserve, q.next+reserveBlock/2)
-	qb.state.next, qb.state.reserved = q.next, q.reserve
+	qb.state.next, qb.state.reserved, qb.state.clock = q.next, q.reserve, s.clockNote()
 	qb.handed, q.taken = q.handed, q.handed
 	for i := range q.lanes {
 		qb.state.lanes[i].again = q.again[i]

@@ -99,6 +99,7 @@ func (s *Store) loadQueues(tx *bbolt.Tx, clean bool) error {
 			s.log.Error("state of a queue is damaged, its entries are counted anew", "queue", name)
 			st = countAnew(b)
 		}
+		s.takeNote(st.clock)
 		if st.dropped {
 			s.dropping = append(s.dropping, key)
 			return nil

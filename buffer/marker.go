@@ -11,7 +11,8 @@ import (
 
 // marker is the small file beside the store. It is locked as long as the store is
 // open, it tells a store that lost its file, or all of its content, from one that
-// never was, and it notes what the file looked like when it was closed.
+// never was, and it notes what the file looked like when it was closed, and the
+// clock.
 type marker struct {
 	f *os.File
 }
@@ -22,6 +23,7 @@ type markerState struct {
 	clean bool // it was closed, and then looked like this:
 	size  int64
 	txid  uint64
+	clock time.Duration
 }
 
 func markerPath(path string) string { return path + ".state" }
@@ -53,7 +55,7 @@ func openMarker(path string, timeout time.Duration) (*marker, markerState, error
 	}
 	st := markerState{known: len(b) > 0}
 	closed := markerState{known: true, clean: true}
-	if n, _ := fmt.Sscanf(string(b), "clean %d %d", &closed.size, &closed.txid); n == 2 && string(b) == closed.line() {
+	if n, _ := fmt.Sscanf(string(b), "clean %d %d %d", &closed.size, &closed.txid, (*int64)(&closed.clock)); n == 3 && string(b) == closed.line() {
 		st = closed
 	}
 	return &marker{f}, st, nil
@@ -61,7 +63,7 @@ func openMarker(path string, timeout time.Duration) (*marker, markerState, error
 
 func (st markerState) line() string {
 	if st.clean {
-		return fmt.Sprintf("clean %d %d end\n", st.size, st.txid)
+		return fmt.Sprintf("clean %d %d %d end\n", st.size, st.txid, int64(st.clock))
 	}
 	return "open\n"
 }

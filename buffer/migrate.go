@@ -40,29 +40,8 @@ type migration struct {
 	size   int
 }
 
-// bringUp is for a file of an older schema, which is open. checked says that it was
-// looked at by this Open.
-func (s *Store) bringUp(from uint64, checked bool, o *options) (err error) {
-	if !checked {
-		// All of it will be read, so it is looked at even after a clean stop.
-		s.db.Close()
-		if _, err := s.inspect(markerState{known: true}, o); err != nil {
-			return err
-		}
-		if from, err = s.openSchema(); err != nil || from == schema { // it was set aside
-			return err
-		}
-	}
-	if err := s.migrate(from, o); err != nil {
-		if s.db != nil {
-			s.db.Close()
-		}
-		return err
-	}
-	return nil
-}
-
-// migrate copies the file to the present schema.
+// migrate copies the file to the present schema. It was checked in this Open, after a
+// clean stop as well, because the marker of that time says less than the present one.
 func (s *Store) migrate(from uint64, o *options) error {
 	defer o.longWork()()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))

@@ -204,7 +204,8 @@ func TestAFileOfSchema1ComesOutWhole(t *testing.T) {
 	open(t, path, fast(), buffer.WithSteps(func(step string) error { t.Errorf("again: %s", step); return nil }))
 }
 
-// TestAFileOfSchema1IsCheckedEvenAfterACleanStop: it will be read from end to end.
+// TestAFileOfSchema1IsCheckedEvenAfterACleanStop, which its marker tells as it was
+// told then: the file will be read from end to end.
 func TestAFileOfSchema1IsCheckedEvenAfterACleanStop(t *testing.T) {
 	path := schema1(t)
 	info, err := os.Stat(path)

@@ -13,6 +13,7 @@ type queueState struct {
 	handing  bool   // entries may have been handed out since this was written
 	next     uint64 // the next sequence number; true only after a clean stop
 	reserved uint64 // numbers below may have been handed out
+	clock    uint64 // see clockNote
 	lanes    [Lanes]laneState
 }
 
@@ -23,7 +24,8 @@ type laneState struct {
 }
 
 const (
-	stateFormat = 1
+	stateFormat  = 2
+	stateFormat1 = 1 // has no clock
 
 	flagDropped = 1
 	flagHanding = 2
@@ -46,6 +48,7 @@ func (st *queueState) encode(bucket []byte) []byte {
 	b := append(make([]byte, 4, 64), stateFormat, flags)
 	b = binary.AppendUvarint(b, st.next)
 	b = binary.AppendUvarint(b, st.reserved)
+	b = binary.AppendUvarint(b, st.clock)
 	for i := range st.lanes {
 		l := &st.lanes[i]
 		if l.n == 0 && len(l.again) == 0 {
@@ -73,10 +76,11 @@ func decodeQueueState(bucket, b []byte) (st queueState, err error) {
 
 // parseQueueState is decodeQueueState without the checksum.
 func parseQueueState(b []byte) (st queueState, err error) {
-	if len(b) < 6 || b[4] != stateFormat {
+	if len(b) < 6 || b[4] != stateFormat && b[4] != stateFormat1 {
 		return st, errState
 	}
 	st.dropped, st.handing = b[5]&flagDropped != 0, b[5]&flagHanding != 0
+	format := b[4]
 	b = b[6:]
 	number := func() uint64 {
 		v, n := binary.Uvarint(b)
@@ -88,6 +92,9 @@ func parseQueueState(b []byte) (st queueState, err error) {
 		return v
 	}
 	st.next, st.reserved = number(), number()
+	if format != stateFormat1 {
+		st.clock = number()
+	}
 	for len(b) > 0 {
 		i := b[0]
 		if i >= Lanes {

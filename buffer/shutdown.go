@@ -52,7 +52,7 @@ func (s *Store) shutdown() {
 	defer s.fileMu.Unlock()
 	var st markerState
 	if s.db != nil && !s.stuck {
-		st = markerState{clean: err == nil, size: fileSize(s.db), txid: lastTx(s.db)}
+		st = markerState{clean: err == nil, size: fileSize(s.db), txid: lastTx(s.db), clock: s.Clock()}
 		if cerr := s.db.Close(); cerr != nil && err == nil {
 			st.clean = false
 			s.closeErr = fmt.Errorf("close the store: %w", cerr)

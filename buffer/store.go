@@ -34,6 +34,7 @@ type Store struct {
 	telling     sync.Mutex    // held while callbacks are called
 	damaged     atomic.Int64
 	fileSize    atomic.Int64
+	clockBase   atomic.Int64 // what Clock said when this run began
 	touched     atomic.Int64 // bytes of the map that were read since its memory was given back
 	setAside    string
 	faults      Faults
@@ -184,9 +185,12 @@ func (s *Store) open(st markerState, o *options) error {
 		return fmt.Errorf("open %s: %w", s.path, err)
 	}
 	os.Remove(freshPath(s.path)) // of a copy that was not finished
+	s.AdvanceClock(st.clock)
 	have, err := s.openSchema()
 	if err == nil && have < schema {
-		err = s.bringUp(have, !clean, o)
+		if err = s.migrate(have, o); err != nil && s.db != nil {
+			s.db.Close()
+		}
 	}
 	if err != nil {
 		return err
