@@ -17,13 +17,15 @@ import (
 // a stale identifier makes a new message look like a duplicate.
 //
 // An attempt is written before CONNECT goes out and cleared after CONNACK. Where
-// one is found, the server may have begun a new session without our seeing it.
+// one is found, the server may have begun a new session without our seeing it: see
+// doubt.go.
 type epoch struct {
 	Server   string   `json:"server"`
 	ClientID string   `json:"client_id"`
 	Number   uint64   `json:"number"`            // counts sessions; 0: there was none yet
-	Attempt  string   `json:"attempt,omitempty"` // server of a CONNECT whose CONNACK was not seen
+	Attempt  string   `json:"attempt,omitempty"` // server of a CONNECT at that session whose CONNACK was not seen
 	Filters  []string `json:"filters,omitempty"` // subscribed in that session
+	Marker   string   `json:"marker,omitempty"`  // subscribed in that session, to know it by
 }
 
 var epochKey = []byte("epoch")
@@ -60,51 +62,22 @@ func (b *Bridge) belongs(s server) bool {
 }
 
 // attempt makes sure, before CONNECT, that the disk knows of it. unsure says that
-// an earlier attempt at the same session was never answered.
+// an earlier attempt at the same session was never answered. A session of another
+// server needs no such care: whatever it holds is not ours.
 func (b *Bridge) attempt(ctx context.Context, s server) (unsure bool, err error) {
-	if b.epoch.Number == 0 {
-		return false, nil // there is nothing yet that could belong to another session
+	if !b.belongs(s) {
+		return false, nil
 	}
-	if b.epoch.Attempt == s.url {
+	if b.epoch.Attempt != "" {
 		return true, nil
 	}
 	next := b.epoch
 	next.Attempt = s.url
-	c := b.store.Begin()
-	if err := next.put(c, b.table); err != nil {
-		return false, err
-	}
-	if err := commit(ctx, c); err != nil {
-		return false, err
-	}
-	unsure = b.epoch.Attempt != "" && b.cfg.ServersShareSession
-	b.epoch = next
-	return unsure, nil
+	return false, b.writeEpoch(ctx, b.store.Begin(), next)
 }
 
-// settleEpoch takes the word of CONNACK on the session, and returns when it is
-// on disk: no other packet is handled before [MQTT-3.2.2-5].
-func (b *Bridge) settleEpoch(ctx context.Context, s server, present, cleanStart bool) error {
-	next := b.epoch
-	next.Server, next.ClientID, next.Attempt = s.url, b.clientID, ""
-	c := b.store.Begin()
-	switch {
-	case present && cleanStart: // [MQTT-3.2.2-2]
-		return errors.Join(errors.New("the server says that it kept the session that it was told to discard"), commit(ctx, c))
-	case present && !b.belongs(s):
-		return errors.Join(errForeignSession, commit(ctx, c))
-	case present:
-		next.Filters = union(b.epoch.Filters, b.filters())
-	default:
-		if b.epoch.Number > 0 {
-			b.counts.sessionsLost.Add(1)
-		}
-		next.Number++
-		next.Filters = b.filters()
-		c.Forget(b.queue, buffer.Sync)
-		b.inbound.forget(c)
-	}
-	c.Attach(b.queue, buffer.Sync)
+// writeEpoch commits a Change with the epoch that is valid from then on.
+func (b *Bridge) writeEpoch(ctx context.Context, c *buffer.Change, next epoch) error {
 	if err := next.put(c, b.table); err != nil {
 		return errors.Join(err, commit(ctx, c))
 	}
@@ -113,6 +86,41 @@ func (b *Bridge) settleEpoch(ctx context.Context, s server, present, cleanStart 
 	}
 	b.epoch = next
 	return nil
+}
+
+// beginAnew is for a session that has just begun: no handshake is under way in it.
+func (b *Bridge) beginAnew(c *buffer.Change, e *epoch) {
+	if e.Number > 0 {
+		b.counts.sessionsLost.Add(1)
+	}
+	e.Number++
+	e.Filters, e.Marker = b.filters(), ""
+	c.Forget(b.queue, buffer.Sync)
+	b.inbound.forget(c)
+}
+
+// settleEpoch takes the word of CONNACK on the session, and returns when it is
+// on disk: no other packet is handled before [MQTT-3.2.2-5]. In doubt the attempt
+// stays, until it is decided.
+func (b *Bridge) settleEpoch(ctx context.Context, s server, present, cleanStart, doubt bool) error {
+	next := b.epoch
+	next.Server, next.ClientID = s.url, b.clientID
+	if !doubt {
+		next.Attempt = ""
+	}
+	c := b.store.Begin()
+	switch {
+	case present && cleanStart: // [MQTT-3.2.2-2]
+		return errors.New("the server says that it kept the session that it was told to discard")
+	case present && !b.belongs(s):
+		return errForeignSession
+	case present:
+		next.Filters = union(b.epoch.Filters, b.filters())
+	default:
+		b.beginAnew(c, &next)
+	}
+	c.Attach(b.queue, buffer.Sync)
+	return b.writeEpoch(ctx, c, next)
 }
 
 // filters are those of the routes down.

@@ -15,6 +15,7 @@ type flight struct {
 	qos     byte
 	state   flightState
 	control *control // the status, not an entry
+	aside   error    // why the entry is set aside when the handshake ends; nil: it is done then
 }
 
 type flightState uint8
@@ -147,6 +148,8 @@ func (l *link) pubcomp(id uint16) {
 		return
 	case f.state != released:
 		l.violated(packet.ProtocolError, "PUBCOMP without PUBREL")
+	case f.aside != nil:
+		l.b.reject(f.seq, f.aside)
 	default:
 		l.settle(f.seq, packet.Success)
 	}

@@ -31,7 +31,7 @@ type link struct {
 	maxPacket int  // largest packet that the server takes, in bytes
 	maxQoS    byte // of messages up
 	retain    bool // the server keeps retained messages
-	unsure    bool // the session may be a new one although the server calls it the old one
+	unsure    bool // the session may be a new one although the server calls it the old one, and there is no way to know
 
 	kick chan struct{} // one token: the pump has something to look at
 	rush chan struct{} // one token: a commit is wanted now
@@ -51,6 +51,7 @@ type link struct {
 	passed   bool   // it has come through, and highest is new
 	highest  uint64 // the youngest entry under way when it began
 	stopping bool   // no messages from the queue any more
+	doubt    bool   // nor before it is known which session this is
 
 	pubrels, pubacks, pubrecs, pubcomps turns
 
@@ -152,7 +153,10 @@ func (l *link) accepted(ctx context.Context, ca *packets.Connack, cleanStart boo
 		l.window--
 	}
 	l.window = min(l.window, l.b.tuning.window, max(1, int(l.b.tuning.modulus-1)/2))
-	if err := l.b.settleEpoch(ctx, l.server, ca.SessionPresent, cleanStart); err != nil {
+	if l.unsure && ca.SessionPresent && l.b.epoch.Marker != "" {
+		l.unsure, l.doubt = false, true // before the reader and the pump start
+	}
+	if err := l.b.settleEpoch(ctx, l.server, ca.SessionPresent, cleanStart, l.doubt); err != nil {
 		if errors.Is(err, errForeignSession) {
 			d := packet.Disconnect{Code: packet.NormalDisconnection}
 			_ = l.wire.send(d.Append(nil, packet.V5)) // the connection ends in any case

@@ -93,14 +93,18 @@ func (l *link) disconnect(code packet.ReasonCode) {
 // configurations took. A refusal is no error of the link: the way up works.
 func (l *link) subscribe(ctx context.Context) error {
 	b := l.b
+	l.mu.Lock()
+	doubt := l.doubt
+	l.mu.Unlock()
+	if doubt {
+		if err := l.decide(ctx); err != nil {
+			return err
+		}
+	}
 	stale := slices.DeleteFunc(slices.Clone(b.epoch.Filters), func(f string) bool { return slices.Contains(b.filters(), f) })
 	if len(stale) > 0 {
-		answer, err := l.client.Unsubscribe(ctx, &paho.Unsubscribe{Topics: stale})
-		switch {
-		case errors.Is(err, context.DeadlineExceeded):
-			return fmt.Errorf("no answer to UNSUBSCRIBE %q within %v", stale, packetTimeout)
-		case answer == nil:
-			return nil // the link has ended, and knows why
+		if codes, err := l.unlisten(ctx, stale...); err != nil || codes == nil {
+			return err // without codes the link has ended, and knows why
 		}
 		b.epoch.Filters = b.filters()
 		c := b.store.Begin()
@@ -129,7 +133,34 @@ func (l *link) subscribe(ctx context.Context) error {
 			return nil // the link has ended, and knows why
 		}
 	}
-	return nil
+	return l.mark(ctx)
+}
+
+// listen subscribes to a topic for nothing but being subscribed. ok is false if the
+// server refuses it, or the link has ended.
+func (l *link) listen(ctx context.Context, topic string) (ok bool, err error) {
+	_, err = l.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{
+		Topic: topic, NoLocal: true, RetainHandling: byte(packet.NoRetained),
+	}}})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return false, fmt.Errorf("no answer to SUBSCRIBE %q within %v", topic, packetTimeout)
+	}
+	return err == nil, nil
+}
+
+// unlisten gives subscriptions up and returns what the server says of each; nil if
+// the link has ended.
+func (l *link) unlisten(ctx context.Context, filters ...string) (codes []byte, err error) {
+	answer, err := l.client.Unsubscribe(ctx, &paho.Unsubscribe{Topics: filters})
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("no answer to UNSUBSCRIBE %q within %v", filters, packetTimeout)
+	case answer == nil:
+		return nil, nil
+	case len(answer.Reasons) != len(filters): // [MQTT-3.11.3-1]
+		return nil, fmt.Errorf("the answer to UNSUBSCRIBE %q has %d reason codes", filters, len(answer.Reasons))
+	}
+	return answer.Reasons, nil
 }
 
 // pinger is the library's, which keeps its reason to itself.

@@ -90,7 +90,7 @@ func (l *link) collect(buf []byte) (_ []byte, wait time.Duration, last bool) {
 			l.flights.add(c.id, flight{qos: 1, control: &c})
 		}
 	}
-	quiet := l.stopping || l.fault != nil
+	quiet := l.stopping || l.doubt || l.fault != nil
 	if d := time.Until(l.paused); d > 0 {
 		quiet, wait = true, d
 	}
@@ -129,7 +129,7 @@ func (l *link) next(buf []byte) (_ []byte, more bool) {
 	}
 	l.held = nil
 	if e.Received {
-		return l.resume(buf, e), true
+		return l.resume(buf, e, nil), true
 	}
 	return l.publish(buf, e), true
 }
@@ -182,14 +182,26 @@ func (l *link) identifierFree(e buffer.Entry) bool {
 
 func (l *link) id(seq uint64) uint16 { return uint16(1 + seq%l.b.tuning.modulus) }
 
-// resume continues with PUBREL what was received in an earlier connection.
-func (l *link) resume(buf []byte, e buffer.Entry) []byte {
+// resume continues with PUBREL what was received in an earlier connection. The end
+// of the handshake sets the entry aside if why is not nil.
+func (l *link) resume(buf []byte, e buffer.Entry, why error) []byte {
 	id := l.id(e.Seq)
 	l.mu.Lock()
-	l.flights.add(id, flight{seq: e.Seq, qos: 2, state: released})
+	l.flights.add(id, flight{seq: e.Seq, qos: 2, state: released, aside: why})
 	l.mu.Unlock()
 	l.b.newest = max(l.b.newest, e.Seq)
 	return (&packet.Ack{Kind: packet.PUBREL, ID: id}).Append(buf, packet.V5)
+}
+
+// setAside is for an entry that is not to be sent. If the server may have it already
+// at QoS 2, its identifier stays in use until PUBREL has ended that handshake: else
+// the next message with it would be taken for this one.
+func (l *link) setAside(buf []byte, e buffer.Entry, why error) []byte {
+	if e.Again {
+		return l.resume(buf, e, why)
+	}
+	l.b.reject(e.Seq, why)
+	return buf
 }
 
 // publish appends the PUBLISH of an entry, or settles the entry if there is none
@@ -198,17 +210,18 @@ func (l *link) publish(buf []byte, e buffer.Entry) []byte {
 	b, q := l.b, l.b.queue
 	rec, err := broker.DecodeRecord(e.Data)
 	if err != nil {
-		b.reject(e.Seq, fmt.Errorf("the record can not be read: %w", err))
-		return buf
+		return l.setAside(buf, e, fmt.Errorf("the record can not be read: %w", err))
 	}
 	if b.staysHome(&rec) {
+		if e.Again {
+			return l.resume(buf, e, nil)
+		}
 		q.Ack(e.Seq)
 		return buf
 	}
 	to, qos, ok := b.up.find(rec.Message.Topic)
 	if !ok {
-		b.reject(e.Seq, fmt.Errorf("no route leads %q up any more", rec.Message.Topic))
-		return buf
+		return l.setAside(buf, e, fmt.Errorf("no route leads %q up any more", rec.Message.Topic))
 	}
 	p := packet.Publish{
 		Topic:      []byte(to),
@@ -221,8 +234,7 @@ func (l *link) publish(buf []byte, e buffer.Entry) []byte {
 		p.ID, p.DUP = l.id(e.Seq), e.Again // [MQTT-3.3.1-1]
 	}
 	if n := p.Size(packet.V5); n > l.maxPacket { // [MQTT-3.2.2-15]
-		b.reject(e.Seq, fmt.Errorf("the message to %q has %d bytes as a packet, and the server takes %d", to, n, l.maxPacket))
-		return buf
+		return l.setAside(buf, e, fmt.Errorf("the message to %q has %d bytes as a packet, and the server takes %d", to, n, l.maxPacket))
 	}
 	buf = p.Append(buf, packet.V5)
 	if p.QoS == 0 {

@@ -1,0 +1,444 @@
+package cloud_test
+
+import (
+	"testing"
+	"time"
+
+	"edgegateway/bridge/cloud"
+	"edgegateway/broker/packet"
+)
+
+const marker = "acme/g/session-marker/set"
+
+// inHandshake brings a bridge to the middle of everything: "received" waits for
+// PUBCOMP, "sent" for any answer, and 7 is the identifier of "old" from above, whose
+// PUBREL has not come. It returns the identifiers of the first two.
+func inHandshake(t *testing.T, r *rig, s *pipeServer) (p *peer, received, sent uint16) {
+	t.Helper()
+	got := r.subscribe("g/+/set")
+	p = s.welcome(false)
+	r.offer("g/boiler/state", "received", 2)
+	r.offer("g/boiler/state", "sent", 2)
+	received, sent = p.message("received", 2, false).ID, p.message("sent", 2, false).ID
+	p.ack(packet.PUBREC, received)
+	p.wantAck(packet.PUBREL, received, 0)
+	p.send(down("old", 7, 2, false))
+	p.wantAck(packet.PUBREC, 7, 0)
+	got.want(t, "g/valve/set", "old")
+	return p, received, sent
+}
+
+// The three ways to go on. resumed: this is the session of inHandshake.
+func resumed(t *testing.T, r *rig, p *peer, received, sent uint16) {
+	t.Helper()
+	got := r.subscribe("g/+/set")
+	p.wantAck(packet.PUBREL, received, 0)
+	if m := p.message("sent", 2, true); m.ID != sent {
+		t.Errorf("sent again as %d, want %d as before", m.ID, sent)
+	}
+	p.send(down("old", 7, 2, true))
+	p.wantAck(packet.PUBREC, 7, 0)
+	p.ack(packet.PUBREL, 7)
+	p.wantAck(packet.PUBCOMP, 7, 0)
+	got.wantNothing(t)
+}
+
+// begun: this is another session. Nothing is lost: what was not complete is sent
+// again, and what comes from above is new, even if its first copy was cut off.
+func begun(t *testing.T, r *rig, p *peer) {
+	t.Helper()
+	got := r.subscribe("g/+/set")
+	p.message("received", 2, false)
+	p.message("sent", 2, false)
+	p.send(down("new", 7, 2, true))
+	p.wantAck(packet.PUBREC, 7, 0)
+	got.want(t, "g/valve/set", "new")
+	got.wantNothing(t)
+}
+
+// asked takes the status and the question for the marker, which come in any order,
+// and nothing else: the queue waits for the answer.
+func asked(t *testing.T, p *peer) (id uint16) {
+	t.Helper()
+	for range 2 {
+		switch k := expect[packet.Packet](p).(type) {
+		case *packet.Publish:
+			if string(k.Payload) != "online" {
+				t.Fatalf("%q left before it was known which session this is", k.Payload)
+			}
+			p.ack(packet.PUBACK, k.ID)
+		case *packet.Unsubscribe:
+			if len(k.Filters) != 1 || k.Filters[0] != marker {
+				t.Fatalf("UNSUBSCRIBE %q, want the marker", k.Filters)
+			}
+			id = k.ID
+		default:
+			t.Fatalf("got %T before it was known which session this is", k)
+		}
+	}
+	p.quiet()
+	return id
+}
+
+// unsubscribed answers the question.
+func unsubscribed(t *testing.T, p *peer, code packet.ReasonCode) {
+	t.Helper()
+	p.send(&packet.Unsuback{ID: asked(t, p), Codes: []packet.ReasonCode{code}})
+}
+
+// The server has lost the session and says so, and the gateway is killed before it
+// has noted that. Whatever the server says then, nothing is lost; and if it still
+// has the old session after all, nothing comes twice either.
+func TestACrashBeforeSessionPresent0IsNoted(t *testing.T) {
+	for name, after := range map[string]func(t *testing.T, r *rig, p *peer, received, sent uint16){
+		"then 0 again": func(t *testing.T, r *rig, p *peer, _, _ uint16) {
+			p.connack(false)
+			p.status("online")
+			begun(t, r, p)
+		},
+		"then 1, for the session that began meanwhile": func(t *testing.T, r *rig, p *peer, _, _ uint16) {
+			p.connack(true)
+			unsubscribed(t, p, packet.NoSubscriptionExisted)
+			begun(t, r, p)
+		},
+		"then 1, for the old session": func(t *testing.T, r *rig, p *peer, received, sent uint16) {
+			p.connack(true)
+			unsubscribed(t, p, packet.Success)
+			resumed(t, r, p, received, sent)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, testConfig("mqtt://a:1"), nil, func(t *testing.T, r *rig, s servers) {
+				r.run()
+				p, received, sent := inHandshake(t, r, s["a:1"])
+				settle()
+				p.cut()
+				p, _ = s["a:1"].accept()
+				p.connack(false)
+				r.crash()
+				r.run()
+				p, _ = s["a:1"].accept()
+				after(t, r, p, received, sent)
+			})
+		})
+	}
+}
+
+// A doubt lasts until it is decided, through kills and attempts that nobody answers,
+// and then it is over.
+func TestADoubtLastsUntilTheServerHasDecidedIt(t *testing.T) {
+	bubble(t, testConfig("mqtt://a:1"), nil, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		p, received, sent := inHandshake(t, r, s["a:1"])
+		settle()
+		p.cut()
+		p, _ = s["a:1"].accept()
+		p.cut()
+		p, _ = s["a:1"].accept()
+		p.connack(true)
+		asked(t, p)
+		r.crash() // with the question open
+		r.run()
+		p, _ = s["a:1"].accept()
+		p.connack(true)
+		unsubscribed(t, p, packet.Success)
+		resumed(t, r, p, received, sent)
+		settle()
+		p.cut()
+		p = s["a:1"].welcome(true) // and no question
+		p.wantAck(packet.PUBREL, received, 0)
+	})
+}
+
+// Some servers let nobody subscribe to the marker. There the old session is
+// believed in, but a message without DUP is new.
+func TestADoubtWithoutAMarkerTakesAMessageWithoutDUPForANewOne(t *testing.T) {
+	cfg := testConfig("mqtt://a:1")
+	cfg.Down = []cloud.Route{{From: "acme/g/valve/set", To: "g/valve/set", QoS: 2}} // no wildcard, no marker
+	bubble(t, cfg, nil, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		p, received, _ := inHandshake(t, r, s["a:1"])
+		settle()
+		p.cut()
+		p, _ = s["a:1"].accept()
+		p.cut()
+		p = s["a:1"].welcome(true)
+		p.wantAck(packet.PUBREL, received, 0)
+		p.message("sent", 2, true)
+		got := r.subscribe("g/+/set")
+		p.send(down("old", 7, 2, true))
+		p.wantAck(packet.PUBREC, 7, 0)
+		got.wantNothing(t)
+		p.send(down("new", 7, 2, false))
+		p.wantAck(packet.PUBREC, 7, 0)
+		got.want(t, "g/valve/set", "new")
+	})
+}
+
+// From one server to another and back. Marks and identifiers of the one mean nothing
+// to the other, and a session that has waited at the first one is replaced.
+func TestFailoverToAnotherServerAndBackUsesNoStateOfTheOther(t *testing.T) {
+	bubble(t, testTwoServers(), nil, func(t *testing.T, r *rig, s servers) {
+		a, b := s["a:1"], s["b:1"]
+		r.run()
+		p, _, _ := inHandshake(t, r, a)
+		settle()
+		a.up.Store(false)
+		p.cut()
+		begun(t, r, b.welcome(false))
+
+		a.up.Store(true)
+		b.up.Store(false)
+		settle()
+		r.crash() // what was noted at b holds
+		r.run()
+		p, c := a.accept()
+		if c.CleanStart {
+			t.Error("the server is told to discard a session before it was asked for one")
+		}
+		p.connack(true)
+		expect[*packet.Disconnect](p)
+		p.ended()
+		p, c = a.accept()
+		if !c.CleanStart {
+			t.Error("the session that waited at the first server is used again")
+		}
+		p.connack(false)
+		p.status("online")
+		begun(t, r, p)
+	})
+}
+
+// The other server was asked in vain: the session at the first one is the one of
+// before, or the one that began unseen there.
+func TestFailoverThatCameToNothingResumesTheSessionOfTheFirstServer(t *testing.T) {
+	for _, seen := range []bool{true, false} {
+		bubble(t, testTwoServers(), nil, func(t *testing.T, r *rig, s servers) {
+			a, b := s["a:1"], s["b:1"]
+			r.run()
+			p, received, sent := inHandshake(t, r, a)
+			settle()
+			if seen {
+				a.up.Store(false)
+			}
+			p.cut()
+			if !seen {
+				p, _ = a.accept()
+				p.cut()
+			}
+			p, _ = b.accept()
+			a.up.Store(true)
+			p.cut()
+			p, _ = a.accept()
+			p.connack(true)
+			if seen {
+				p.status("online")
+				resumed(t, r, p, received, sent)
+				return
+			}
+			unsubscribed(t, p, packet.NoSubscriptionExisted)
+			begun(t, r, p)
+		})
+	}
+}
+
+func TestServersThatShareSessionsResumeEachOthers(t *testing.T) {
+	cfg := testTwoServers()
+	cfg.ServersShareSession = true
+	bubble(t, cfg, nil, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		p, received, sent := inHandshake(t, r, s["a:1"])
+		settle()
+		s["a:1"].up.Store(false)
+		p.cut()
+		resumed(t, r, s["b:1"].welcome(true), received, sent)
+	})
+}
+
+func testTwoServers() cloud.Config {
+	cfg := testConfig("mqtt://a:1")
+	cfg.Servers = append(cfg.Servers, "mqtt://b:1")
+	return cfg
+}
+
+func TestAQoS2MessageGoesUpOnlyAfterItsCommitAndHoldsUpWhatIsBehindIt(t *testing.T) {
+	bubble(t, testConfig("mqtt://a:1"), nil, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		p := s["a:1"].welcome(false)
+		p.settle()
+		start := time.Now()
+		r.offer("g/boiler/state", "before", 1)
+		r.offer("g/boiler/state", "two", 2)
+		r.offer("g/boiler/state", "behind", 1)
+		p.message("before", 1, false)
+		if d := time.Since(start); d != 0 {
+			t.Errorf("QoS 1 left after %v, want at once", d)
+		}
+		p.message("two", 2, false)
+		if d := time.Since(start); d != time.Second {
+			t.Errorf("QoS 2 left after %v; its commit came after 1s", d)
+		}
+		p.message("behind", 1, false)
+	})
+}
+
+// A message of QoS 1 may leave before it is on disk. If the gateway is killed then,
+// the message is its publisher's to send again; but its identifier is known to the
+// server and must not come with another message.
+func TestAnIdentifierThatLeftBeforeItsCommitIsNotGivenAwayAfterAKill(t *testing.T) {
+	bubble(t, testConfig("mqtt://a:1"), nil, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		p := s["a:1"].welcome(false)
+		p.settle()
+		r.offer("g/boiler/state", "lost", 1)
+		lost := p.message("lost", 1, false).ID
+		r.crash()
+		r.run()
+		p = s["a:1"].welcome(true)
+		for i := range 5 {
+			r.offer("g/boiler/state", number(i), 2)
+			if m := p.message(number(i), 2, false); m.ID == lost {
+				t.Fatalf("message %d got identifier %d, which the server knows from a message that was lost", i, lost)
+			}
+		}
+	})
+}
+
+// A message that may have been sent, and may not be any more, keeps its identifier
+// until the server has let go of it. What was certainly never sent just goes.
+func TestAMessageThatMayNotGoUpAnyMoreKeepsItsIdentifierUntilPUBCOMP(t *testing.T) {
+	bubble(t, testConfig("mqtt://a:1"), nil, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		p, received, sent := inHandshake(t, r, s["a:1"])
+		p.settle()
+		r.close()
+		r.cfg.Up = []cloud.Route{{From: "other/+/state", To: "acme/other/+/state", QoS: 2}}
+		r.open()
+		r.offer("g/boiler/state", "nobody takes this up", 2)
+		r.run()
+		p = s["a:1"].welcome(true)
+		p.wantAck(packet.PUBREL, received, 0)
+		p.wantAck(packet.PUBREL, sent, 0)
+		p.ack(packet.PUBCOMP, received)
+		p.ack(packet.PUBCOMP, sent, packet.PacketIdentifierNotFound)
+		p.settle()
+		if st := r.bridge.Status(); st.Queued != 0 || st.Rejected != 1 || st.Sent != 1 {
+			t.Errorf("%d queued, %d set aside, %d sent; want 0, 1 and 1", st.Queued, st.Rejected, st.Sent)
+		}
+	})
+}
+
+// With seven identifiers and two priorities a younger message leaves before an older
+// one and is done with: the older one must not come round to an identifier that the
+// server may still know, nor after a kill, when what was done comes back.
+func TestIdentifiersOfTwoPrioritiesNeverMeet(t *testing.T) {
+	cfg := testConfig("mqtt://a:1")
+	cfg.Up = []cloud.Route{
+		{From: "slow/+/state", To: "acme/slow/+/state", QoS: 2},
+		{From: "urgent/+/state", To: "acme/urgent/+/state", QoS: 2, Priority: 9},
+	}
+	bubble(t, cfg, func(b *cloud.Bridge) { b.SetModulus(7) }, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		p := s["a:1"].welcome(false)
+		p.settle()
+		const n = 30
+		payloads := 0
+		inUse := map[uint16]string{} // by the server's lights: from PUBLISH to PUBREL
+		done := map[string]bool{}
+		offer := func() {
+			for range 3 {
+				r.offer("slow/boiler/state", "slow "+number(payloads), 2)
+				r.offer("urgent/boiler/state", "urgent "+number(payloads), 2)
+				payloads++
+			}
+		}
+		for round := 0; len(done) < 2*n; round++ {
+			if payloads < n {
+				offer()
+			}
+			for {
+				pk, err := p.read(3 * time.Second)
+				if err != nil {
+					break
+				}
+				switch k := pk.(type) {
+				case *packet.Publish:
+					text := string(k.Payload)
+					if old, ok := inUse[k.ID]; ok && old != text || k.ID > 7 {
+						t.Fatalf("%s came with identifier %d, which %s has", text, k.ID, old)
+					}
+					if done[text] {
+						t.Fatalf("%s came again when it was complete", text)
+					}
+					inUse[k.ID] = text
+					p.ack(packet.PUBREC, k.ID)
+				case *packet.Ack:
+					if k.Kind != packet.PUBREL {
+						t.Fatalf("got %v", k.Kind)
+					}
+					if text, ok := inUse[k.ID]; ok {
+						done[text] = true
+						delete(inUse, k.ID)
+					}
+					if round%3 == 2 { // killed before PUBCOMP and removals are there
+						continue
+					}
+					p.ack(packet.PUBCOMP, k.ID)
+				}
+			}
+			if round%3 == 2 {
+				r.crash()
+				r.run()
+				p = s["a:1"].welcome(true)
+			}
+			if round > 200 {
+				t.Fatalf("%d of %d messages are complete after 200 rounds", len(done), 2*n)
+			}
+		}
+	})
+}
+
+// The server has its window full of QoS 2 messages to us and sends no PUBREL before
+// it has PUBREC for all of them; ours to it is full as well, and its PUBRECs come
+// behind. The bridge reads on, and both windows move.
+func TestWindowsFullOfQoS2InBothDirectionsMove(t *testing.T) {
+	const ours, theirs = 20, 500
+	bubble(t, testConfig("mqtt://a:1"), func(b *cloud.Bridge) { b.SetWindow(5) }, func(t *testing.T, r *rig, s servers) {
+		for i := range ours {
+			r.offer("g/boiler/state", number(i), 2)
+		}
+		r.run()
+		p := s["a:1"].welcome(false)
+		var up []uint16
+		for i := range 5 {
+			up = append(up, p.message(number(i), 2, false).ID)
+		}
+		for id := range uint16(theirs) {
+			p.send(down("x", id+1, 2, false))
+		}
+		for _, id := range up {
+			p.ack(packet.PUBREC, id)
+		}
+		pubrecs, pubcomps, complete := 0, 0, 0
+		for complete < ours || pubcomps < theirs {
+			switch k := expect[packet.Packet](p).(type) {
+			case *packet.Publish:
+				p.ack(packet.PUBREC, k.ID)
+			case *packet.Ack:
+				switch k.Kind {
+				case packet.PUBREC:
+					if pubrecs++; pubrecs == theirs {
+						for id := range uint16(theirs) {
+							p.ack(packet.PUBREL, id+1)
+						}
+					}
+				case packet.PUBCOMP:
+					pubcomps++
+				case packet.PUBREL:
+					complete++
+					p.ack(packet.PUBCOMP, k.ID)
+				}
+			}
+		}
+	})
+}
