@@ -116,7 +116,11 @@ func (s *Store) write(b *batch) (err error) {
 		tx.Rollback()
 		s.stuck = false
 	}()
-	if err := b.write(tx, new(arena)); err != nil {
+	err = b.write(tx, new(arena))
+	if err == nil && s.noted != s.incarnation {
+		err = s.noteRun(tx)
+	}
+	if err != nil {
 		b.txid = 0
 		return err
 	}
@@ -164,6 +168,7 @@ func (s *Store) committed(b *batch, took time.Duration) {
 	}
 	failures, cancelled := s.stats.Failures, s.stats.Cancelled
 	s.mu.Unlock()
+	s.noted = s.incarnation
 	s.tidiness.worked(s.now(), b.pages, cancelled)
 	s.measure()
 	if recovered {

@@ -42,6 +42,7 @@ const (
 
 	firstCompactPause   = time.Minute
 	longestCompactPause = time.Hour
+	backupPause         = 10 * time.Second // while somebody reads the whole file
 )
 
 // tidiness is the committer's own.
@@ -118,6 +119,10 @@ func (s *Store) tidy() (again time.Duration) {
 	if again := t.wait(now); again > 0 {
 		return again
 	}
+	if !s.backups.gate.TryLock() {
+		return backupPause
+	}
+	defer s.backups.gate.Unlock()
 	before := t.size
 	start := time.Now()
 	if _, err := s.rewrite(); err != nil {
@@ -161,7 +166,7 @@ func (s *Store) replace(fill func(dst *bbolt.DB) error) (swapped bool, err error
 		return false, err
 	}
 	s.lockFile()
-	defer s.fileMu.Unlock()
+	defer s.unlockFile()
 	if err := os.Rename(fresh, s.path); err != nil {
 		return false, fmt.Errorf("put the fresh file in place: %w", err)
 	}

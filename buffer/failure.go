@@ -58,7 +58,7 @@ func (s *Store) reconcile(b *batch, cause error) (applied bool, err error) {
 		s.db.Close() // its error says nothing new
 	}
 	s.db, err = openFile(s.path, s.cfg)
-	s.fileMu.Unlock()
+	s.unlockFile()
 	if err != nil {
 		return false, err
 	}

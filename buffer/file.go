@@ -158,7 +158,15 @@ func syncFailed(err error) bool {
 }
 
 // lockFile waits until nobody reads the file, so that it can be replaced.
-func (s *Store) lockFile() { s.fileMu.Lock() }
+func (s *Store) lockFile() {
+	s.backups.stop()
+	s.fileMu.Lock()
+}
+
+func (s *Store) unlockFile() {
+	s.fileMu.Unlock()
+	s.backups.allow()
+}
 
 func (s *Store) step(name string) error {
 	if s.faults.step == nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -19,11 +21,13 @@ type marker struct {
 
 // markerState is what a marker says.
 type markerState struct {
-	known bool // there was a store here
-	clean bool // it was closed, and then looked like this:
-	size  int64
-	txid  uint64
-	clock time.Duration
+	known    bool // there was a store here
+	restored bool // another file was put in its place since
+	clean    bool // it was closed, and then looked like this:
+	size     int64
+	txid     uint64
+	clock    time.Duration
+	runs     [][8]byte // the file says one of these; none if an earlier version wrote the marker
 }
 
 func markerPath(path string) string { return path + ".state" }
@@ -53,19 +57,62 @@ func openMarker(path string, timeout time.Duration) (*marker, markerState, error
 		f.Close()
 		return nil, markerState{}, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
-	st := markerState{known: len(b) > 0}
-	closed := markerState{known: true, clean: true}
-	if n, _ := fmt.Sscanf(string(b), "clean %d %d %d", &closed.size, &closed.txid, (*int64)(&closed.clock)); n == 3 && string(b) == closed.line() {
-		st = closed
+	return &marker{f}, parseMarker(string(b)), nil
+}
+
+// parseMarker takes what a marker says. What is torn reads as a stop that was not
+// clean.
+func parseMarker(text string) markerState {
+	st := markerState{known: len(text) > 0}
+	words := strings.Fields(text)
+	if len(words) < 2 || words[len(words)-1] != "end" {
+		return st
 	}
-	return &marker{f}, st, nil
+	what, words := words[0], words[1:len(words)-1]
+	whole := markerState{known: true}
+	switch {
+	case what == "restored" && len(words) == 0:
+		whole.restored = true
+	case what == "clean" && len(words) >= 3:
+		whole.clean = true
+		var err error
+		if whole.size, err = strconv.ParseInt(words[0], 10, 64); err != nil {
+			return st
+		}
+		if whole.txid, err = strconv.ParseUint(words[1], 10, 64); err != nil {
+			return st
+		}
+		clock, err := strconv.ParseInt(words[2], 10, 64)
+		if err != nil {
+			return st
+		}
+		whole.clock = time.Duration(clock)
+		words = words[3:]
+	case what != "open":
+		return st
+	}
+	for _, w := range words {
+		run, ok := parseRun(w)
+		if !ok {
+			return st
+		}
+		whole.runs = append(whole.runs, run)
+	}
+	return whole
 }
 
 func (st markerState) line() string {
-	if st.clean {
-		return fmt.Sprintf("clean %d %d %d end\n", st.size, st.txid, int64(st.clock))
+	line := "open"
+	switch {
+	case st.restored:
+		return "restored end\n"
+	case st.clean:
+		line = fmt.Sprintf("clean %d %d %d", st.size, st.txid, int64(st.clock))
 	}
-	return "open\n"
+	for _, run := range st.runs {
+		line += fmt.Sprintf(" %x", run)
+	}
+	return line + " end\n"
 }
 
 // write replaces the content, on disk when it returns. A write that was torn reads

@@ -48,11 +48,11 @@ func (s *Store) shutdown() {
 	s.mu.Unlock()
 	s.deliver()
 
-	s.fileMu.Lock()
-	defer s.fileMu.Unlock()
+	s.lockFile()
+	defer s.fileMu.Unlock() // no backup begins any more
 	var st markerState
 	if s.db != nil && !s.stuck {
-		st = markerState{clean: err == nil, size: fileSize(s.db), txid: lastTx(s.db), clock: s.Clock()}
+		st = markerState{clean: err == nil, size: fileSize(s.db), txid: lastTx(s.db), clock: s.Clock(), runs: [][8]byte{s.noted}}
 		if cerr := s.db.Close(); cerr != nil && err == nil {
 			st.clean = false
 			s.closeErr = fmt.Errorf("close the store: %w", cerr)

@@ -25,6 +25,8 @@ type Store struct {
 	log         *slog.Logger
 	epoch       time.Time
 	incarnation [8]byte
+	lineage     [8]byte
+	restored    bool
 	marker      *marker
 	wake        chan struct{} // a token when the committer should look
 	news        chan struct{} // a token when there is something to tell
@@ -40,14 +42,17 @@ type Store struct {
 	faults      Faults
 	window      window
 
+	backups backups
+
 	fileMu sync.RWMutex // held for reading during read transactions, for writing while db is replaced
 	db     *bbolt.DB    // nil while the file can not be opened
 
 	// The committer's own.
 	doubt    *batch // its commit failed, and what became of it is not known yet
 	cause    error
-	stuck    bool // a transaction could not be ended after a fault: its locks are held for ever
-	distrust bool // a sync failed: what the file shows may not be on disk
+	stuck    bool    // a transaction could not be ended after a fault: its locks are held for ever
+	distrust bool    // a sync failed: what the file shows may not be on disk
+	noted    [8]byte // the run that the file names
 	tidiness tidiness
 
 	mu           sync.Mutex // guards what follows, and all queues and tables
@@ -181,7 +186,13 @@ func (s *Store) open(st markerState, o *options) error {
 	}
 	// From here on a stop without Close is not a clean one, and a file that is
 	// missing is not a new one.
-	if err := s.marker.write(markerState{}); err != nil {
+	run, err := runOf(s.path)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", s.path, err)
+	}
+	s.noted, s.restored = run, s.fromElsewhere(st, run)
+	running := markerState{runs: [][8]byte{s.incarnation, run}}
+	if err := s.marker.write(markerState{runs: running.runs, restored: s.restored}); err != nil {
 		return fmt.Errorf("open %s: %w", s.path, err)
 	}
 	os.Remove(freshPath(s.path)) // of a copy that was not finished
@@ -195,7 +206,16 @@ func (s *Store) open(st markerState, o *options) error {
 	if err != nil {
 		return err
 	}
-	if !st.known {
+	if s.restored {
+		s.log.Warn("the store's file is not the one that was in use here last: it is taken for a restored backup; nothing in it is lost, but what was under way is sent again", "path", s.path)
+		if err = s.adopt(); err == nil {
+			s.noted = s.incarnation
+			err = s.marker.write(running)
+		}
+	} else {
+		err = s.loadLineage()
+	}
+	if err == nil && !st.known {
 		err = syncDir(filepath.Dir(s.path))
 	}
 	s.fileSize.Store(fileSize(s.db))
