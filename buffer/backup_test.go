@@ -304,10 +304,10 @@ func TestRestoreRefusesWhatItCanNotDo(t *testing.T) {
 	}
 }
 
-// stuck is a writer that takes nothing until it is told to.
-type stuck struct{ begun, free chan struct{} }
+// sluice is a writer that takes nothing until it is told to.
+type sluice struct{ begun, free chan struct{} }
 
-func (w *stuck) Write(b []byte) (int, error) {
+func (w *sluice) Write(b []byte) (int, error) {
 	select {
 	case <-w.begun:
 	default:
@@ -321,7 +321,7 @@ func TestABackupThatHangsHoldsUpNeitherCommitsNorClose(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	s := open(t, path, fast())
 	q := attached(t, s, "q")
-	w := &stuck{make(chan struct{}), make(chan struct{})}
+	w := &sluice{make(chan struct{}), make(chan struct{})}
 	ended := make(chan error, 1)
 	go func() {
 		_, err := s.Backup(context.Background(), w)
@@ -340,7 +340,7 @@ func TestACompactionWaitsForABackup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, filepath.Join(t.TempDir(), "store.db"), fast())
 		bloat(t, s, large, 5)
-		w := &stuck{make(chan struct{}), make(chan struct{})}
+		w := &sluice{make(chan struct{}), make(chan struct{})}
 		ended := make(chan error, 1)
 		go func() {
 			_, err := s.Backup(context.Background(), w)
@@ -377,7 +377,7 @@ func TestABackupEndsWhenTheStoreMustLeaveItsFile(t *testing.T) {
 		}
 	}, nil))
 	q := attached(t, s, "q")
-	w := &stuck{make(chan struct{}), make(chan struct{})}
+	w := &sluice{make(chan struct{}), make(chan struct{})}
 	ended := make(chan error, 1)
 	go func() {
 		_, err := s.Backup(context.Background(), w)

@@ -42,6 +42,9 @@ func schema1(t testing.TB) (path string) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(path+".state", []byte("open\n"), 0o600); err != nil { // as that version left it
+		t.Fatal(err)
+	}
 	return path
 }
 
@@ -360,6 +363,9 @@ func listedOf(t testing.TB, path string) []string {
 	}
 	copied := filepath.Join(t.TempDir(), "store.db")
 	if err := os.WriteFile(copied, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(copied+".state", []byte("open\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := open(t, copied, fast())
