@@ -1,7 +1,6 @@
 package cloud
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,7 +44,11 @@ type Bridge struct {
 	table   *buffer.Table
 	inbound *inbound
 
-	epoch epoch // of the goroutine of Run
+	// Of the goroutine of Run.
+	epoch    epoch
+	will     will
+	patience time.Duration // how long the first server has to be reachable before we go back
+	overdue  time.Duration // how long an acknowledgement may take
 
 	// Of the pump, which there is one of at a time. Entries outside of these are
 	// unknown to the server, or gone from the disk.
@@ -58,7 +61,7 @@ type Bridge struct {
 	mu     sync.Mutex // guards what follows
 	status Status     // the part that is not counted
 	link   *link      // the one that is up; nil: none
-	told   bool       // the log knows that the link is down
+	told   manner     // what the log knows of a link that is down, and one more; 0: nothing
 	fault  string     // what went wrong on a link that is up; "" nothing
 }
 
@@ -69,22 +72,24 @@ type counts struct {
 
 // tuning is what we chose and tests choose otherwise.
 type tuning struct {
-	modulus     uint64        // of packet identifiers
-	window      int           // messages under way; what the queue believes to be sent after a crash
-	first, most time.Duration // backoff between attempts
-	good        time.Duration // a connection that lasted so long was not a mistake
-	pause       time.Duration // first wait after the server said "not now"
-	dial        time.Duration // name, proxy, TCP, TLS and WebSocket
-	report      time.Duration // between two states on the local broker
+	modulus    uint64 // of packet identifiers
+	window     int    // messages under way; what the queue believes to be sent after a crash
+	paces      [manners]backoff
+	overdue    time.Duration // how long an acknowledgement may take at first
+	good, sure time.Duration // a connection that lasted so long was not a mistake: with, and without an acknowledgement
+	pause      time.Duration // first wait after the server said "not now"
+	dial       time.Duration // name, proxy, TCP, TLS and WebSocket
+	report     time.Duration // between two states on the local broker
 }
 
 func defaultTuning() tuning {
 	return tuning{
 		modulus: modulus,
 		window:  1000,
-		first:   time.Second,
-		most:    time.Minute,
+		paces:   defaultPaces(),
 		good:    10 * time.Second,
+		sure:    time.Minute,
+		overdue: 30 * time.Second,
 		pause:   time.Second,
 		dial:    30 * time.Second,
 		report:  time.Second,
@@ -119,6 +124,8 @@ func New(cfg Config, env Env, br *broker.Broker, st *buffer.Store, log *slog.Log
 		b.servers = append(b.servers, srv)
 	}
 	b.expiry, _ = parseExpiry(cfg.SessionExpiry)
+	b.will, b.patience = will{qos: 1, retain: true}, cfg.ReturnAfter
+	b.overdue = b.tuning.overdue
 	if err := b.restore(br); err != nil {
 		return nil, fmt.Errorf("cloud %q: %w", cfg.Name, err)
 	}
@@ -161,107 +168,4 @@ func (b *Bridge) restore(br *broker.Broker) error {
 	}
 	b.inbound, err = loadInbound(b.store, b.table)
 	return err
-}
-
-// Run keeps the link up until ctx ends. Then it says offline on the server, and
-// returns after all that it started has ended. It is to be called once.
-func (b *Bridge) Run(ctx context.Context) error {
-	reporting, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var reporter sync.WaitGroup
-	reporter.Go(func() { b.report(reporting) })
-	defer reporter.Wait()
-	defer stop()
-
-	wait := backoff{first: b.tuning.first, most: b.tuning.most}
-	next := 0           // index of the server to try
-	cleanStart := false // for one attempt
-	for ctx.Err() == nil {
-		s := b.servers[next]
-		b.trying(s)
-		good, err := b.once(ctx, s, cleanStart)
-		if ctx.Err() != nil {
-			break
-		}
-		cleanStart = errors.Is(err, errForeignSession) && !cleanStart
-		if cleanStart {
-			continue
-		}
-		b.failed(err)
-		if next++; good || next == len(b.servers) {
-			next = 0
-		}
-		if good {
-			wait.reset()
-		}
-		if next == 0 && !sleep(ctx, wait.next()) {
-			break
-		}
-	}
-	return nil
-}
-
-// once is one attempt and, if it succeeds, the life of the link. good says that
-// the connection has lasted.
-func (b *Bridge) once(ctx context.Context, s server, cleanStart bool) (good bool, err error) {
-	who, err := b.cfg.login()
-	if err != nil {
-		return false, err
-	}
-	dialing, cancel := context.WithTimeout(ctx, b.tuning.dial)
-	conn, err := b.cfg.dial(dialing, s)
-	cancel()
-	if err != nil {
-		return false, err
-	}
-	defer conn.Close()
-	l := b.newLink(s, newWire(conn, maxInbound))
-	if l.unsure, err = b.attempt(ctx, s); err != nil {
-		return false, err
-	}
-	if err := l.connect(ctx, who, cleanStart); err != nil {
-		return false, err
-	}
-	b.linkUp(l)
-	living, end := context.WithCancel(context.WithoutCancel(ctx))
-	var helpers sync.WaitGroup
-	helpers.Go(l.pump)
-	helpers.Go(func() { l.hasten(living) })
-	good = l.serve(ctx)
-	end()
-	helpers.Wait()
-	b.linkEnded(l)
-	return good, l.reason()
-}
-
-// serve returns when the link has ended, and ends it when ctx does.
-func (l *link) serve(ctx context.Context) (good bool) {
-	if err := l.subscribe(ctx); err != nil && ctx.Err() == nil {
-		l.fail(err)
-	}
-	lasted := time.NewTimer(l.b.tuning.good)
-	defer lasted.Stop()
-	for {
-		select {
-		case <-lasted.C:
-			good = true
-			l.b.proved()
-		case <-ctx.Done():
-			l.farewell()
-			return good
-		case <-l.client.Done():
-			return good
-		}
-	}
-}
-
-// sleep reports whether ctx let it sleep to the end.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

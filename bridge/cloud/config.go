@@ -29,6 +29,11 @@ type Config struct {
 	// believed to be the one that another server had.
 	ServersShareSession bool `toml:"servers_share_session"`
 
+	// ReturnAfter is how long the first server has to be reachable again before a
+	// link to another one is given up for it, in a moment without handshakes under
+	// way; 0s: never. It doubles, up to an hour, when the return was a mistake.
+	ReturnAfter time.Duration `toml:"return_after"`
+
 	// ClientID is who we are on the server, where the session belongs to it.
 	// Default: the gateway's id and six hex digits that stay the same on this
 	// machine.
@@ -125,6 +130,7 @@ func (r *Route) SetDefaults() { r.QoS = 1 }
 // DefaultConfig is a cloud with everything but its name, servers and routes.
 func DefaultConfig() Config {
 	return Config{
+		ReturnAfter:       5 * time.Minute,
 		KeepAlive:         30 * time.Second,
 		SessionExpiry:     "never",
 		MaxQueuedMessages: 1_000_000,
@@ -150,6 +156,9 @@ func (c Config) Validate() error {
 		if _, err := parseServer(s); err != nil {
 			fault("servers[%d] %w", i, err)
 		}
+	}
+	if c.ReturnAfter != 0 && c.ReturnAfter < 10*time.Second {
+		fault("return_after must be 0s for never, or at least 10s, not %v", c.ReturnAfter)
 	}
 	if c.KeepAlive < time.Second || c.KeepAlive > 65535*time.Second || c.KeepAlive%time.Second != 0 {
 		fault("keep_alive must be whole seconds from 1s to 65535s, not %v", c.KeepAlive)

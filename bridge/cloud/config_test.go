@@ -35,6 +35,7 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		{"password in URL", func(c *cloud.Config) { c.Servers[0] = "mqtt://u:p@a" }, "use username and password_file"},
 		{"port", func(c *cloud.Config) { c.Servers[0] = "mqtt://a:0" }, "port from 1 to 65535"},
 		{"path", func(c *cloud.Config) { c.Servers[0] = "mqtt://a/b" }, "host and port only; a path belongs to ws://"},
+		{"return at once", func(c *cloud.Config) { c.ReturnAfter = time.Second }, "return_after must be 0s for never"},
 		{"keep alive off", func(c *cloud.Config) { c.KeepAlive = 0 }, "keep_alive must be"},
 		{"keep alive in parts", func(c *cloud.Config) { c.KeepAlive = 1500 * time.Millisecond }, "keep_alive must be"},
 		{"expiry", func(c *cloud.Config) { c.SessionExpiry = "1s" }, "session_expiry must be"},

@@ -28,33 +28,16 @@ func explainDial(whom, address string, err error) error {
 	return fmt.Errorf("connect to %s: %w", whom, err)
 }
 
-// nextStep is what a person can do about an error of the link, "" if there is
-// nothing better than to wait.
-func nextStep(err error) string {
-	var code packet.ReasonCode
-	var r refusal
-	var d disconnected
+// direction is the code with which a server ended or refused a connection, and the
+// list of other servers that came with it.
+func direction(err error) (packet.ReasonCode, string) {
+	var no refusal
+	var bye disconnected
 	switch {
-	case errors.As(err, &r):
-		code = r.code
-	case errors.As(err, &d):
-		code = d.code
+	case errors.As(err, &no):
+		return no.code, no.reference
+	case errors.As(err, &bye):
+		return bye.code, bye.reference
 	}
-	switch code {
-	case packet.BadUserNameOrPassword, packet.NotAuthorized:
-		return "check username and password_file, and what the server lets this user do"
-	case packet.ClientIdentifierNotValid:
-		return "set client_id to one that the server accepts"
-	case packet.SessionTakenOver:
-		return "another client uses this client_id: give each gateway its own"
-	case packet.UnsupportedProtocolVersion:
-		return "the server must speak MQTT 5"
-	case packet.Banned:
-		return "ask the operator of the server"
-	case packet.UseAnotherServer, packet.ServerMoved:
-		return "the server names another one: change servers"
-	case packet.RetainNotSupported, packet.QoSNotSupported:
-		return "the server must accept a retained will of QoS 1"
-	}
-	return ""
+	return 0, ""
 }

@@ -2,6 +2,7 @@ package cloud_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"testing"
@@ -46,7 +47,28 @@ func (c *deafConn) Read(p []byte) (int, error) {
 // connection, and ends that at the first message too many, status or not: so it must
 // never have got as many.
 func TestALinkThatBrokeWithAFullWindowComesBack(t *testing.T) {
-	address := mosquitto(t, "max_inflight_messages 10")
+	up, s := breakWithAFullWindow(t, 10)
+	if up.duplicates > 0 || up.late > 0 {
+		t.Errorf("%d duplicates, %d overtaken", up.duplicates, up.late)
+	}
+	if s.Connects != 2 {
+		t.Errorf("%d connects, want 2: one that breaks, one that lasts", s.Connects)
+	}
+}
+
+// With room for one message there is none to keep free.
+func TestALinkThatBrokeWithAWindowOfOneComesBack(t *testing.T) {
+	up, s := breakWithAFullWindow(t, 1)
+	if up.duplicates > 0 || up.late > 0 {
+		t.Errorf("%d duplicates, %d overtaken", up.duplicates, up.late)
+	}
+	if s.Connects != 2 {
+		t.Errorf("%d connects, want 2: one that breaks, one that lasts", s.Connects)
+	}
+}
+
+func breakWithAFullWindow(t *testing.T, window int) (*tally, cloud.Status) {
+	address := mosquitto(t, fmt.Sprintf("max_inflight_messages %d", window))
 	cfg := testConfig("mqtt://" + address)
 	dials := 0
 	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -68,11 +90,6 @@ func TestALinkThatBrokeWithAFullWindowComesBack(t *testing.T) {
 		up.take(string(upstream.message().Payload))
 	}
 	r.drained()
-	if up.duplicates > 0 || up.late > 0 {
-		t.Errorf("%d duplicates, %d overtaken", up.duplicates, up.late)
-	}
 	r.until("connected", func(s cloud.Status) bool { return s.Connected })
-	if s := r.bridge.Status(); s.Connects != 2 {
-		t.Errorf("%d connects, want 2: one that breaks, one that lasts", s.Connects)
-	}
+	return up, r.bridge.Status()
 }

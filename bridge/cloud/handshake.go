@@ -16,6 +16,29 @@ type flight struct {
 	state   flightState
 	control *control // the status, not an entry
 	aside   error    // why the entry is set aside when the handshake ends; nil: it is done then
+
+	at   time.Time // when PUBLISH, or PUBREL, was sent
+	sent uint64    // its place in the order of all of these
+}
+
+// answer is the kind of acknowledgement that a flight waits for.
+type answer uint8
+
+const (
+	puback answer = iota
+	pubrec
+	pubcomp
+	answers
+)
+
+func (f flight) waitsFor() answer {
+	switch {
+	case f.qos == 1:
+		return puback
+	case f.state == released:
+		return pubcomp
+	}
+	return pubrec
 }
 
 type flightState uint8
@@ -30,22 +53,39 @@ const (
 type flights struct {
 	byID       map[uint16]flight
 	unanswered int // of these, the ones that the server has not answered in any way
+
+	sent     uint64          // the youngest
+	answered [answers]uint64 // the youngest that was answered, of each kind
+	heard    time.Time       // when something was answered
 }
 
 func (fs *flights) len() int { return len(fs.byID) }
 
 func (fs *flights) add(id uint16, f flight) {
+	fs.sent++
+	f.at, f.sent = time.Now(), fs.sent
 	fs.byID[id] = f
 	if f.state == published {
 		fs.unanswered++
 	}
 }
 
+// remove ends a flight that was answered.
 func (fs *flights) remove(id uint16) {
-	if f, ok := fs.byID[id]; ok && f.state == published {
-		fs.unanswered--
+	if f, ok := fs.byID[id]; ok {
+		fs.note(f)
+		if f.state == published {
+			fs.unanswered--
+		}
 	}
 	delete(fs.byID, id)
+}
+
+// note keeps that a flight was answered.
+func (fs *flights) note(f flight) {
+	fs.heard = time.Now()
+	kind := f.waitsFor()
+	fs.answered[kind] = max(fs.answered[kind], f.sent)
 }
 
 func (fs *flights) advance(id uint16, to flightState) {
@@ -55,8 +95,12 @@ func (fs *flights) advance(id uint16, to flightState) {
 	}
 	if f.state == published {
 		fs.unanswered--
+		fs.note(f)
 	}
-	f.state = to
+	if f.state = to; to == released {
+		fs.sent++
+		f.at, f.sent = time.Now(), fs.sent
+	}
 	fs.byID[id] = f
 }
 
@@ -64,6 +108,7 @@ func (fs *flights) advance(id uint16, to flightState) {
 func (l *link) puback(id uint16, code packet.ReasonCode) {
 	l.mu.Lock()
 	f, ok := l.flights.byID[id]
+	l.acked = true
 	if ok && f.qos == 1 {
 		l.flights.remove(id)
 	}
@@ -86,6 +131,7 @@ func (l *link) puback(id uint16, code packet.ReasonCode) {
 func (l *link) pubrec(id uint16, code packet.ReasonCode) {
 	l.mu.Lock()
 	f, ok := l.flights.byID[id]
+	l.acked = true
 	switch {
 	case !ok:
 		// Nothing of ours: PUBREL that says so ends it for the server (4.3.3, 3.6.2.1).
@@ -139,6 +185,7 @@ func (l *link) marked(t *turn, err error) {
 func (l *link) pubcomp(id uint16) {
 	l.mu.Lock()
 	f, ok := l.flights.byID[id]
+	l.acked = true
 	if ok && f.state == released {
 		l.flights.remove(id)
 	}

@@ -55,6 +55,13 @@ func loadInbound(st *buffer.Store, t *buffer.Table) (*inbound, error) {
 	return in, nil
 }
 
+// len is how many identifiers are in use.
+func (in *inbound) len() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return len(in.ids)
+}
+
 // forget drops every identifier: the server has begun a new session.
 func (in *inbound) forget(c *buffer.Change) {
 	in.mu.Lock()

@@ -24,7 +24,7 @@ type link struct {
 	server server
 	wire   *wire
 	client *paho.Client
-	pinger paho.Pinger
+	pinger *pinger
 
 	// Set before the reader and the pump start, and read only.
 	window    int  // messages that may be under way: what the server said, and our cap
@@ -35,6 +35,7 @@ type link struct {
 
 	kick chan struct{} // one token: the pump has something to look at
 	rush chan struct{} // one token: a commit is wanted now
+	back chan struct{} // the first server is there again
 
 	// Of the pump alone.
 	held *buffer.Entry // handed out by the queue, waiting for its identifier
@@ -52,6 +53,7 @@ type link struct {
 	highest  uint64 // the youngest entry under way when it began
 	stopping bool   // no messages from the queue any more
 	doubt    bool   // nor before it is known which session this is
+	acked    bool   // the server has acknowledged something
 
 	pubrels, pubacks, pubrecs, pubcomps turns
 
@@ -71,6 +73,7 @@ func (b *Bridge) newLink(s server, w *wire) *link {
 		kick:     make(chan struct{}, 1),
 		flights:  flights{byID: make(map[uint16]flight)},
 		rush:     make(chan struct{}, 1),
+		back:     make(chan struct{}),
 		requests: make(map[uint16]chan<- packets.ControlPacket),
 		pause:    backoff{first: b.tuning.pause, most: time.Minute},
 		pubrels:  turns{kind: packet.PUBREL},

@@ -107,32 +107,6 @@ func TestLocalStateFollowsTheLink(t *testing.T) {
 	}
 }
 
-func TestNoStormAgainstAServerThatThrowsUsOut(t *testing.T) {
-	s := newServer(t)
-	r := newRig(t, testConfig(s.url()), func(b *cloud.Bridge) {
-		b.SetBackoff(20*time.Millisecond, time.Minute)
-		b.SetGood(time.Minute)
-	})
-	begin := time.Now()
-	r.run()
-	const connects = 8
-	for i := range connects {
-		p, _ := s.accept()
-		p.connack(i > 0)
-		p.send(&packet.Disconnect{Code: packet.SessionTakenOver})
-		p.cut()
-	}
-	// Seven waits of up to 20, 40, 80 ... 1280 ms, evenly spread: in all 1.3 s on
-	// average, and less than this once in a million times.
-	if d := time.Since(begin); d < 30*time.Millisecond {
-		t.Errorf("%d connections in %v: a storm", connects, d)
-	}
-	r.until("the last one is noticed", func(st cloud.Status) bool { return st.Connects == connects && !st.Connected })
-	if st := r.bridge.Status(); !strings.Contains(st.LastError, "session taken over") {
-		t.Errorf("last error %q", st.LastError)
-	}
-}
-
 func TestFailureIsLoggedOnce(t *testing.T) {
 	s := newServer(t)
 	s.ln.Close()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"time"
 
@@ -31,7 +30,7 @@ const packetTimeout = 10 * time.Second
 func (l *link) connect(ctx context.Context, who login, cleanStart bool) error {
 	b := l.b
 	expiry, receive, largest := b.expiry, uint16(receiveMaximum), uint32(maxInbound)
-	will := paho.WillMessage{Topic: b.statusTopic, Payload: []byte("offline"), QoS: 1, Retain: true}
+	will := paho.WillMessage{Topic: b.statusTopic, Payload: []byte("offline"), QoS: b.will.qos, Retain: b.will.retain}
 	cp := &paho.Connect{
 		ClientID:     b.clientID,
 		KeepAlive:    uint16(b.cfg.KeepAlive / time.Second),
@@ -48,7 +47,7 @@ func (l *link) connect(ctx context.Context, who login, cleanStart bool) error {
 			RequestProblemInfo:    true,
 		},
 	}
-	l.pinger = pinger{paho.NewDefaultPinger(), l}
+	l.pinger = newPinger(l)
 	manager := &sessionManager{l: l, ctx: ctx, cleanStart: cleanStart}
 	l.client = paho.NewClient(paho.ClientConfig{
 		Conn:          l.wire,
@@ -63,13 +62,15 @@ func (l *link) connect(ctx context.Context, who login, cleanStart bool) error {
 	})
 	ca, err := l.client.Connect(ctx, cp)
 	if ca != nil && ca.ReasonCode >= 0x80 {
-		return refusal{code: packet.ReasonCode(ca.ReasonCode), reason: ca.Properties.ReasonString}
+		return refusal{code: packet.ReasonCode(ca.ReasonCode), reason: ca.Properties.ReasonString, reference: ca.Properties.ServerReference}
 	}
 	switch cause := l.wire.cause(); {
 	case err == nil:
 		return nil
 	case manager.err != nil:
 		return manager.err
+	case errors.Is(cause, errOldServer):
+		return cause
 	case errors.Is(cause, io.EOF):
 		return errors.New("the server closed the connection instead of answering CONNECT (does it speak MQTT 5?)")
 	case alertStep(cause) != "": // TLS 1.3: only now the server says what it thinks of our certificate
@@ -163,24 +164,11 @@ func (l *link) unlisten(ctx context.Context, filters ...string) (codes []byte, e
 	return answer.Reasons, nil
 }
 
-// pinger is the library's, which keeps its reason to itself.
-type pinger struct {
-	paho.Pinger
-	l *link
-}
-
-func (p pinger) Run(ctx context.Context, c net.Conn, keepAlive uint16) error {
-	err := p.Pinger.Run(ctx, c, keepAlive)
-	if err != nil {
-		p.l.fail(fmt.Errorf("the server does not answer pings: %w", err))
-	}
-	return err
-}
-
 // refusal is a CONNACK that says no.
 type refusal struct {
-	code   packet.ReasonCode
-	reason string // the server's words, maybe none
+	code      packet.ReasonCode
+	reason    string // the server's words, maybe none
+	reference string // another server (4.11), maybe none
 }
 
 func (r refusal) Error() string {
@@ -213,7 +201,7 @@ func (s *sessionManager) ConnectionLost(dp *packets.Disconnect) error {
 	if dp != nil {
 		d := disconnected{code: packet.ReasonCode(dp.ReasonCode)}
 		if dp.Properties != nil {
-			d.reason = dp.Properties.ReasonString
+			d.reason, d.reference = dp.Properties.ReasonString, dp.Properties.ServerReference
 		}
 		s.l.fail(d)
 	}
@@ -223,8 +211,9 @@ func (s *sessionManager) ConnectionLost(dp *packets.Disconnect) error {
 
 // disconnected is a DISCONNECT from the server.
 type disconnected struct {
-	code   packet.ReasonCode
-	reason string
+	code      packet.ReasonCode
+	reason    string
+	reference string
 }
 
 func (d disconnected) Error() string {

@@ -22,7 +22,7 @@ func (b *Bridge) linkUp(l *link) {
 	b.mu.Lock()
 	b.link = l
 	b.status.Connected, b.status.Since = true, time.Now()
-	b.told, b.fault = false, ""
+	b.told, b.fault = 0, ""
 	b.mu.Unlock()
 	queued := b.queue.Stats()
 	b.log.Info("cloud link up", "server", l.server.url, "client_id", b.clientID, "queued", queued.Messages, "window", l.window)
@@ -47,21 +47,25 @@ func (b *Bridge) linkEnded(l *link) {
 }
 
 // failed notes why there is no link. The log hears of it once, until the link has
-// been up again.
-func (b *Bridge) failed(err error) {
+// been up again, and once more if it turns out to be graver.
+func (b *Bridge) failed(err error, v verdict) {
+	text := err.Error()
+	if v.say != "" {
+		text += " (" + v.say + ")"
+	}
 	b.mu.Lock()
-	b.status.LastError = err.Error()
-	told := b.told
-	b.told = true
+	b.status.LastError = text
+	known := b.told > v.manner
+	b.told = max(b.told, v.manner+1)
 	server := b.status.Server
 	b.mu.Unlock()
 	b.tell()
-	if told {
+	if known {
 		return
 	}
 	attrs := []any{"server", server, "queued", b.queue.Stats().Messages, "err", err}
-	if step := nextStep(err); step != "" {
-		attrs = append(attrs, "next", step)
+	if v.say != "" {
+		attrs = append(attrs, "next", v.say)
 	}
 	b.log.Warn("cloud link down", attrs...)
 }

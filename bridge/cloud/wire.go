@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"edgegateway/broker/packet"
 )
 
 // wire is the connection under the client library. It makes one write of what
@@ -33,14 +35,16 @@ var errWriteTimeout = errors.New("the server did not take any bytes for too long
 // or might as well be.
 const writeTimeout = 60 * time.Second
 
+// lastWords is how long the reader goes on after a write that failed.
+const lastWords = time.Second
+
 func newWire(c net.Conn, maxPacket int) *wire {
 	return &wire{Conn: c, in: bufio.NewReaderSize(c, 16<<10), frame: frame{max: maxPacket}}
 }
 
 func (w *wire) Lock() { w.mu.Lock() }
 
-// Unlock sends what was written since Lock. After an error the connection is
-// closed, which is how the reader learns of it.
+// Unlock sends what was written since Lock. After an error the reader ends soon.
 func (w *wire) Unlock() {
 	defer w.mu.Unlock()
 	if len(w.out) == 0 || w.err != nil {
@@ -58,7 +62,9 @@ func (w *wire) Unlock() {
 		if errors.As(w.err, &timeout) && timeout.Timeout() {
 			w.err = errWriteTimeout
 		}
-		_ = w.Close() // the write's error is the one that says why
+		// The server may have said why before it ended the connection: the reader has
+		// a moment to find that, and then ends.
+		_ = w.SetReadDeadline(time.Now().Add(lastWords))
 	}
 }
 
@@ -133,13 +139,16 @@ func (w *wire) read(p []byte) (int, error) {
 
 // frame follows the fixed headers of a stream of packets.
 type frame struct {
-	max    int // largest packet in bytes, header included
-	width  int // bytes of the header so far
-	length int // remaining length so far
-	body   int // bytes of the body that are still to come
+	max    int  // largest packet in bytes, header included
+	later  bool // the first packet has come
+	first  byte // of the header
+	width  int  // bytes of the header so far
+	length int  // remaining length so far
+	body   int  // bytes of the body that are still to come
 }
 
 var (
+	errOldServer  = errors.New("the server answers CONNECT in MQTT 3.1.1, which this bridge does not speak")
 	errLongVarint = errors.New("the server sent a remaining length of more than four bytes")
 	errTooLarge   = errors.New("the server sent a packet larger than the maximum packet size that it was told")
 )
@@ -148,7 +157,8 @@ var (
 func (f *frame) header(b byte) error {
 	f.width++
 	if f.width == 1 {
-		return nil // type and flags
+		f.first = b // type and flags
+		return nil
 	}
 	f.length |= int(b&0x7f) << (7 * (f.width - 2))
 	if b&0x80 != 0 {
@@ -157,6 +167,11 @@ func (f *frame) header(b byte) error {
 		}
 		return nil
 	}
+	if !f.later && f.first>>4 == byte(packet.CONNACK) && f.length == 2 {
+		// In MQTT 5 it has properties, if only their length: three bytes or more.
+		return errOldServer
+	}
+	f.later = true
 	if f.width+f.length > f.max { // [MQTT-3.1.2-24]
 		return errTooLarge
 	}
