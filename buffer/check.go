@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"os"
+	"slices"
 	"syscall"
 
 	"go.etcd.io/bbolt"
@@ -14,7 +14,8 @@ import (
 
 // Check reads the whole file at path and returns nil if it can be opened and read
 // without harm: every page that is in use is what its parent says, inside the file,
-// used once, and its keys are in order. It reads with plain reads and maps nothing,
+// used once, and its keys are in order; and every queue holds as many entries and
+// bytes as it notes, so that a page of an earlier day is found out. It reads with plain reads and maps nothing,
 // so a damaged file can not fault it; its memory does not grow with the file. It
 // does not verify the checksums of records, which are checked when they are read.
 // The error wraps [ErrLocked] if another process has the file open for writing.
@@ -80,32 +81,22 @@ func readMeta(path string) (metaPage, error) {
 	return readMetaFrom(f)
 }
 
-// readMetaFrom returns the newer of the two meta pages that is intact.
+// readMetaFrom returns the newer of the two meta pages.
 func readMetaFrom(f *os.File) (m metaPage, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return m, err
 	}
-	found := false
-	for i := range int64(2) {
-		var b [metaSize]byte
-		if _, err := f.ReadAt(b[:], i*pageSize+pageHeader); err != nil {
-			continue
-		}
-		sum := fnv.New64a()
-		sum.Write(b[:56])
-		if le.Uint32(b[0:]) != metaMagic || le.Uint32(b[4:]) != metaVersion ||
-			le.Uint32(b[8:]) != pageSize || le.Uint64(b[56:]) != sum.Sum64() {
-			continue
-		}
-		have := metaPage{root: le.Uint64(b[16:]), freelist: le.Uint64(b[32:]), pages: le.Uint64(b[40:]), txid: le.Uint64(b[48:])}
-		if !found || have.txid > m.txid {
-			m, found = have, true
-		}
-	}
-	if !found {
+	metas := metasOf(f)
+	switch {
+	case len(metas) == 0:
 		return m, errors.New("no intact meta page")
+	case !consecutive(metas):
+		// A torn write does not do this: what a meta page says is within one sector.
+		// Was it the newer one, then the last commit is missing.
+		return metas[0], errors.New("one of the two meta pages is damaged")
 	}
+	m = metas[0]
 	if m.pages < 4 || m.pages > uint64(info.Size())/pageSize {
 		return m, fmt.Errorf("the file is truncated: %d pages in use, %d bytes", m.pages, info.Size())
 	}
@@ -113,9 +104,11 @@ func readMetaFrom(f *os.File) (m metaPage, err error) {
 }
 
 type checker struct {
-	f     *os.File
-	pages uint64
-	seen  []byte // a bit per page
+	f      *os.File
+	pages  uint64
+	seen   []byte // a bit per page
+	schema uint64 // of what is inside; 0: not seen yet
+	bucket *bucketCheck
 }
 
 // use marks n pages from id on, each of which may be used once.
@@ -268,7 +261,7 @@ func (c *checker) content(p *pageData, depth int, low, high []byte) error {
 		last = k
 		at := pageHeader + i*element
 		if flags == leafPage {
-			err = c.leaf(p, b[at:at+element], uint64(at), depth)
+			err = c.leaf(p, k, b[at:at+element], uint64(at), depth)
 		} else {
 			next := high
 			if i+1 < n {
@@ -286,15 +279,29 @@ func (c *checker) content(p *pageData, depth int, low, high []byte) error {
 }
 
 // leaf checks the value of element b at at: a plain one, or a bucket.
-func (c *checker) leaf(p *pageData, b []byte, at uint64, depth int) error {
+func (c *checker) leaf(p *pageData, k, b []byte, at uint64, depth int) error {
 	from := at + uint64(le.Uint32(b[4:])) + uint64(le.Uint32(b[8:]))
 	to := from + uint64(le.Uint32(b[12:]))
 	if to > p.size {
 		return errors.New("a value lies outside of its page")
 	}
 	if le.Uint32(b)&bucketLeaf == 0 {
-		return nil
+		return c.pair(p, k, from, to)
 	}
+	if c.bucket != nil {
+		return errors.New("a bucket lies inside of a bucket")
+	}
+	c.bucket = &bucketCheck{key: slices.Clone(k)}
+	if err := c.inside(p, from, to, depth); err != nil {
+		return err
+	}
+	err := c.compare()
+	c.bucket = nil
+	return err
+}
+
+// inside checks a bucket.
+func (c *checker) inside(p *pageData, from, to uint64, depth int) error {
 	v, err := p.bytes(from, to)
 	if err != nil {
 		return err

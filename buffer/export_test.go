@@ -1,5 +1,7 @@
 package buffer
 
+import "io"
+
 // WithHooks injects failures: before runs instead of the commit if it returns an
 // error, after's error is reported although the commit went through.
 func WithHooks(before, after func() error) Option {
@@ -43,4 +45,12 @@ func (q *Queue) KeyOf(seq uint64) uint64 {
 		return it.key
 	}
 	return 0
+}
+
+// SchemaNote is what lies under "schema" and "schema.sum" in the bucket "meta".
+var SchemaNote = schemaNote
+
+// SalvageFrom is Salvage for what need not be a file.
+func SalvageFrom(f io.ReaderAt, size int64, to string) (Salvaged, error) {
+	return salvageTo(newDamaged(f, size), to)
 }

@@ -27,7 +27,10 @@ const (
 	schema = 2
 )
 
-var schemaKey = []byte("schema")
+var (
+	schemaKey    = []byte("schema")
+	schemaSumKey = []byte("schema.sum")
+)
 
 // openFile opens the file of the store for writing.
 func openFile(path string, cfg Config) (*bbolt.DB, error) {
@@ -59,8 +62,9 @@ func (s *Store) openSchema() (have uint64, err error) {
 	}
 	err = s.view(func(tx *bbolt.Tx) error {
 		if b := tx.Bucket([]byte(metaBucket)); b != nil {
-			if v := b.Get(schemaKey); len(v) == 8 {
-				have = binary.BigEndian.Uint64(v)
+			var sound bool
+			if have, sound = parseSchema(b.Get(schemaKey), b.Get(schemaSumKey)); !sound {
+				have = schema // nobody else wrote the sum
 			}
 		}
 		return nil
@@ -87,7 +91,26 @@ func putSchema(tx *bbolt.Tx) error {
 	if err != nil {
 		return err
 	}
-	return b.Put(schemaKey, binary.BigEndian.AppendUint64(nil, schema))
+	v, sum := schemaNote(schema)
+	if err := b.Put(schemaKey, v); err != nil {
+		return err
+	}
+	return b.Put(schemaSumKey, sum)
+}
+
+func schemaNote(n uint64) (v, sum []byte) {
+	v = binary.BigEndian.AppendUint64(nil, n)
+	return v, binary.BigEndian.AppendUint32(nil, checksum([]byte(metaBucket), schemaKey, v))
+}
+
+// parseSchema returns the schema of a file, 0 if it notes none. sound is false if a
+// checksum stands beside it, as there does since schema 2, and does not match: a
+// flipped bit must not make a file look like one of a newer version.
+func parseSchema(v, sum []byte) (have uint64, sound bool) {
+	if len(v) == 8 {
+		have = binary.BigEndian.Uint64(v)
+	}
+	return have, len(sum) == 0 || len(sum) == 4 && binary.BigEndian.Uint32(sum) == checksum([]byte(metaBucket), schemaKey, v)
 }
 
 // view runs fn in a short read transaction: fn copies what it keeps. The file is

@@ -202,6 +202,11 @@ func dataSize(value []byte) int64 {
 // queue or table and of no other. It begins with the length of the bucket's key,
 // because the two keys together say less than each of them.
 func checksum(bucket, key, rest []byte) uint32 {
+	return crc32.Update(checksumOfKeys(bucket, key), castagnoli, rest)
+}
+
+// checksumOfKeys is where checksum begins.
+func checksumOfKeys(bucket, key []byte) uint32 {
 	sum := crc32.Update(uint32(len(bucket)), castagnoli, bucket)
-	return crc32.Update(crc32.Update(sum, castagnoli, key), castagnoli, rest)
+	return crc32.Update(sum, castagnoli, key)
 }

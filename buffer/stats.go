@@ -27,7 +27,11 @@ type Stats struct {
 
 	Full     bool   // the last commit failed for want of space
 	Err      string // why the last commit failed; "" if it did not
-	SetAside string // where a damaged file was moved by Open; "" if none was
+	SetAside string // where a damaged file was moved; "" if none was, or ClearDamage was called since
+
+	// Damage is the last one that ClearDamage was not called for since, of this or
+	// an earlier run; nil if there is none. It must not be modified.
+	Damage *Damage
 }
 
 // QueueStats is a snapshot of a queue. Messages, Bytes and MaybeSent count what

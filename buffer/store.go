@@ -38,7 +38,7 @@ type Store struct {
 	fileSize    atomic.Int64
 	clockBase   atomic.Int64 // what Clock said when this run began
 	touched     atomic.Int64 // bytes of the map that were read since its memory was given back
-	setAside    string
+	damage      *Damage      // guarded by mu
 	faults      Faults
 	window      window
 
@@ -97,6 +97,7 @@ type Event struct {
 	Path     string
 	SetAside string // where the damaged file is now; "" if there was nothing left of it
 	Err      error  // what is wrong with it
+	Damage   Damage // the same, and what was kept
 }
 
 // Option changes how a store is opened.
@@ -104,6 +105,7 @@ type Option func(*options)
 
 type options struct {
 	check    func(path string) error
+	salvage  func(from, to string) (Salvaged, error)
 	events   func(Event)
 	longWork func() (end func())
 	faults   Faults
@@ -115,6 +117,13 @@ type options struct {
 // that wraps [ErrLocked] ends Open; any other has the file set aside.
 func WithChecker(check func(path string) error) Option {
 	return func(o *options) { o.check = check }
+}
+
+// WithSalvager replaces [Salvage], which Open calls for a file that is damaged, for
+// example by one that runs in a child process. After an error the store starts
+// empty.
+func WithSalvager(salvage func(from, to string) (Salvaged, error)) Option {
+	return func(o *options) { o.salvage = salvage }
 }
 
 // WithEvents has fn called, during Open, when the file had to be set aside or was
@@ -133,18 +142,18 @@ func WithLongWork(begin func() (end func())) Option {
 // Open opens the store in the file at path, and creates it, and its directory, if
 // need be. Beside the file stands a small one, path.state.
 //
-// After a stop that was not clean the file is checked first; a damaged one is
-// renamed to path.corrupt-<time> and the store starts empty: see [WithEvents] and
-// [Stats].SetAside. A file that an earlier version wrote is checked as well, and
-// copied to the present format; for that time it takes room for two. Errors wrap
-// [ErrLocked] if another process has the store open, [ErrNewer] if a newer version
-// wrote it.
+// After a stop that was not clean the file is checked first. A damaged one is
+// renamed to path.corrupt-<time>, of which the newest three stay, and the store
+// starts with what [Salvage] can keep of it: see [WithEvents] and [Stats].Damage. A
+// file that an earlier version wrote is checked as well, and copied to the present
+// format. For either there must be room for two. Errors wrap [ErrLocked] if another
+// process has the store open, [ErrNewer] if a newer version wrote it.
 func Open(path string, cfg Config, log *slog.Logger, opts ...Option) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	o := options{
-		check: Check, events: func(Event) {}, longWork: func() func() { return func() {} },
+		check: Check, salvage: Salvage, events: func(Event) {}, longWork: func() func() { return func() {} },
 		window: window{items: windowItems, bytes: windowBytes},
 	}
 	for _, opt := range opts {
@@ -196,6 +205,7 @@ func (s *Store) open(st markerState, o *options) error {
 		return fmt.Errorf("open %s: %w", s.path, err)
 	}
 	os.Remove(freshPath(s.path)) // of a copy that was not finished
+	os.Remove(salvagedPath(s.path))
 	s.AdvanceClock(st.clock)
 	have, err := s.openSchema()
 	if err == nil && have < schema {
@@ -223,6 +233,9 @@ func (s *Store) open(st markerState, o *options) error {
 	if err == nil {
 		err = s.view(func(tx *bbolt.Tx) error { return s.loadQueues(tx, clean) })
 	}
+	if err == nil {
+		err = s.loadDamage()
+	}
 	if err != nil {
 		s.db.Close()
 		return fmt.Errorf("open %s: %w", s.path, err)
@@ -241,7 +254,7 @@ func (s *Store) inspect(st markerState, o *options) (clean bool, err error) {
 		return false, fmt.Errorf("open %s: %w", s.path, err)
 	case missing || info.Size() == 0:
 		if st.known {
-			s.tell(o, "", errors.New("the file is missing or empty, although there was a store"))
+			return false, s.lostFile(o)
 		}
 		return false, nil
 	}
@@ -254,18 +267,7 @@ func (s *Store) inspect(st markerState, o *options) (clean bool, err error) {
 	if damage == nil || errors.Is(damage, ErrLocked) {
 		return false, damage
 	}
-	aside := fmt.Sprintf("%s.corrupt-%s", s.path, time.Now().UTC().Format("20060102T150405.000Z"))
-	if err := os.Rename(s.path, aside); err != nil {
-		return false, fmt.Errorf("set %s aside, which is damaged (%w): %w", s.path, damage, err)
-	}
-	s.tell(o, aside, damage)
-	return false, nil
-}
-
-func (s *Store) tell(o *options, aside string, damage error) {
-	s.setAside = aside
-	s.log.Error("store damaged; starting with an empty one", "path", s.path, "set_aside", aside, "err", damage)
-	o.events(Event{Path: s.path, SetAside: aside, Err: damage})
+	return false, s.damagedFile(o, damage)
 }
 
 // Incarnation returns a number that is random and new at every Open.
@@ -367,7 +369,10 @@ func (s *Store) Stats() Stats {
 	st.Pending = max(0, len(s.pending)-s.settled)
 	st.Damaged = s.damaged.Load()
 	st.FileSize = s.fileSize.Load()
-	st.SetAside = s.setAside
+	st.Damage = s.damage
+	if s.damage != nil {
+		st.SetAside = s.damage.SetAside
+	}
 	st.Full = s.full
 	if s.busy > 0 {
 		st.Busy = s.now() - s.busy

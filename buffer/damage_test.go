@@ -1,0 +1,202 @@
+package buffer_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"edgegateway/buffer"
+)
+
+// harmed writes the victim to a new directory, without the page of its newest root.
+func (v *victim) harmed(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(inMemory(t), "store.db")
+	v.harm(t, path, v.content)
+	return path
+}
+
+func (v *victim) harm(t *testing.T, path string, content []byte) {
+	t.Helper()
+	b := bytes.Clone(content)
+	for id, kind := range livePages(b) {
+		if kind == "leaf" { // some one
+			clear(b[id*page : (id+1)*page])
+			break
+		}
+	}
+	if err := errors.Join(os.WriteFile(path, b, 0o600), os.WriteFile(path+".state", v.marker, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheDamageIsToldUntilSomebodyClearsIt(t *testing.T) {
+	v := newVictim(t, 500)
+	path := v.harmed(t)
+	var events []buffer.Event
+	s := open(t, path, fast(), buffer.WithEvents(func(e buffer.Event) { events = append(events, e) }))
+	if len(events) != 1 || events[0].Path != path || events[0].Err == nil || events[0].Damage.Salvaged == nil {
+		t.Fatalf("events: %+v", events)
+	}
+	d := s.Stats().Damage
+	if d == nil || d.SetAside != events[0].SetAside || s.Stats().SetAside != d.SetAside {
+		t.Fatalf("Stats: %+v", s.Stats())
+	}
+	if b, err := os.ReadFile(d.SetAside); err != nil || len(b) != len(v.content) {
+		t.Errorf("the file that was set aside: %d bytes, %v", len(b), err)
+	}
+	total := d.Salvaged.Total()
+	if total.Kept == 0 || !strings.Contains(d.String(), "are known to be lost") && !strings.Contains(d.String(), "none is missing") && !strings.Contains(d.String(), "a part could not be read") {
+		t.Errorf("%s", d)
+	}
+	for range 2 { // a clean stop, and a crash
+		mustClose(t, s)
+		s = open(t, path, fast())
+		if got := s.Stats().Damage; got == nil || got.SetAside != d.SetAside || got.String() != d.String() {
+			t.Fatalf("after a restart: %+v", got)
+		}
+		path = crash(t, path)
+	}
+	if err := s.ClearDamage(t.Context()); err != nil || s.Stats().Damage != nil || s.Stats().SetAside != "" {
+		t.Errorf("ClearDamage: %v, %+v", err, s.Stats().Damage)
+	}
+	mustClose(t, s)
+	path = s.Path()
+	if got := open(t, path, fast()).Stats().Damage; got != nil {
+		t.Errorf("back after a restart: %+v", got)
+	}
+	if _, err := os.Stat(d.SetAside); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnEmptyStartIsToldAfterARestartAsWell(t *testing.T) {
+	v := newVictim(t, 100)
+	path := v.harmed(t)
+	refuses := errors.New("out of luck")
+	s := open(t, path, fast(), buffer.WithSalvager(func(from, to string) (buffer.Salvaged, error) { return buffer.Salvaged{}, refuses }))
+	for range 2 {
+		if d := s.Stats().Damage; d == nil || d.Salvaged != nil || d.SetAside == "" || !strings.Contains(d.String(), "it began empty") {
+			t.Errorf("%+v", d)
+		}
+		if got := s.Queues(); len(got) != 0 {
+			t.Errorf("queues %q", got)
+		}
+		mustClose(t, s)
+		s = open(t, path, fast())
+	}
+}
+
+func TestOnlyTheNewestDamagedFilesStay(t *testing.T) {
+	v := newVictim(t, 100)
+	path := v.harmed(t)
+	other := filepath.Join(filepath.Dir(path), "store.db.corrupt-by-hand")
+	if err := os.WriteFile(other, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var asides []string
+	for range 5 {
+		v.harm(t, path, v.content)
+		s := open(t, path, fast())
+		asides = append(asides, s.Stats().SetAside)
+		mustClose(t, s)
+	}
+	for i, name := range asides {
+		if _, err := os.Stat(name); (err == nil) != (i >= 2) {
+			t.Errorf("file %d of %d: %v", i+1, len(asides), err)
+		}
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAStopBetweenSettingAsideAndPuttingInPlaceLosesNothing(t *testing.T) {
+	v := newVictim(t, 500)
+	path := v.harmed(t)
+	kept, err := buffer.Salvage(path, path+".salvaged")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path, path+".corrupt-20260101T000000.000Z"); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, path, fast())
+	n := 0
+	for _, name := range s.Queues() {
+		n += queue(t, s, name, buffer.Limits{}).Stats().Messages
+	}
+	want := 0
+	for _, q := range kept.Queues {
+		want += q.Kept
+	}
+	if n != want || n == 0 {
+		t.Errorf("%d entries, want %d", n, want)
+	}
+}
+
+// failing is a disk that can not read one page.
+type failing struct {
+	*bytes.Reader
+	page int64
+}
+
+func (f failing) ReadAt(b []byte, at int64) (int, error) {
+	if at < (f.page+1)*page && at+int64(len(b)) > f.page*page {
+		return 0, syscall.EIO
+	}
+	return f.Reader.ReadAt(b, at)
+}
+
+func TestAPageThatCanNotBeReadIsTheOnlyLoss(t *testing.T) {
+	v := newVictim(t, 1000)
+	worst, tried := 0, 0
+	for at := range int64(v.used / page) {
+		var r io.ReaderAt = failing{bytes.NewReader(v.content), at}
+		path := filepath.Join(inMemory(t), "store.db")
+		kept, err := buffer.SalvageFrom(r, int64(len(v.content)), path)
+		if err != nil {
+			t.Fatalf("page %d: %v", at, err)
+		}
+		n := 0
+		for _, q := range kept.Queues {
+			n += q.Kept
+		}
+		worst = max(worst, len(v.alive)-n)
+		tried++
+		if err := buffer.Check(path); err != nil {
+			t.Errorf("page %d: what was written is not sound: %v", at, err)
+		}
+	}
+	if worst > 66 || tried < 20 {
+		t.Errorf("of %d pages one cost %d entries", tried, worst)
+	}
+}
+
+func TestAStalePageIsFoundOut(t *testing.T) {
+	v := newVictim(t, 2000)
+	found := 0
+	for id, kind := range livePages(v.content) {
+		at := int(id) * page
+		if kind != "leaf" || at+page > len(v.before) || bytes.Equal(v.content[at:at+page], v.before[at:at+page]) ||
+			!bytes.Equal(v.content[at:at+10], v.before[at:at+10]) { // of another kind
+			continue
+		}
+		b := bytes.Clone(v.content)
+		copy(b[at:at+page], v.before[at:])
+		path := filepath.Join(inMemory(t), "store.db")
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		found++
+		if err := buffer.Check(path); err == nil {
+			t.Errorf("page %d of an earlier day was not noticed", id)
+		}
+	}
+	t.Logf("%d stale pages", found)
+}
