@@ -77,7 +77,13 @@ func (c *conn) admit(p *packet.Connect) (packet.ReasonCode, string) {
 			return packet.PayloadFormatInvalid, "the will is not UTF-8, though its payload format indicator says so"
 		}
 	}
-	return c.door.authenticate(c, p)
+	if code, reason := c.door.authenticate(c, p); code != packet.Success {
+		return code, reason
+	}
+	if !c.b.roomFor(p) {
+		return packet.ServerUnavailable, "the disk takes nothing, so no session can be kept"
+	}
+	return packet.Success, ""
 }
 
 // refuseConnect answers CONNECT with a failure and closes [MQTT-3.2.2-7] [v3 MQTT-3.2.2-5].
@@ -178,7 +184,7 @@ func (b *Broker) startSession(c *conn, p *packet.Connect, assigned bool) (ack *p
 	if !s.durable {
 		change.Commit(nil)
 	} else {
-		b.attachLocked(s, c, change, present)
+		b.attachLocked(s, change, present)
 	}
 	b.stats.ConnectionsTotal++
 	b.connected++
@@ -193,37 +199,56 @@ func (b *Broker) startSession(c *conn, p *packet.Connect, assigned bool) (ack *p
 // attachLocked writes that the session has a connection. What waits in its queue
 // is sent once that is on disk: else a crash would forget that it may have been
 // sent, and it would be sent again without DUP.
-func (b *Broker) attachLocked(s *Session, c *conn, change *buffer.Change, present bool) {
+func (b *Broker) attachLocked(s *Session, change *buffer.Change, present bool) {
 	urgency := buffer.Lazy
 	if !present || s.queue.Stats().Messages > 0 {
 		urgency = buffer.Sync
 	}
 	s.putLocked(change, urgency)
 	change.Attach(s.queue, urgency)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if urgency == buffer.Lazy || !present {
+		s.ready = true // nothing waits yet, and what comes is written after this
+	}
 	if urgency == buffer.Lazy {
 		change.Commit(nil)
-		s.mu.Lock()
-		s.ready = true
-		s.mu.Unlock()
 		return
 	}
-	if !present {
-		s.mu.Lock()
-		s.ready = true // nothing waits yet, and what comes is written after this
-		s.mu.Unlock()
+	s.awaitAttach(change)
+}
+
+// awaitAttach commits a Change that attaches the queue, and has the queue handed
+// out behind it. However often a client comes back while the disk takes nothing,
+// one Change waits. s.mu is held.
+func (s *Session) awaitAttach(change *buffer.Change) {
+	if s.attaching {
+		s.attachAgain = true
+		change.Commit(nil)
+		return
 	}
-	change.Commit(func(err error) {
-		if err != nil {
-			c.fail(packet.UnspecifiedError, "the store fails", err)
-			return
-		}
-		s.mu.Lock()
-		if s.active == c {
-			s.ready = true
-		}
-		s.mu.Unlock()
-		s.pull()
-	})
+	s.attaching = true
+	change.Commit(s.attached)
+}
+
+// attached is called when the Change is done.
+func (s *Session) attached(err error) {
+	s.mu.Lock()
+	c, again := s.active, s.attachAgain
+	s.attaching, s.attachAgain = false, false
+	switch {
+	case c == nil: // it left meanwhile
+	case err != nil:
+		c.fail(packet.UnspecifiedError, "the store fails", err)
+	case again: // the commit may have been that of an earlier connection
+		change := s.b.store.Begin()
+		change.Attach(s.queue, buffer.Sync)
+		s.awaitAttach(change)
+	default:
+		s.ready = true
+	}
+	s.mu.Unlock()
+	s.pull()
 }
 
 // sessionExpiry is how long the session lasts after the connection, in seconds.

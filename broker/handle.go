@@ -124,8 +124,15 @@ func (b *Broker) subscribeSession(c *conn, p *packet.Subscribe, ack *packet.Suba
 	codes := ack.Codes
 	var replays []*replay
 	var change *buffer.Change
+	var written []writtenSubscription
+	full := s.durable && b.store.Room() != nil
 	for i, want := range p.Subscriptions {
 		if codes[i] = s.filterCodeLocked(want.Filter); codes[i].IsError() {
+			continue
+		}
+		same := s.hasLocked(&want, p.SubscriptionID, c.version)
+		if full && !same {
+			codes[i] = packet.QuotaExceeded
 			continue
 		}
 		codes[i] = packet.ReasonCode(want.QoS)
@@ -134,11 +141,13 @@ func (b *Broker) subscribeSession(c *conn, p *packet.Subscribe, ack *packet.Suba
 		sub.noLocal = want.NoLocal
 		sub.retainAsPublished = want.RetainAsPublished && c.version == packet.V5
 		sub.id = p.SubscriptionID // [MQTT-3.8.4-3]: a new SUBSCRIBE replaces the old one, also this
-		if s.durable {
+		if s.durable && !same { // clients subscribe anew whenever they connect: it costs no write
 			if change == nil {
 				change = b.store.Begin()
 			}
 			change.Put(b.tables.subscriptions, sub.key(), sub.value(), buffer.Sync)
+			sub.version++
+			written = append(written, writtenSubscription{sub, sub.version})
 		}
 		if sub.share != nil {
 			continue // whoever joins others gets no retained messages (4.8.2)
@@ -150,8 +159,27 @@ func (b *Broker) subscribeSession(c *conn, p *packet.Subscribe, ack *packet.Suba
 	if change == nil {
 		return replays, false
 	}
-	change.Commit(c.whenStored(ack, func() { c.replayLater(replays) }))
+	change.Commit(c.whenStored(ack, func() {
+		for _, w := range written {
+			w.sub.stored.Store(w.version) // callbacks come in the order of the commits
+		}
+		c.replayLater(replays)
+	}))
 	return nil, true
+}
+
+type writtenSubscription struct {
+	sub     *subscription
+	version uint32
+}
+
+// hasLocked reports whether a subscription is there, and on disk, as a client wants
+// it.
+func (s *Session) hasLocked(want *packet.Subscription, id uint32, v packet.Version) bool {
+	sub := s.subs.get(want.Filter)
+	return sub != nil && sub.stored.Load() == sub.version &&
+		sub.qos == want.QoS && sub.id == id && sub.noLocal == want.NoLocal &&
+		sub.retainAsPublished == (want.RetainAsPublished && v == packet.V5)
 }
 
 // filterCodeLocked decides whether a client may have a filter.
@@ -196,10 +224,19 @@ func (b *Broker) unsubscribeSession(c *conn, p *packet.Unsubscribe, ack *packet.
 		return true
 	}
 	var change *buffer.Change
+	full := s.durable && b.store.Room() != nil
 	for i, filter := range p.Filters {
 		sub := s.subs.get(filter)
 		if sub == nil {
 			ack.Codes[i] = packet.NoSubscriptionExisted
+			continue
+		}
+		if full && c.version != packet.V5 { // whose UNSUBACK knows no failure
+			c.fail(errDiskBehind.Code, errDiskBehind.Reason, nil)
+			return true
+		}
+		if full {
+			ack.Codes[i] = packet.ImplementationSpecificError
 			continue
 		}
 		s.unsubscribeLocked(sub)

@@ -5,6 +5,17 @@ package broker
 // identifiers exist, so it is bounded.
 type incoming struct {
 	known map[uint16]*arrival
+
+	// leaving are identifiers that memory has forgotten and the disk has not.
+	leaving map[uint16]*leaving
+}
+
+// leaving is one of them, with those who wait for the disk.
+type leaving struct{ wait []leaver }
+
+type leaver struct {
+	of *conn
+	fn func(error)
 }
 
 // arrival is a QoS 2 message between PUBLISH and PUBREL.
@@ -59,4 +70,36 @@ func (in *incoming) release(id uint16) bool {
 	_, known := in.known[id]
 	delete(in.known, id)
 	return known
+}
+
+// leave notes that an identifier is being removed from the disk.
+func (in *incoming) leave(id uint16) *leaving {
+	if in.leaving == nil {
+		in.leaving = make(map[uint16]*leaving)
+	}
+	l := &leaving{}
+	in.leaving[id] = l
+	return l
+}
+
+// leaves reports whether the disk has still to forget an identifier.
+func (in *incoming) leaves(id uint16) bool { return in.leaving[id] != nil }
+
+// await has fn called when the disk has forgotten an identifier that leaves. Those
+// who waited on earlier connections do so no longer: however often a client comes
+// back, it takes no more memory.
+func (in *incoming) await(id uint16, c *conn, fn func(error)) {
+	l := in.leaving[id]
+	if len(l.wait) > 0 && l.wait[0].of != c {
+		l.wait = nil
+	}
+	l.wait = append(l.wait, leaver{c, fn})
+}
+
+// left ends a removal. The caller calls those who waited.
+func (in *incoming) left(id uint16, l *leaving) []leaver {
+	if in.leaving[id] == l {
+		delete(in.leaving, id)
+	}
+	return l.wait
 }

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,10 +11,6 @@ import (
 	"edgegateway/broker/packet"
 	"edgegateway/buffer"
 )
-
-// admitWait is how long a publisher waits for memory when the disk does not keep
-// up. We chose it.
-const admitWait = 10 * time.Second
 
 // inbound is a PUBLISH of a client, between its arrival and its acknowledgement.
 type inbound struct {
@@ -161,27 +156,6 @@ func (c *conn) publishBatch() {
 	c.batch.items = items[:0]
 }
 
-// admitBatch takes memory for what may have to wait for the disk.
-func (c *conn) admitBatch() error {
-	var bytes int
-	for i := range c.batch.items {
-		if p := &c.batch.items[i].packet; p.QoS > 0 {
-			bytes += len(p.Topic) + len(p.Payload) + recordFixed
-		}
-	}
-	if bytes == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), admitWait)
-	defer cancel()
-	if err := c.b.store.Admit(ctx, bytes); err != nil {
-		return errDiskBehind
-	}
-	return nil
-}
-
-var errDiskBehind = ErrRefused{packet.QuotaExceeded, "too much waits for the disk"}
-
 // routeBatch is false if the session has another connection by now: then nothing
 // is routed, and the client sends it again there.
 func (c *conn) routeBatch() bool {
@@ -326,9 +300,18 @@ func (s *Session) settle(id uint16, a *arrival, err error) {
 // forgotten it: a message that comes with it meanwhile, on another connection, is
 // written behind, or the removal would hit what it has written.
 func (s *Session) removeReceived(id uint16, done func(error)) {
+	l := s.in.leave(id)
 	change := s.b.store.Begin()
 	change.Delete(s.b.tables.received, s.receivedKey(id), buffer.Sync)
-	change.Commit(done)
+	change.Commit(func(err error) {
+		done(err)
+		s.mu.Lock()
+		wait := s.in.left(id, l)
+		s.mu.Unlock()
+		for _, w := range wait {
+			w.fn(err)
+		}
+	})
 }
 
 // acknowledged lets PUBACK or PUBREC leave, with what err says. An MQTT 3.x client
@@ -370,17 +353,22 @@ func (c *conn) pubrel(id uint16) {
 	if !known {
 		code = packet.PacketIdentifierNotFound // [MQTT-4.3.3-11], 3.7.2.1
 	}
-	if !s.durable {
+	if !s.durable || !known && !s.in.leaves(id) { // there is nothing to be removed
 		c.acknowledge(answer{kind: packet.PUBCOMP, id: id, code: code}, true)
 		return
 	}
 	slot := c.acknowledge(answer{kind: packet.PUBCOMP, id: id}, false)
-	s.removeReceived(id, func(err error) {
+	gone := func(err error) {
 		if err != nil {
 			c.fail(packet.UnspecifiedError, "the store fails", err)
 			return
 		}
 		c.complete(slot, code, "")
 		c.flushLater()
-	})
+	}
+	if known {
+		s.removeReceived(id, gone)
+	} else { // sent again, while the removal is on its way
+		s.in.await(id, c, gone)
+	}
 }

@@ -116,7 +116,8 @@ func (b *Broker) publishLocked(p *publication, w *work) error {
 		}
 	}
 	if p.urgency() == buffer.Sync {
-		if err := b.store.Room(); err != nil {
+		needs := func() bool { return p.arrival != nil || p.within != nil || p.route.needsDisk(p.qos, p.retain) }
+		if err := b.store.Room(); err != nil && needs() {
 			b.stats.PublishRefused++
 			return err
 		}

@@ -49,16 +49,18 @@ type Session struct {
 	// queue is set under both locks, and never changes.
 	queue *buffer.Queue
 
-	mu     sync.Mutex // guards what follows; taken after Broker.mu
-	active *conn      // whose calls count; late ones of an older connection do not
-	ready  bool       // the queue may be handed out to active
-	vet    *rights    // what comes from the queue is held against them; nil: it was when it came
-	out    outgoing
-	in     incoming
-	again  *resends     // nil: nothing is sent again
-	held   buffer.Entry // taken from the queue, and not sent for want of a free identifier; Seq 0: none
-	pulled bool         // a goroutine is about to pump
-	swept  uint64       // oldest entry on disk when a commit was last asked for to remove it
+	mu          sync.Mutex // guards what follows; taken after Broker.mu
+	active      *conn      // whose calls count; late ones of an older connection do not
+	ready       bool       // the queue may be handed out to active
+	attaching   bool       // a commit is under way that says that there is a connection
+	attachAgain bool       // another connection has come since it began
+	vet         *rights    // what comes from the queue is held against them; nil: it was when it came
+	out         outgoing
+	in          incoming
+	again       *resends     // nil: nothing is sent again
+	held        buffer.Entry // taken from the queue, and not sent for want of a free identifier; Seq 0: none
+	pulled      bool         // a goroutine is about to pump
+	swept       uint64       // oldest entry on disk when a commit was last asked for to remove it
 }
 
 const neverExpires = 0xFFFFFFFF
@@ -213,7 +215,7 @@ func (s *Session) nextLocked(c *conn) (e buffer.Entry, ok bool) {
 		e, s.held = s.held, buffer.Entry{}
 		return e, true
 	}
-	e, ok, err := s.queue.Next()
+	e, ok, err := s.queue.Poll() // with the lock held nobody waits for the disk
 	if err != nil {
 		c.fail(packet.UnspecifiedError, "the queue can not be read", err)
 		return e, false

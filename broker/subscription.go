@@ -3,6 +3,7 @@ package broker
 import (
 	"encoding/binary"
 	"slices"
+	"sync/atomic"
 
 	"edgegateway/broker/packet"
 )
@@ -23,6 +24,10 @@ type subscription struct {
 	retainAsPublished bool
 	id                uint32 // subscription identifier; 0: none
 	lane              uint8
+
+	// Which of its options, counted, are the newest, and which are on disk.
+	version uint32
+	stored  atomic.Uint32
 }
 
 // subscriptionSet is the subscriptions of a session. Most have a few.

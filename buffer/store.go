@@ -292,6 +292,17 @@ func (s *Store) Sync(ctx context.Context) error {
 	}
 }
 
+// Admits reports whether Admit would return at once.
+func (s *Store) Admits(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closedLocked() || s.admitsLocked(n)
+}
+
+func (s *Store) admitsLocked(n int) bool {
+	return s.pendingBytes == 0 || s.pendingBytes+int64(n) <= s.cfg.Memory
+}
+
 // Admit waits while n bytes more would exceed the memory for what waits for a
 // commit. Call it without locks, before Begin; it reserves nothing. It returns the
 // error of ctx, or one that wraps [ErrClosed].
@@ -302,7 +313,7 @@ func (s *Store) Admit(ctx context.Context, n int) error {
 			defer s.mu.Unlock()
 			return s.closedErrLocked()
 		}
-		if s.pendingBytes == 0 || s.pendingBytes+int64(n) <= s.cfg.Memory {
+		if s.admitsLocked(n) {
 			s.mu.Unlock()
 			return nil
 		}
