@@ -80,3 +80,24 @@ func TestAcknowledgementsLeaveInOrderOfArrival(t *testing.T) {
 		t.Error("PUBACK 4 waits for nothing")
 	}
 }
+
+func TestOnlyTheNewestConnectionWaitsForAnIdentifierToLeave(t *testing.T) {
+	var in incoming
+	l := in.leave(7)
+	called := 0
+	var newest *conn
+	for range 1000 {
+		newest = &conn{}
+		in.await(7, newest, func(error) { called += 1000 })
+	}
+	in.await(7, newest, func(error) { called++ }) // the same client may ask twice
+	if !in.leaves(7) || in.leaves(8) {
+		t.Error("7 leaves, and nothing else")
+	}
+	for _, w := range in.left(7, l) {
+		w.fn(nil)
+	}
+	if called != 1001 || in.leaves(7) {
+		t.Errorf("called: %d, still leaving: %v", called, in.leaves(7))
+	}
+}

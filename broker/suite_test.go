@@ -60,9 +60,9 @@ func openStore(t testing.TB, dir string, cfg broker.Config, sc buffer.Config) *h
 var loopback = broker.ListenerConfig{Address: "tcp://127.0.0.1:0"}
 
 // openOn starts a broker on the store in dir, with a listener that it closes.
-func openOn(t testing.TB, dir string, cfg broker.Config, sc buffer.Config, ln net.Listener) *house {
+func openOn(t testing.TB, dir string, cfg broker.Config, sc buffer.Config, ln net.Listener, opts ...buffer.Option) *house {
 	t.Helper()
-	store, err := buffer.Open(filepath.Join(dir, "gateway.db"), sc, logger(t))
+	store, err := buffer.Open(filepath.Join(dir, "gateway.db"), sc, logger(t), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
