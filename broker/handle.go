@@ -141,7 +141,7 @@ func (b *Broker) subscribeSession(c *conn, p *packet.Subscribe, ack *packet.Suba
 		sub.noLocal = want.NoLocal
 		sub.retainAsPublished = want.RetainAsPublished && c.version == packet.V5
 		sub.id = p.SubscriptionID // [MQTT-3.8.4-3]: a new SUBSCRIBE replaces the old one, also this
-		if s.durable && !same { // clients subscribe anew whenever they connect: it costs no write
+		if s.durable && !same {   // clients subscribe anew whenever they connect: it costs no write
 			if change == nil {
 				change = b.store.Begin()
 			}
