@@ -17,11 +17,12 @@ const module = "edgegateway/"
 // package that is not here fails: a new room is first drawn in.
 var layers = map[string]string{
 	// floor 0: leaves, they know nothing of each other
-	"broker/packet": "",
-	"broker/topic":  "",
-	"buffer":        "",
-	"drivers":       "",
-	"config/strict": "",
+	"broker/packet":   "",
+	"broker/topic":    "",
+	"buffer":          "",
+	"buffer/powercut": "", // for tests
+	"drivers":         "",
+	"config/strict":   "",
 	// floor 1
 	"broker":             "broker/packet broker/topic buffer",
 	"broker/brokertest":  "broker broker/packet broker/topic buffer",

@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,7 +31,7 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(childEnv); path != "" {
 		first, _ := strconv.Atoi(os.Getenv(childEnv + "_FIRST"))
 		seed, _ := strconv.ParseUint(os.Getenv(childEnv+"_SEED"), 10, 64)
-		if err := child(path, first, seed); err != nil {
+		if err := child(path, first, seed, os.Getenv(childEnv+"_END")); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -48,10 +50,26 @@ var crashQueues = []string{"one", "two"}
 //	hand q n seq  Next gave it
 //	mark q n      Received is on disk
 //	ack q n       it is about to be acknowledged
-func child(path string, first int, seed uint64) error {
+//
+// With an end, "kill 30" or "close 30", it ends by itself after 30 records; with
+// "fail 30" as well, and its fifth commit fails.
+func child(path string, first int, seed uint64, end string) error {
+	how, last := "", -1
+	if end != "" {
+		if _, err := fmt.Sscan(end, &how, &last); err != nil {
+			return err
+		}
+		last += first
+	}
 	cfg := buffer.DefaultConfig()
 	cfg.Sync, cfg.Lazy, cfg.MaxSize = 2*time.Millisecond, 10*time.Millisecond, 64<<20
-	s, err := buffer.Open(path, cfg, nil)
+	var commits atomic.Int32
+	s, err := buffer.Open(path, cfg, nil, buffer.WithFaults(buffer.Faults{Committed: func() error {
+		if how == "fail" && commits.Add(1) == 5 {
+			return syscall.EIO // as from a sync: the store moves to a fresh file
+		}
+		return nil
+	}}))
 	if err != nil {
 		return err
 	}
@@ -112,6 +130,14 @@ func child(path string, first int, seed uint64) error {
 	}
 	r := rand.New(rand.NewPCG(seed, 99))
 	for n := first; ; n++ {
+		switch {
+		case n == last && how != "kill":
+			return s.Close()
+		case n == last:
+			return syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		case end != "":
+			time.Sleep(time.Duration(r.IntN(3)) * time.Millisecond)
+		}
 		if err := s.Admit(context.Background(), 200); err != nil {
 			return err
 		}

@@ -193,6 +193,9 @@ func (s *Store) open(st markerState, o *options) error {
 	if err != nil {
 		return err
 	}
+	if err := s.create(); err != nil {
+		return err
+	}
 	// From here on a stop without Close is not a clean one, and a file that is
 	// missing is not a new one.
 	run, err := runOf(s.path)
@@ -224,9 +227,6 @@ func (s *Store) open(st markerState, o *options) error {
 		}
 	} else {
 		err = s.loadLineage()
-	}
-	if err == nil && !st.known {
-		err = syncDir(filepath.Dir(s.path))
 	}
 	s.fileSize.Store(fileSize(s.db))
 	s.touched.Store(2 * relaxEvery) // bbolt looked at every page

@@ -111,6 +111,7 @@ install_tools() {
 	local packages=()
 	have mosquitto || packages+=(mosquitto) # the real cloud broker
 	have mosquitto_pub || packages+=(mosquitto-clients)
+	have strace || packages+=(strace) # power cuts and failing disks
 	have gcc || packages+=(gcc libc6-dev) # the race detector
 	have chromium || packages+=(chromium) # MQTT over WebSocket as a page sees it
 	have npm || [ -e "$mqtt_js" ] || packages+=(npm)
@@ -293,6 +294,7 @@ echo "$(go version), $(getconf _NPROCESSORS_ONLN) processors"
 
 step "tools" install_tools
 have mosquitto || skip "tests against a real Mosquitto" "mosquitto is missing (apt-get install mosquitto)"
+have strace || skip "tests of power cuts and failing disks" "strace is missing (apt-get install strace)"
 have chromium || skip "tests in a browser" "chromium is missing (apt-get install chromium)"
 [ -e "$mqtt_js" ] || skip "tests in a browser" "mqtt.js is missing (npm fetches it)"
 

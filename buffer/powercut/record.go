@@ -1,0 +1,79 @@
+package powercut
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Op is what an event does.
+type Op int
+
+const (
+	Write Op = iota
+	Truncate
+	Sync
+	Create // or opened, if it is there
+	Rename
+	Remove
+	SyncDir
+	Report // something was written to somewhere else
+)
+
+func (o Op) String() string {
+	return [...]string{"write to", "truncate", "sync", "create", "rename", "remove", "sync the directory", "report"}[o]
+}
+
+// Event is one call of the program.
+type Event struct {
+	Op   Op
+	Name string // of the file in the directory; of a Report, number and description of the descriptor
+	To   string // of a Rename
+	At   int64  // offset of a Write; size of a Truncate
+	Data []byte
+}
+
+// Available returns why no program can be recorded here, or nil.
+func Available() error {
+	if _, err := exec.LookPath("strace"); err != nil {
+		return fmt.Errorf("there is no strace (apt install strace)")
+	}
+	if out, err := exec.Command("strace", "-qq", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
+		return fmt.Errorf("strace may not trace: %v %s", err, out)
+	}
+	return nil
+}
+
+// calls are those that change a directory, tell something, or say what a descriptor
+// stands for.
+const calls = "openat,creat,write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,ftruncate,truncate,fallocate,fsync,fdatasync,sync_file_range,msync,rename,renameat,renameat2,unlink,unlinkat,link,linkat"
+
+// Command returns a command that runs another one such that [Read] can tell what it
+// did. trace is a file to be made. Signals for the process that it starts have to be
+// sent to that one, which is a child.
+func Command(trace string, name string, args ...string) *exec.Cmd {
+	flags := []string{"-f", "-qq", "-xx", "-yy", "-s", "4194304", "-e", "signal=none", "-e", "trace=" + calls, "--seccomp-bpf", "-o", trace, name}
+	return exec.Command("strace", append(flags, args...)...)
+}
+
+// Read returns the events of a trace, in order: a Report from the moment when the
+// call began, a Sync from when it had ended. What a program did elsewhere is left
+// out, but for what it wrote to descriptors that reports accepts.
+func Read(trace, dir string, reports func(descriptor string) bool) ([]Event, error) {
+	b, err := os.ReadFile(trace)
+	if err != nil {
+		return nil, err
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return nil, err
+	}
+	p := parser{dir: dir, reports: reports, begun: make(map[string]string), cut: make(map[string]bool)}
+	for line := range strings.Lines(string(b)) {
+		if err := p.line(strings.TrimSuffix(line, "\n")); err != nil {
+			return nil, fmt.Errorf("trace %s: %w", trace, err)
+		}
+	}
+	return p.events, nil
+}
