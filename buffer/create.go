@@ -30,7 +30,13 @@ func (s *Store) create() (err error) {
 	if err != nil {
 		return fmt.Errorf("begin %s: %w", s.path, err)
 	}
-	if err := errors.Join(db.Update(putSchema), db.Close()); err != nil {
+	err = db.Update(func(tx *bbolt.Tx) error {
+		if err := putSchema(tx); err != nil {
+			return err
+		}
+		return tx.Bucket([]byte(metaBucket)).Put(runKey, noRun[:])
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
 		return fmt.Errorf("begin %s: %w", s.path, err)
 	}
 	if err := os.Rename(fresh, s.path); err != nil {

@@ -24,6 +24,9 @@ var (
 	lineageKey = []byte("lineage") // a new one whenever a file from elsewhere is taken
 )
 
+// noRun is in a file to which nothing was committed yet.
+var noRun = [8]byte([]byte("no run.."))
+
 // farAhead is how far the numbers of all queues jump when a file is taken that is
 // older than what was sent from it: further than any gateway gets.
 const farAhead = 1 << 32
@@ -69,6 +72,8 @@ func (s *Store) fromElsewhere(st markerState, run [8]byte) bool {
 		return false // there is none, or it is empty: nothing in it can be old
 	case st.restored:
 		return true
+	case run == noRun:
+		return false // there is nothing in it
 	case !st.known:
 		return true // it came without its marker
 	case len(st.runs) == 0:

@@ -225,6 +225,9 @@ func found(path string, known map[string]*crashed) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if s.Restored() {
+		return errors.New("the store was taken for a restored backup")
+	}
 	if damage != nil {
 		return fmt.Errorf("the store was found damaged: %w", damage)
 	}
