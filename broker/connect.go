@@ -135,9 +135,10 @@ func (b *Broker) startSession(c *conn, p *packet.Connect, assigned bool) (ack *p
 		delete(b.lostWills, p.ClientID)
 		b.forgetWillLocked(lost)
 	}
-	present := old != nil && !p.CleanStart // [MQTT-3.1.2-5] [v3 MQTT-3.1.2-4]
+	kept := old != nil && !p.CleanStart // [MQTT-3.1.2-5] [v3 MQTT-3.1.2-4]
+	present := kept && !old.stale
 	s := old
-	if !present {
+	if !kept {
 		if old != nil { // [MQTT-3.1.2-4] [v3 MQTT-3.1.2-6]
 			b.endSessionLocked(old, &w)
 		}
@@ -200,15 +201,19 @@ func (b *Broker) startSession(c *conn, p *packet.Connect, assigned bool) (ack *p
 // is sent once that is on disk: else a crash would forget that it may have been
 // sent, and it would be sent again without DUP.
 func (b *Broker) attachLocked(s *Session, change *buffer.Change, present bool) {
-	urgency := buffer.Lazy
-	if !present || s.queue.Stats().Messages > 0 {
+	urgency, waits := buffer.Lazy, s.queue.Stats().Messages > 0
+	if !present || waits {
 		urgency = buffer.Sync
+	}
+	if s.stale { // from here on it is the session that the client knows
+		s.stale = false
+		change.Forget(s.queue, urgency)
 	}
 	s.putLocked(change, urgency)
 	change.Attach(s.queue, urgency)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if urgency == buffer.Lazy || !present {
+	if !waits {
 		s.ready = true // nothing waits yet, and what comes is written after this
 	}
 	if urgency == buffer.Lazy {

@@ -55,6 +55,9 @@ func (s *Session) queueName() string {
 // offline, and the client identifier.
 func (s *Session) value() []byte {
 	b := append(make([]byte, 0, 13+len(s.id)), byte(s.version))
+	if s.stale {
+		b[0] |= staleSession
+	}
 	b = binary.BigEndian.AppendUint32(b, s.expiry)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.due))
 	return append(b, s.id...)
@@ -66,6 +69,9 @@ func (s *Session) putLocked(c *buffer.Change, u buffer.Urgency) {
 
 // load reads sessions, subscriptions, identifiers, wills and retained messages.
 func (b *Broker) load() error {
+	if err := b.distrustHandshakes(); err != nil {
+		return fmt.Errorf("look through a restored store: %w", err)
+	}
 	byGeneration := make(map[uint64]*Session)
 	err := b.tables.sessions.Each(func(key, value []byte) error {
 		if len(key) != 8 || len(value) < 13 {
@@ -77,7 +83,8 @@ func (b *Broker) load() error {
 			number:     fnv(string(value[13:])),
 			generation: binary.BigEndian.Uint64(key),
 			durable:    true,
-			version:    packet.Version(value[0]),
+			version:    packet.Version(value[0] &^ staleSession),
+			stale:      value[0]&staleSession != 0,
 			expiry:     binary.BigEndian.Uint32(value[1:]),
 			due:        int64(binary.BigEndian.Uint64(value[5:])),
 			id:         string(value[13:]),

@@ -36,6 +36,7 @@ type Session struct {
 	watched   bool      // the agenda looks at what is to be sent again
 	scheduled int64     // when the agenda looks at this session, by the clock; 0: it does not
 	gone      bool
+	stale     bool          // from a restored store: its client is told that there is no session
 	erased    chan struct{} // closed when the end of a durable session is on disk; set with gone
 	will      *will         // of the connection, or waiting for its delay
 	subs      subscriptionSet

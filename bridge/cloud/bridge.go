@@ -166,6 +166,8 @@ func (b *Bridge) restore(br *broker.Broker) error {
 	if b.epoch, err = loadEpoch(b.table); err != nil {
 		return err
 	}
-	b.inbound, err = loadInbound(b.store, b.table)
-	return err
+	if b.inbound, err = loadInbound(b.store, b.table); err != nil {
+		return err
+	}
+	return b.distrust()
 }

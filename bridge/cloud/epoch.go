@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,30 @@ type epoch struct {
 	Attempt  string   `json:"attempt,omitempty"` // server of a CONNECT at that session whose CONNACK was not seen
 	Filters  []string `json:"filters,omitempty"` // subscribed in that session
 	Marker   string   `json:"marker,omitempty"`  // subscribed in that session, to know it by
+	Lineage  string   `json:"lineage,omitempty"` // of the store: another one in a restored backup
+}
+
+// distrust makes an epoch from a restored backup, and what belongs to it, one that
+// never was: the session has gone on without what the backup knows of it, so one that
+// the server has is foreign. The messages stay, as new ones.
+func (b *Bridge) distrust() error {
+	lineage := ""
+	if l := b.store.Lineage(); l != [8]byte{} {
+		lineage = hex.EncodeToString(l[:])
+	}
+	if b.epoch.Lineage == lineage {
+		return nil
+	}
+	if b.epoch.Number > 0 {
+		b.log.Warn("the store is a restored one: the session with the cloud begins anew, and what waits is sent as new", "queued", b.queue.Stats().Messages)
+	}
+	b.epoch = epoch{Lineage: lineage}
+	c := b.store.Begin()
+	c.Forget(b.queue, buffer.Sync)
+	b.inbound.forget(c)
+	err := b.epoch.put(c, b.table)
+	c.Commit(nil) // before everything that Run writes
+	return err
 }
 
 var epochKey = []byte("epoch")
