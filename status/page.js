@@ -172,7 +172,7 @@ function local(r) {
       ['waiting for a commit', bytes(s.pending_bytes)],
       known(s.commit_seconds) ? ['a commit takes', duration(s.commit_seconds)] : null,
       s.path ? ['path', s.path] : null,
-    ]), s.last_error ? el('p.note.bad', s.last_error) : null, s.set_aside ? el('p.note.bad', `The store file was damaged and is set aside at ${s.set_aside}.`) : null));
+    ]), s.last_error ? el('p.note.bad', s.last_error) : null, s.damage ? el('p.note.bad', `${s.damage[0].toUpperCase()}${s.damage.slice(1)}.`) : null));
 }
 
 function draw(r) {

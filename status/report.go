@@ -128,7 +128,8 @@ type Store struct {
 	Failures    int64    `json:"failed_commits"`
 	Damaged     int64    `json:"damaged_records"`
 	LastError   string   `json:"last_error,omitempty"` // why the last commit failed
-	SetAside    string   `json:"set_aside,omitempty"`  // where a damaged store file was moved at the start
+	SetAside    string   `json:"set_aside,omitempty"`  // where a damaged store file was moved
+	Damage      string   `json:"damage,omitempty"`     // the store was found damaged, and nobody has cleared the alarm since: what happened
 }
 
 // LinkInfo is the state of a link that can be cut on purpose.

@@ -105,6 +105,9 @@ func storeReport(path string, s buffer.Stats) Store {
 		Pending: s.PendingBytes, Cancelled: s.Cancelled, Failures: s.Failures, Damaged: s.Damaged,
 		LastError: s.Err, SetAside: s.SetAside,
 	}
+	if s.Damage != nil {
+		r.Damage = s.Damage.String()
+	}
 	if s.Commits > 0 {
 		mean := s.LatencyMean.Seconds()
 		r.CommitTime = &mean

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,9 +35,8 @@ type gateway struct {
 	status *status.Server
 	health *health
 
-	setAside *buffer.Event // the store was damaged; nil: it was not
-	listens  []status.Listening
-	layers   layers
+	listens []status.Listening
+	layers  layers
 }
 
 // surroundings are what a gateway finds in its process.
@@ -67,8 +65,7 @@ func open(cfg config.Config, s surroundings) (_ *gateway, err error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o750); err != nil {
 		return nil, fmt.Errorf("make data_dir: %w: set data_dir to a directory that this user may write", err)
 	}
-	g.store, err = buffer.Open(storePath(cfg), cfg.Buffer, part(s.log, "buffer"),
-		append(s.store, buffer.WithEvents(func(e buffer.Event) { g.setAside = &e }))...)
+	g.store, err = buffer.Open(storePath(cfg), cfg.Buffer, part(s.log, "buffer"), s.store...)
 	if errors.Is(err, buffer.ErrLocked) {
 		return nil, fmt.Errorf("%w: stop that one, or give this one another data_dir", err)
 	}
@@ -167,8 +164,8 @@ func (g *gateway) listen(s surroundings) (err error) {
 	}
 	g.say("status", []byte("online"))
 	g.layers.onClose("gateway status", func() error { g.say("status", []byte("offline")); return nil })
-	if g.setAside != nil {
-		g.alarm("store", fmt.Sprintf("The store was damaged (%v) and is set aside as %s; what could be read of it was kept.", g.setAside.Err, g.setAside.SetAside))
+	if err := g.watchDamage(); err != nil {
+		return err
 	}
 	return nil
 }
@@ -198,16 +195,6 @@ func (g *gateway) say(topic string, payload []byte) {
 			g.log.Warn("the gateway's own status could not be published", "topic", topic, "err", err)
 		}
 	})
-}
-
-// alarm publishes what somebody must look at. It stays until it is cleared with an empty retained message.
-func (g *gateway) alarm(what, sentence string) {
-	text, err := json.Marshal(map[string]string{"alarm": sentence, "ts": time.Now().UTC().Format("2006-01-02T15:04:05.000Z")})
-	if err != nil {
-		g.log.Error("alarm could not be written", "alarm", sentence, "err", err)
-		return
-	}
-	g.say("alarm/"+what, text)
 }
 
 // wait returns nil when ctx ends, or the error of the first worker that ended by itself.

@@ -130,6 +130,23 @@ func TestDamagedStoreDoesNotKeepTheGatewayFromStarting(t *testing.T) {
 	if aside, err := filepath.Glob(store + ".corrupt-*"); err != nil || len(aside) == 0 {
 		t.Errorf("set aside: %v, %v", aside, err)
 	}
+	// Somebody clears the alarm; else it comes back with every start.
+	c := connect(t, g.mqtt)
+	c.subscribe("test/alarm/store")
+	c.next()
+	c.keep("test/alarm/store", "")
+	if m := c.next(); m.payload != "" {
+		t.Errorf("alarm: %+v", m)
+	}
+	g.waitLine("the alarm of the damaged store was cleared")
+	g.stop()
+	g = start(t, config)
+	c = connect(t, g.mqtt)
+	c.subscribe("test/alarm/store")
+	c.subscribe("test/status")
+	if m := c.next(); m.topic != "test/status" {
+		t.Errorf("the alarm came back: %+v", m)
+	}
 	g.stop()
 }
 

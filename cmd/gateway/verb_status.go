@@ -119,6 +119,9 @@ func printReport(w io.Writer, r status.Report) {
 	if s.LastError != "" {
 		fmt.Fprintf(t, "  ! %s\n", s.LastError)
 	}
+	if s.Damage != "" {
+		fmt.Fprintf(t, "  ! %s\n", s.Damage)
+	}
 	fmt.Fprint(t, "\nLISTENS\n")
 	for _, l := range g.Listens {
 		fmt.Fprintf(t, "  %s\t%s\n", l.What, l.Address)

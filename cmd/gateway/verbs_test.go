@@ -48,6 +48,7 @@ func TestWrongCommandLineSaysWhatToType(t *testing.T) {
 		{[]string{"demo", "-outage", "10s", "-every", "5s"}, "-every must be longer than -outage"},
 		{[]string{"demo", "-outage", "soon"}, `Type "gateway demo --help"`},
 		{[]string{"check-store"}, "name one store file"},
+		{[]string{"salvage-store", "one"}, "name a damaged store file and the one to write"},
 	} {
 		code, out, errOut := verb(t, c.args...)
 		if code != 2 || out != "" || !strings.Contains(errOut, c.want) {
