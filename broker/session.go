@@ -90,7 +90,7 @@ func (s *Session) isOwn(p *publication) bool {
 func (s *Session) queueLocked() *buffer.Queue {
 	if s.queue == nil {
 		s.mu.Lock()
-		s.queue = buffer.NewVolatile(s.b.limits)
+		s.queue = buffer.NewVolatile(s.b.limits, s.b.store.Clock)
 		s.mu.Unlock()
 	}
 	return s.queue

@@ -21,14 +21,22 @@ func (q *Queue) Ack(seq uint64) bool {
 	return true
 }
 
-// removeLocked takes an entry out of memory and sees to it that the disk follows.
-func (q *Queue) removeLocked(it *item) {
+// takeOutLocked makes an entry unknown in memory.
+func (q *Queue) takeOutLocked(it *item) {
 	if it.out {
 		q.inFlight--
 	}
 	q.messages--
 	q.bytes -= int64(len(it.data))
 	q.lanes[it.lane].bury(it)
+	if it.key != 0 {
+		q.unindexLocked(it.key, it.seq)
+	}
+}
+
+// removeLocked takes an entry out of memory and sees to it that the disk follows.
+func (q *Queue) removeLocked(it *item) {
+	q.takeOutLocked(it)
 	if q.s == nil {
 		return
 	}
@@ -39,12 +47,16 @@ func (q *Queue) removeLocked(it *item) {
 		q.s.cancelLocked(it)
 		fallthrough
 	case onDisk:
-		if len(q.removals) == 0 || it.seq < q.oldestDue[0] {
-			q.oldestDue[0] = it.seq
-		}
-		q.removals = append(q.removals, removal{it.seq, it.lane})
-		q.s.removalLocked(q)
+		q.removeFromDiskLocked(removal{it.seq, it.lane})
 	}
+}
+
+func (q *Queue) removeFromDiskLocked(r removal) {
+	if len(q.removals) == 0 || r.seq < q.oldestDue[0] {
+		q.oldestDue[0] = r.seq
+	}
+	q.removals = append(q.removals, r)
+	q.s.removalLocked(q)
 }
 
 // Received notes that the receiver has the entry and only the end of the
@@ -82,6 +94,7 @@ func (q *Queue) Received(seq uint64, done func(error)) bool {
 func (q *Queue) Rewind() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	var ended []*item
 	for i := range q.lanes {
 		l := &q.lanes[i]
 		for j := range l.front.len() {
@@ -91,11 +104,17 @@ func (q *Queue) Rewind() {
 				if !q.attached {
 					it.order = 0
 				}
+				if it.brief && it.purged() {
+					ended = append(ended, it)
+				}
 			}
 		}
 		l.cursor = 0
 	}
 	q.inFlight = 0
+	for _, it := range ended {
+		q.removeLocked(it)
+	}
 	if q.s != nil {
 		q.s.hopeBrokenLocked()
 	}
@@ -111,10 +130,15 @@ func (q *Queue) Requeue(seq uint64) {
 		return
 	}
 	l := &q.lanes[it.lane]
+	if it.purged() {
+		q.removeLocked(it) // the receiver does not have it, so nothing holds its number
+		return
+	}
 	it.out, it.again, it.order = false, false, 0
 	l.count(it, 1)
 	l.cursor = min(l.cursor, l.front.search(seq))
 	q.inFlight--
+	q.mayExpireLocked(it.expires())
 }
 
 func (q *Queue) measureLocked(it *item) {

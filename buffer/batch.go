@@ -29,6 +29,8 @@ type queueBatch struct {
 	unmarks  []uint64
 	rejects  []rejection
 	outdated []rejection // rejected entries that make room
+	replaced []removal   // values that make room for a newer one
+	tombs    []*tomb
 	forget   bool
 	drop     bool
 	skip     bool // the queue is gone
@@ -145,6 +147,7 @@ func (qb *queueBatch) fillLocked(s *Store, b *batch) {
 	}
 	q.reserve = max(q.reserve, q.next+reserveBlock/2)
 	qb.state.next, qb.state.reserved, qb.state.clock = q.next, q.reserve, s.clockNote()
+	qb.state.due = earlier(q.due, q.heldDue)
 	qb.handed, q.taken = q.handed, q.handed
 	for i := range q.lanes {
 		qb.state.lanes[i].again = q.again[i]
@@ -170,6 +173,14 @@ func (qb *queueBatch) fillRestLocked(s *Store, b *batch) {
 		}
 	}
 	q.newMarks = nil
+	qb.replaced, q.outdated = q.outdated, nil
+	q.replacing = qb.replaced
+	for _, t := range q.tombs {
+		if !t.writing && !t.written {
+			t.writing = true
+			qb.tombs = append(qb.tombs, t)
+		}
+	}
 	qb.rejects, q.newRejects = q.newRejects, nil
 	q.rejected = append(q.rejected, qb.rejects...)
 	size := 0

@@ -88,9 +88,15 @@ func (c *Change) Append(q *Queue, r Record) (seq uint64, err error) {
 	if err := q.admitLocked(&r); err != nil {
 		return 0, err
 	}
+	l := &q.lanes[r.Lane]
 	it := &item{
-		seq: q.next, data: r.Data, header: r.header(), q: q,
+		seq: q.next, data: r.Data, q: q,
 		lane: r.Lane, urgency: r.Urgency, early: r.Early, place: onDisk,
+	}
+	h := r.header()
+	it.stamp, it.brief = h.stamp, h.brief
+	if it.deadline != 0 || q.limits.Age > 0 || l.lastDue != 0 {
+		q.setAgeLocked(it, l)
 	}
 	q.next++
 	q.messages++
@@ -104,7 +110,10 @@ func (c *Change) Append(q *Queue, r Record) (seq uint64, err error) {
 		q.s.pendingBytes += it.cost()
 		q.s.reserveLocked(q)
 	}
-	q.lanes[r.Lane].push(it)
+	l.push(it)
+	if q.s == nil && q.values != nil && it.key != 0 {
+		q.replaceLocked(it)
+	}
 	return it.seq, nil
 }
 
@@ -116,6 +125,17 @@ func (c *Change) hold(u Urgency) {
 	c.holds++
 	if u == Sync {
 		c.syncs++
+	}
+}
+
+// unhold takes back one hold.
+func (c *Change) unhold(u Urgency) {
+	if u == Idle {
+		return
+	}
+	c.holds--
+	if u == Sync {
+		c.syncs--
 	}
 }
 
@@ -207,6 +227,11 @@ func (c *Change) Commit(done func(error)) {
 		s.pressureLocked()
 		return
 	}
+	for _, it := range c.items {
+		if it.key != 0 && it.q.values != nil && !it.gone {
+			it.q.replaceLocked(it)
+		}
+	}
 	s.pending = append(s.pending, c)
 	s.pendingBytes += changeOverhead
 	s.scheduleLocked(c)
@@ -268,14 +293,18 @@ func (q *Queue) dropLocked() {
 	}
 	q.gone, q.attached = true, false
 	q.messages, q.bytes, q.inFlight = 0, 0, 0
+	q.due, q.heldDue, q.sweep = 0, 0, sweep{}
 	if q.s == nil {
 		return
 	}
+	q.s.values -= len(q.values)
+	q.values = nil
 	for _, m := range q.newMarks {
 		q.s.callLocked(m.done, ErrDropped)
 	}
 	q.s.removals -= len(q.removals)
 	q.newMarks, q.removals, q.newRejects, q.rejected, q.marks = nil, nil, nil, nil, nil
+	q.outdated, q.tombs = nil, nil
 	q.drop = true
 	if q.s.queues[q.name] == q {
 		delete(q.s.queues, q.name)
@@ -291,12 +320,10 @@ func (s *Store) cancelLocked(it *item) {
 	}
 	if !it.released {
 		it.released = true
-		if it.urgency != Idle {
-			c.holds--
-		}
-		if it.urgency == Sync {
-			c.syncs--
-		}
+		c.unhold(it.urgency)
+	}
+	if it.rare != nil {
+		s.releaseLocked(it)
 	}
 	if it.place == writing {
 		s.fireLocked(c)

@@ -14,6 +14,7 @@ func (s *Store) run() {
 		s.mu.Lock()
 		closed, fatal := s.closed, s.fatal != nil
 		due, sleep := s.planLocked()
+		sweep := s.sweepDueLocked(&sleep)
 		s.mu.Unlock()
 		switch {
 		case closed:
@@ -22,6 +23,10 @@ func (s *Store) run() {
 		case fatal:
 			s.abandon()
 			due, sleep = false, 0
+		}
+		if sweep {
+			s.doSweep()
+			continue
 		}
 		if due {
 			s.commit(false)

@@ -306,7 +306,7 @@ func TestReceivedIsMarkedWithinSync(t *testing.T) {
 		if q.Received(999, nil) {
 			t.Error("an unknown entry was marked")
 		}
-		volatile := buffer.NewVolatile(buffer.Limits{})
+		volatile := buffer.NewVolatile(buffer.Limits{}, nil)
 		c := s.Begin()
 		seq, _ := c.Append(volatile, buffer.Record{Data: []byte("x")})
 		volatile.Next()

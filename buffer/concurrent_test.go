@@ -20,7 +20,7 @@ func TestProducersAndConsumersAtOnce(t *testing.T) {
 	cfg := fast()
 	cfg.Sync, cfg.Lazy, cfg.Memory = time.Millisecond, 5*time.Millisecond, 256<<10
 	s := open(t, filepath.Join(t.TempDir(), "store.db"), cfg, buffer.WithWindow(50))
-	queues := []*buffer.Queue{attached(t, s, "a"), attached(t, s, "b"), buffer.NewVolatile(buffer.Limits{})}
+	queues := []*buffer.Queue{attached(t, s, "a"), attached(t, s, "b"), buffer.NewVolatile(buffer.Limits{}, nil)}
 
 	var (
 		order    sync.Mutex

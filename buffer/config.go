@@ -94,13 +94,35 @@ const (
 	DropNewest
 	// Refuse does not take the new record, and counts it as refused.
 	Refuse
+	// KeepLast keeps of the entries with one [Record].Key only the newest, wherever
+	// in the queue that is: at its Commit an entry replaces the older one, unless that
+	// one may have been sent. Then both stay, and both are sent. On disk the older one
+	// goes with the commit that brings the newer one, so that one of them is there.
+	// Records without a key replace nothing. A full queue behaves as with DropOldest.
+	//
+	// Which entry holds the newest value is known, in memory, of 65,536 keys in all
+	// queues of a store together. Of more keys than that several values may wait, in
+	// order. Two keys are told apart by these 64 bits alone. Entries from before the
+	// policy was set count if they had a key.
+	KeepLast
 )
+
+// drops reports whether a full queue drops what it has.
+func (p Policy) drops() bool { return p == DropOldest || p == KeepLast }
 
 // Limits bound a queue. 0 means no limit.
 type Limits struct {
 	Messages int
 	Bytes    int64 // of record data, without the overhead of the file
 	WhenFull Policy
+
+	// Age is the longest time, by [Store.Clock] and to the second above, that an entry
+	// waits; every entry gets it at Append. One that is too old, or has passed the
+	// deadline of its [Record], and was certainly never sent, is dropped: before Next
+	// would hand it out, and else, of a queue on disk, within minutes where most is
+	// due, and within an hour in a million entries. What may have been sent is never
+	// dropped for that.
+	Age time.Duration
 }
 
 // Urgency says who waits for an operation.

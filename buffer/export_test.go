@@ -19,6 +19,14 @@ func WithWindow(items int) Option {
 	return func(o *options) { o.window = window{items, windowBytes} }
 }
 
+// SweepSoon has the store look for expired entries before its next commit.
+func (s *Store) SweepSoon() {
+	s.mu.Lock()
+	s.sweepAt = 1
+	s.wakeLocked()
+	s.mu.Unlock()
+}
+
 var ErrDamaged = errDamaged
 
 // InMemory returns how many entries, and tombstones, q holds in memory.

@@ -16,22 +16,56 @@ const (
 type item struct {
 	seq  uint64
 	data []byte
-	header
+	stamp
 	order   uint64 // counts the hand-outs of this run; 0: not handed out in it
 	handed  time.Duration
 	change  *Change // nil once on disk
 	q       *Queue
+	rare    *rare  // nil: nothing of it
+	tooOld  uint32 // when it is, as in header
 	lane    uint8
 	urgency Urgency
 	place   place
 
 	early    bool
+	brief    bool
 	out      bool // with the receiver
 	again    bool // was, or may have been, with the receiver before
 	received bool // its mark is on disk
 	released bool // its Change does not wait for it any more
 	gone     bool // acknowledged, dropped or rejected; a tombstone until it reaches the head
 }
+
+// rare is what few items have.
+type rare struct {
+	purged bool   // its data is nobody's business any more; it holds its number
+	newer  *item  // the value that replaced it before it was written
+	holds  []hold // of older values that it replaced before they were written
+	last   bool   // the removal of an older value waits for it
+}
+
+func (it *item) more() *rare {
+	if it.rare == nil {
+		it.rare = new(rare)
+	}
+	return it.rare
+}
+
+// newest is the value that has replaced it in the end; nil: none.
+func (it *item) newest() (newer *item) {
+	for it.rare != nil && it.rare.newer != nil {
+		it = it.rare.newer
+		newer = it
+	}
+	return newer
+}
+
+func (it *item) purged() bool { return it.rare != nil && it.rare.purged }
+
+func (it *item) header() header { return header{stamp: it.stamp, tooOld: it.tooOld, brief: it.brief} }
+
+// sent reports whether the receiver may know of it.
+func (it *item) sent() bool { return it.out || it.again || it.received }
 
 // entry is the item as others see it.
 func (it *item) entry(again bool) Entry {

@@ -22,6 +22,9 @@ type lane struct {
 	unsentBytes int64
 	unsentAgain int // of these, how many are to be handed out again
 
+	lastDue int64 // deadline of the newest entry; the largest number: it has none; 0: no entry has one
+	mixed   bool  // the deadlines may not be in order
+
 	again  []span // in the gap, what may have been handed out
 	sentTo uint64 // the highest number that was handed out in this run
 
@@ -85,6 +88,19 @@ func (l *lane) count(it *item, n int) {
 	if it.again {
 		l.unsentAgain += n
 	}
+}
+
+// highest is not below the number of any entry; 0 if there is none.
+func (l *lane) highest() uint64 {
+	for _, d := range [...]*deque{&l.back, &l.front} {
+		if d == &l.front && l.gap.n > 0 {
+			return l.gap.hi
+		}
+		if d.len() > 0 {
+			return d.at(d.len() - 1).seq
+		}
+	}
+	return l.gap.hi
 }
 
 func (l *lane) inFront(it *item) bool {

@@ -7,7 +7,7 @@ import "fmt"
 func (q *Queue) Room(n int) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.limits.WhenFull == Refuse && q.overLocked(n) {
+	if q.limits.WhenFull == Refuse && q.overLocked(n, 0) && !q.expiryMadeRoomLocked(n, 0) {
 		return q.fullLocked()
 	}
 	return nil
@@ -25,10 +25,35 @@ func (s *Store) Room() error {
 	return fmt.Errorf("%d bytes wait for the disk: %w", s.pendingBytes, ErrFull)
 }
 
-// overLocked reports whether one more record of n bytes would break a limit.
-func (q *Queue) overLocked(n int) bool {
-	return q.limits.Messages > 0 && q.messages+1 > q.limits.Messages ||
-		q.limits.Bytes > 0 && q.bytes+int64(n) > q.limits.Bytes
+// overLocked reports whether one more record of n bytes would break a limit, in the
+// place of the one that it replaces.
+func (q *Queue) overLocked(n int, key uint64) bool {
+	messages, bytes := q.messages+1, q.bytes+int64(n)
+	over := func() bool {
+		return q.limits.Messages > 0 && messages > q.limits.Messages ||
+			q.limits.Bytes > 0 && bytes > q.limits.Bytes
+	}
+	if !over() {
+		return false
+	}
+	if old, ok := q.outdatedLocked(key); ok {
+		messages--
+		bytes -= int64(old.size)
+	}
+	return over()
+}
+
+// expiryMadeRoomLocked reports whether there is room after what has expired at the
+// heads is gone. What lies behind them is for a sweep, which is not far then.
+func (q *Queue) expiryMadeRoomLocked(n int, key uint64) bool {
+	if q.due == 0 || !passed(q.due, q.clock()) {
+		return false
+	}
+	q.expireHeadsLocked()
+	if q.s != nil {
+		q.s.sweepLocked(q.s.now())
+	}
+	return !q.overLocked(n, key)
 }
 
 // excessLocked reports whether the queue holds more than its limits allow.
@@ -52,14 +77,14 @@ func (q *Queue) admitLocked(r *Record) error {
 		return fmt.Errorf("%d bytes wait for the disk: %w", q.s.pendingBytes, ErrFull)
 	}
 	n := len(r.Data)
-	if !q.overLocked(n) {
+	if !q.overLocked(n, r.Key) || q.expiryMadeRoomLocked(n, r.Key) {
 		return nil
 	}
-	if q.limits.WhenFull != DropOldest || q.limits.Bytes > 0 && int64(n) > q.limits.Bytes {
+	if !q.limits.WhenFull.drops() || q.limits.Bytes > 0 && int64(n) > q.limits.Bytes {
 		q.turnAwayLocked()
 		return q.fullLocked()
 	}
-	for q.overLocked(n) {
+	for q.overLocked(n, r.Key) {
 		dropped, later := q.dropOldestLocked(int(r.Lane))
 		if later {
 			q.trim = true // by the committer: reading the disk is not for callers of Append

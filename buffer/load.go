@@ -49,26 +49,37 @@ func (s *Store) Queue(name string, l Limits) (*Queue, error) {
 	if len(name) > bbolt.MaxKeySize-len(queuePrefix)-8 {
 		return nil, fmt.Errorf("queue name of %d bytes is too long", len(name))
 	}
+	q, lookUp, err := s.openQueue(name, l)
+	if err != nil {
+		return nil, err
+	}
+	if lookUp {
+		err = q.lookUpValues()
+	}
+	return q, err
+}
+
+func (s *Store) openQueue(name string, l Limits) (q *Queue, lookUp bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closedLocked() {
-		return nil, s.closedErrLocked()
+		return nil, false, s.closedErrLocked()
 	}
-	q := s.queues[name]
+	q = s.queues[name]
 	if q == nil {
 		s.generation++
-		q = &Queue{s: s, mu: &s.mu, name: name, key: queueKey(name, s.generation), next: 1, reserve: 1 + reserveBlock}
+		q = &Queue{s: s, mu: &s.mu, clock: s.Clock, name: name, key: queueKey(name, s.generation), next: 1, reserve: 1 + reserveBlock}
 		s.queues[name] = q
 		q.cost = queueOverhead
 		s.pendingBytes += q.cost
 		s.dirtyLocked(q, Sync) // its numbers must be reserved before the first is seen
 	}
-	q.limits = l
-	if q.excessLocked() && l.WhenFull == DropOldest {
+	lookUp = q.setLimitsLocked(l)
+	if q.excessLocked() && l.WhenFull.drops() {
 		q.trim = true
 		s.dirtyLocked(q, Lazy)
 	}
-	return q, nil
+	return q, lookUp, nil
 }
 
 // Queues returns the names of all queues, sorted.
@@ -118,13 +129,14 @@ func (s *Store) loadQueues(tx *bbolt.Tx, clean bool) error {
 
 func newLoaded(s *Store, b *bbolt.Bucket, name string, key []byte, st *queueState, clean bool) *Queue {
 	q := &Queue{
-		s: s, mu: &s.mu, name: name, key: key,
+		s: s, mu: &s.mu, clock: s.Clock, name: name, key: key,
 		next: max(st.next, 1), reserved: st.reserved, reserve: st.reserved,
 		stored: st.next, handing: st.handing,
 	}
 	if !clean {
 		q.next = max(q.next, st.reserved)
 	}
+	q.mayExpireLocked(st.due)
 	c := b.Cursor()
 	for i := range q.lanes {
 		l, noted := &q.lanes[i], &st.lanes[i]
@@ -133,6 +145,7 @@ func newLoaded(s *Store, b *bbolt.Bucket, name string, key []byte, st *queueStat
 		}
 		l.disk, l.diskBytes, l.again = noted.n, noted.bytes, noted.again
 		l.gap = gap{n: noted.n, bytes: noted.bytes}
+		l.mixed = true // as far as is known
 		q.messages += noted.n
 		q.bytes += noted.bytes
 
@@ -175,15 +188,12 @@ func newLoaded(s *Store, b *bbolt.Bucket, name string, key []byte, st *queueStat
 		}
 		q.again[i] = l.again
 	}
-	for k, _ := c.Seek([]byte{kindMark}); k != nil; k, _ = c.Next() {
+	for k, v := c.Seek([]byte{kindMark}); k != nil; k, v = c.Next() {
 		kind, seq, ok := splitKey(k)
 		if !ok || kind != kindMark {
 			break
 		}
-		if q.marks == nil {
-			q.marks = make(map[uint64]struct{})
-		}
-		q.marks[seq] = struct{}{}
+		q.foundLocked(seq, k, v)
 	}
 	for k, v := c.Seek([]byte{kindRejected}); k != nil; k, v = c.Next() {
 		kind, seq, ok := splitKey(k)
@@ -199,7 +209,7 @@ func newLoaded(s *Store, b *bbolt.Bucket, name string, key []byte, st *queueStat
 // known, so the rule for crashes holds; neither are the reserved numbers, so a
 // block is skipped.
 func countAnew(b *bbolt.Bucket) queueState {
-	st := queueState{handing: true}
+	st := queueState{handing: true, due: 1}
 	c := b.Cursor()
 	for k, v := c.First(); k != nil; k, v = c.Next() {
 		kind, seq, ok := splitKey(k)
@@ -220,107 +230,141 @@ func countAnew(b *bbolt.Bucket) queueState {
 func (q *Queue) load(lane int, anyway bool) error {
 	q.readMu.Lock()
 	defer q.readMu.Unlock()
+	for {
+		more, err := q.loadChunk(lane, anyway)
+		if !more || err != nil {
+			return err
+		}
+	}
+}
 
+// chunk is what was read from the gap of a lane.
+type chunk struct {
+	lane     int
+	from, to uint64
+	got      []*item
+	bad      []known // damaged ones
+}
+
+// loadChunk is load with readMu held. more says that it came to nothing.
+func (q *Queue) loadChunk(lane int, anyway bool) (more bool, err error) {
 	q.mu.Lock()
 	l := &q.lanes[lane]
 	g := l.gap
 	needed := !q.gone && g.n > 0 && (anyway || l.first() == nil)
+	q.walking = needed
 	q.mu.Unlock()
 	if !needed {
-		return nil
+		return false, nil
 	}
-
-	var (
-		got   []*item
-		bad   []removal
-		wrong int64 // bytes of bad
-		last  = g.hi
-	)
-	err := q.s.view(func(tx *bbolt.Tx) error {
-		got, bad, wrong, last = nil, nil, 0, g.hi
-		b := tx.Bucket(q.key)
-		if b == nil {
-			return nil
-		}
-		c := b.Cursor()
-		from := recordKey(byte(lane), g.lo)
-		size := int64(0)
-		for k, v := c.Seek(from[:]); k != nil; k, v = c.Next() {
-			kind, seq, ok := splitKey(k)
-			if !ok || kind != byte(lane) || seq > g.hi {
-				break
-			}
-			if len(got)+len(bad) == q.s.window.items || size >= q.s.window.bytes {
-				return nil // last is where the chunk ends
-			}
-			last = seq
-			size += int64(len(v))
-			q.s.touched.Add(int64(len(k) + len(v)))
-			h, data, err := parseRecord(q.key, k, v)
-			if err != nil {
-				bad = append(bad, removal{seq, byte(lane)})
-				wrong += dataSize(v)
-				continue
-			}
-			got = append(got, &item{
-				seq: seq, data: slices.Clone(data), header: h, q: q,
-				lane: byte(lane), place: onDisk, early: true,
-			})
-		}
-		last = g.hi
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("read queue %q: %w", q.name, err)
-	}
+	c := chunk{lane: lane, from: g.lo}
+	err = q.s.view(func(tx *bbolt.Tx) error { return c.read(tx, q, g.hi) })
 
 	q.mu.Lock()
-	q.takeInLocked(l, got, bad, wrong, last)
+	bad := 0
+	if err == nil {
+		bad, more = q.takeInLocked(&c)
+	}
+	q.walking, q.removed = false, nil
 	q.mu.Unlock()
-	if len(bad) > 0 {
-		q.s.damaged.Add(int64(len(bad)))
+	if err != nil {
+		return false, fmt.Errorf("read queue %q: %w", q.name, err)
+	}
+	if bad > 0 {
+		q.s.damaged.Add(int64(bad))
 		q.s.log.Error("damaged records in a queue are skipped and removed",
-			"queue", q.name, "records", len(bad), "first", bad[0].seq)
+			"queue", q.name, "records", bad, "first", c.bad[0].seq)
+	}
+	return more, nil
+}
+
+func (c *chunk) read(tx *bbolt.Tx, q *Queue, to uint64) error {
+	c.got, c.bad, c.to = nil, nil, to
+	b := tx.Bucket(q.key)
+	if b == nil {
+		return nil
+	}
+	cursor, size, last := b.Cursor(), int64(0), uint64(0)
+	from := recordKey(byte(c.lane), c.from)
+	for k, v := cursor.Seek(from[:]); k != nil; k, v = cursor.Next() {
+		kind, seq, ok := splitKey(k)
+		if !ok || kind != byte(c.lane) || seq > to {
+			break
+		}
+		if len(c.got)+len(c.bad) == q.s.window.items || size >= q.s.window.bytes {
+			c.to = last
+			break
+		}
+		last = seq
+		size += int64(len(v))
+		q.s.touched.Add(int64(len(k) + len(v)))
+		h, data, err := parseRecord(q.key, k, v)
+		if err != nil {
+			c.bad = append(c.bad, known{seq: seq, size: int32(dataSize(v)), lane: byte(c.lane)})
+			continue
+		}
+		c.got = append(c.got, &item{
+			seq: seq, data: slices.Clone(data), stamp: h.stamp, tooOld: h.tooOld, q: q,
+			lane: byte(c.lane), place: onDisk, early: true, brief: h.brief,
+		})
 	}
 	return nil
 }
 
-// takeInLocked puts what was read at the end of the front; last is up to where the
-// gap was read.
-func (q *Queue) takeInLocked(l *lane, got []*item, bad []removal, wrong int64, last uint64) {
-	if q.gone {
-		return
+// takeInLocked puts what was read at the end of the front. It returns how many
+// damaged records were among it; more says that nothing can be said of the rest.
+func (q *Queue) takeInLocked(c *chunk) (bad int, more bool) {
+	l := &q.lanes[c.lane]
+	if q.gone || l.gap.n == 0 || l.gap.lo != c.from {
+		return 0, false // all of it was taken out meanwhile
 	}
-	for _, it := range got {
+	leaving := q.leavingLocked(byte(c.lane), c.from, c.to)
+	out := func(seq uint64, size int) (gone bool) {
+		if _, gone = leaving[seq]; !gone {
+			l.gap.n--
+			l.gap.bytes -= int64(size)
+		}
+		return gone
+	}
+	for _, it := range c.got {
+		if out(it.seq, len(it.data)) {
+			continue
+		}
 		_, it.received = q.marks[it.seq]
 		it.again = it.received || contains(l.again, it.seq)
+		if q.tombs[it.seq] != nil {
+			it.more().purged = true
+		}
 		l.pushFront(it)
-		l.gap.bytes -= int64(len(it.data))
 		l.gap.at = it.time()
 	}
-	for _, r := range bad {
-		if len(q.removals) == 0 || r.seq < q.oldestDue[0] {
-			q.oldestDue[0] = r.seq
+	for _, k := range c.bad {
+		if out(k.seq, int(k.size)) {
+			continue
 		}
-		q.removals = append(q.removals, r)
-		q.s.removalLocked(q)
+		bad++
+		q.removeFromDiskLocked(removal{k.seq, k.lane})
+		q.damaged++
+		q.dropped++
+		q.messages--
+		q.bytes -= int64(k.size)
 	}
-	q.damaged += int64(len(bad))
-	q.dropped += int64(len(bad))
-	q.messages -= len(bad)
-	q.bytes -= wrong
-	l.gap.bytes -= wrong
-	l.gap.n -= len(got) + len(bad)
-	l.gap.lo = last + 1
-	if last < l.gap.hi {
-		l.gap.n = max(l.gap.n, 1)
-		return
+	l.gap.lo = c.to + 1
+	if c.to < l.gap.hi {
+		if l.gap.n < 1 {
+			// What is left may all have been taken out: then the next chunk says so.
+			q.messages += 1 - l.gap.n
+			l.gap.n = 1
+			return bad, true
+		}
+		return bad, false
 	}
 	// The end. Should the counts have been wrong, they are right from here on.
 	q.messages -= l.gap.n
 	q.bytes -= l.gap.bytes
 	l.gap = gap{}
 	l.join()
+	return bad, false
 }
 
 // cut brings queues that are over their limits, and whose oldest entries are on

@@ -33,21 +33,34 @@ type entry struct {
 	seq             uint64
 	data            string
 	lane            uint8
+	key             uint64
+	deadline        time.Duration
 	early, durable  bool
+	brief, tomb     bool
 	out, again, got bool
 	order           int
 }
+
+func (e *entry) sent() bool { return e.out || e.again || e.got }
 
 type modelQueue struct {
 	q        *buffer.Queue
 	limit    int
 	policy   buffer.Policy
+	age      time.Duration
 	volatile bool
 	attached bool
 	entries  []*entry
 	orders   int
 	last     uint64
 	rejected int
+	values   map[uint64]*entry // of KeepLast
+	fresh    []*entry          // appended by the Change that is not committed
+}
+
+// again is the same queue, new.
+func (m *modelQueue) renewed() *modelQueue {
+	return &modelQueue{limit: m.limit, policy: m.policy, age: m.age, volatile: m.volatile, attached: m.volatile}
 }
 
 func (m *modelQueue) visible(e *entry) bool { return m.volatile || e.durable || e.early }
@@ -87,12 +100,60 @@ func (m *modelQueue) first(lane int) *entry {
 
 func (m *modelQueue) remove(e *entry) {
 	m.entries = slices.DeleteFunc(m.entries, func(x *entry) bool { return x == e })
+	m.fresh = slices.DeleteFunc(m.fresh, func(x *entry) bool { return x == e })
+	if m.values[e.key] == e {
+		delete(m.values, e.key)
+	}
+}
+
+// over: there is no room for e, in the place of what it will replace.
+func (m *modelQueue) over(e *entry) bool {
+	n := len(m.entries) + 1
+	if old := m.values[e.key]; old != nil && !old.sent() {
+		n--
+	}
+	return m.limit > 0 && n > m.limit
+}
+
+// commit makes the newest entries replace older ones of their keys.
+func (m *modelQueue) commit() {
+	for _, e := range slices.Clone(m.fresh) {
+		if !slices.Contains(m.fresh, e) || m.policy != buffer.KeepLast || e.key == 0 {
+			continue
+		}
+		old := m.values[e.key]
+		if m.values == nil {
+			m.values = make(map[uint64]*entry)
+		}
+		m.values[e.key] = e
+		if old != nil && !old.sent() {
+			m.remove(old)
+		}
+	}
+	m.fresh = nil
+}
+
+func (m *modelQueue) expire(clock time.Duration) {
+	for _, e := range slices.Clone(m.entries) {
+		if !e.sent() && e.deadline != 0 && clock > e.deadline {
+			m.remove(e)
+		}
+	}
+}
+
+// end takes away what stands for a number that nobody holds.
+func (m *modelQueue) end(which func(*entry) bool) {
+	for _, e := range slices.Clone(m.entries) {
+		if e.tomb && which(e) {
+			m.remove(e)
+		}
+	}
 }
 
 // append returns whether the record is taken.
 func (m *modelQueue) append(e *entry) bool {
-	if m.limit > 0 && len(m.entries) >= m.limit {
-		if m.policy != buffer.DropOldest {
+	for m.over(e) {
+		if m.policy != buffer.DropOldest && m.policy != buffer.KeepLast {
 			return false
 		}
 		var victim *entry
@@ -107,6 +168,9 @@ func (m *modelQueue) append(e *entry) bool {
 		m.remove(victim)
 	}
 	m.entries = append(m.entries, e)
+	if m.fresh = append(m.fresh, e); m.volatile {
+		m.commit()
+	}
 	return true
 }
 
@@ -133,6 +197,9 @@ func TestModel(t *testing.T) {
 			"a": {}, "b": {}, "oldest": {limit: 5}, "refuse": {limit: 6, policy: buffer.Refuse},
 			"newest": {limit: 6, policy: buffer.DropNewest},
 			"v":      {volatile: true, attached: true}, "w": {volatile: true, attached: true, limit: 5},
+			"last": {policy: buffer.KeepLast}, "last of 5": {policy: buffer.KeepLast, limit: 5},
+			"last in memory": {policy: buffer.KeepLast, volatile: true, attached: true},
+			"aged":           {age: 7 * time.Hour / 2}, "aged refuse": {age: 7 * time.Hour / 2, limit: 5, policy: buffer.Refuse},
 		},
 		table: make(map[string]string),
 		done:  make(chan error, 100_000),
@@ -148,7 +215,7 @@ func TestModel(t *testing.T) {
 	}{
 		{30, m.change}, {30, m.hand}, {25, m.ack}, {6, m.received}, {4, m.rewind}, {3, m.requeue},
 		{2, m.reject}, {5, m.attach}, {4, m.detach}, {1, m.forget}, {10, m.sync}, {1, m.drop},
-		{2, m.reopen}, {2, m.crash}, {10, m.look},
+		{2, m.reopen}, {2, m.crash}, {10, m.look}, {6, m.advance}, {4, m.purge},
 	}
 	total := 0
 	for _, op := range ops {
@@ -183,9 +250,9 @@ func (m *model) open() {
 }
 
 func (m *model) queue(name string, q *modelQueue) *buffer.Queue {
-	l := buffer.Limits{Messages: q.limit, WhenFull: q.policy}
+	l := buffer.Limits{Messages: q.limit, WhenFull: q.policy, Age: q.age}
 	if q.volatile {
-		return buffer.NewVolatile(l)
+		return buffer.NewVolatile(l, nil)
 	}
 	return queue(m.t, m.s, name, l)
 }
@@ -212,29 +279,53 @@ func (m *model) pickOut() (*modelQueue, *entry) {
 
 func (m *model) commit(c *buffer.Change) {
 	m.changes++
+	for _, q := range m.queues {
+		defer q.commit()
+	}
 	c.Commit(func(err error) { m.done <- err })
 }
 
 func (m *model) change() {
 	c := m.s.Begin()
-	settle := false
+	settle, tried := false, false
 	for range 1 + m.r.IntN(4) {
 		_, q := m.pick()
+		if q.policy == buffer.KeepLast && q.limit > 0 && !q.volatile {
+			if tried {
+				continue // what is dropped after a look at the disk depends on what the first one replaces
+			}
+			tried = true
+		}
 		m.counter++
 		e := &entry{
-			data: fmt.Sprint(m.counter), lane: uint8(m.r.IntN(3)) * 4, early: m.r.IntN(3) > 0, order: 0,
+			data: fmt.Sprint(m.counter), lane: uint8(m.r.IntN(3)) * 4, early: m.r.IntN(3) > 0, brief: m.r.IntN(2) == 0,
+			key: uint64(m.r.IntN(12)),
+		}
+		if m.r.IntN(3) == 0 {
+			e.deadline = m.s.Clock() + time.Duration(m.r.IntN(6))*time.Hour + 30*time.Minute
+		}
+		record := buffer.Record{
+			Data: []byte(e.data), Lane: e.lane, Early: e.early, Brief: e.brief, Key: e.key, Deadline: e.deadline,
+			Urgency: buffer.Urgency(m.r.IntN(3)),
+		}
+		if age := m.s.Clock() + q.age; q.age > 0 && (e.deadline == 0 || age < e.deadline) {
+			e.deadline = age
+		}
+		if q.volatile {
+			e.deadline = 0 // the queues in memory have no clock
 		}
 		// An entry that waits for the disk can not be dropped from under the model.
-		seq, err := c.Append(q.q, buffer.Record{
-			Data: []byte(e.data), Lane: e.lane, Early: e.early, Urgency: buffer.Urgency(m.r.IntN(3)),
-		})
+		seq, err := c.Append(q.q, record)
 		e.seq = seq
 		taken := q.append(e)
 		// A queue that drops the oldest takes the entry when it must read the disk to
 		// see what there is to drop; at the next commit it is as if it had known.
-		settle = settle || q.limit == 5 && !q.volatile
+		settle = settle || q.limit == 5 && q.policy != buffer.Refuse && !q.volatile
 		if taken != (err == nil) && !(settle && err == nil) {
 			m.t.Fatalf("queue with limit %d, policy %d: the model took it: %v, the queue said %v", q.limit, q.policy, taken, err)
+		}
+		if err == nil && !taken {
+			delete(q.values, e.key) // it was the newest for a moment
 		}
 		if err == nil && seq <= q.last {
 			m.t.Fatalf("number %d after %d", seq, q.last)
@@ -301,7 +392,7 @@ func (m *model) ack() {
 
 func (m *model) received() {
 	q, e := m.pickOut()
-	if e == nil {
+	if e == nil || e.tomb && e.brief {
 		return
 	}
 	m.changes++
@@ -321,6 +412,7 @@ func (m *model) rewind() {
 }
 
 func (q *modelQueue) rewind() {
+	q.end(func(e *entry) bool { return e.brief && e.out })
 	for _, e := range q.entries {
 		if e.out {
 			e.out, e.again = false, true
@@ -330,11 +422,14 @@ func (q *modelQueue) rewind() {
 
 func (m *model) requeue() {
 	q, e := m.pickOut()
-	if e == nil || e.got {
+	if e == nil || e.got && !e.tomb {
 		return
 	}
 	q.q.Requeue(e.seq)
-	e.out, e.again, e.order = false, false, 0
+	if e.out, e.again, e.order = false, false, 0; e.tomb {
+		q.remove(e)
+	}
+	m.sweep()
 }
 
 func (m *model) reject() {
@@ -376,9 +471,65 @@ func (m *model) forget() {
 	c := m.s.Begin()
 	c.Forget(q.q, buffer.Sync)
 	m.commit(c)
+	q.end(func(*entry) bool { return true })
 	for _, e := range q.entries {
 		e.out, e.again, e.got, e.order = false, false, false, 0
 	}
+	m.sweep()
+}
+
+// advance sets the clock by whole hours, and deadlines lie between them. What is due is not handed out any more, and is gone after
+// a sweep.
+func (m *model) advance() {
+	m.s.AdvanceClock(m.s.Clock() + time.Duration(m.r.IntN(3))*time.Hour)
+	m.expire()
+	for range m.r.IntN(4) {
+		m.hand()
+	}
+	m.sweep()
+}
+
+func (m *model) expire() {
+	for _, q := range m.queues {
+		q.expire(m.s.Clock())
+	}
+}
+
+func (m *model) sweep() {
+	m.s.SweepSoon()
+	m.sync()
+	m.expire()
+}
+
+func (m *model) purge() {
+	name, q := m.pick()
+	every := m.r.IntN(4)
+	match := func(e buffer.Entry) bool {
+		return every == 0 || len(e.Data) > 0 && int(e.Data[len(e.Data)-1])%every == 0
+	}
+	purged, kept := 0, 0
+	for _, e := range slices.Clone(q.entries) {
+		if e.tomb || !match(buffer.Entry{Data: []byte(e.data)}) {
+			continue
+		}
+		purged++
+		if !e.sent() || e.brief && !e.out {
+			q.remove(e)
+			continue
+		}
+		kept++
+		e.tomb, e.data, e.got = true, "", e.got || !e.brief
+	}
+	if every == 0 {
+		match = nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	gone, stay, err := q.q.Purge(ctx, match)
+	if gone != purged || stay != kept || err != nil {
+		m.t.Fatalf("%s: purged %d, of which %d stay: %v; the model says %d and %d", name, gone, stay, err, purged, kept)
+	}
+	m.sync()
 }
 
 func (m *model) drop() {
@@ -389,7 +540,7 @@ func (m *model) drop() {
 	c := m.s.Begin()
 	m.s.DropQueue(c, q.q)
 	m.commit(c)
-	next := &modelQueue{limit: q.limit, policy: q.policy}
+	next := q.renewed()
 	next.q = m.queue(name, next)
 	m.queues[name] = next
 	if m.r.IntN(2) == 0 {
@@ -426,8 +577,18 @@ func (m *model) collect() {
 func (m *model) reopened(crashed bool) {
 	for _, q := range m.queues {
 		if q.volatile {
-			*q = modelQueue{limit: q.limit, policy: q.policy, volatile: true, attached: true}
+			*q = *q.renewed()
 			continue
+		}
+		q.end(func(e *entry) bool { return e.brief })
+		clear(q.values)
+		for _, e := range q.entries {
+			if q.policy == buffer.KeepLast && e.key != 0 && !e.tomb && (q.values[e.key] == nil || q.values[e.key].seq < e.seq) {
+				if q.values == nil {
+					q.values = make(map[uint64]*entry)
+				}
+				q.values[e.key] = e
+			}
 		}
 		for _, e := range q.entries {
 			e.again = e.again || e.out || crashed && q.attached
@@ -468,6 +629,21 @@ func (m *model) look() {
 		if st.Messages != len(q.entries) || st.Bytes != size || st.InFlight != out {
 			m.t.Fatalf("%s: %d messages, %d bytes, %d in flight; the model has %d, %d, %d",
 				name, st.Messages, st.Bytes, st.InFlight, len(q.entries), size, out)
+		}
+		var want []string
+		for lane := 9; lane >= 0; lane-- {
+			for _, e := range q.entries {
+				if int(e.lane) == lane && !e.tomb {
+					want = append(want, fmt.Sprint(e.seq, " ", e.data, " ", e.out || e.again, " ", e.got))
+				}
+			}
+		}
+		var got []string
+		if err := q.q.Each(func(e buffer.Entry) bool {
+			got = append(got, fmt.Sprint(e.Seq, " ", string(e.Data), " ", e.Again, " ", e.Received))
+			return true
+		}); err != nil || !slices.Equal(got, want) {
+			m.t.Fatalf("%s: Each saw %q (%v), want %q", name, got, err, want)
 		}
 	}
 	got := make(map[string]string)

@@ -18,6 +18,7 @@ type Queue struct {
 
 	mu     *sync.Mutex // of the store, or its own; guards what follows
 	limits Limits
+	clock  func() time.Duration // nil: nothing expires
 	notify func()
 	lanes  [Lanes]lane
 	gone   bool
@@ -39,7 +40,12 @@ type Queue struct {
 	newMarks   []mark
 	removals   []removal
 	removing   []removal // by the transaction that is being written
+	removed    []removal // since the disk is being read
+	outdated   []removal // of values for which there is a newer one, that is not written
+	replacing  []removal // of outdated, by the transaction that is being written
+	walking    bool      // the disk is being read, with readMu held
 	oldestDue  [2]uint64 // the lowest number in removals and in removing
+	tombs      map[uint64]*tomb
 	rejected   []rejection
 	newRejects []rejection
 	waited     bool // the consumer waits for a commit
@@ -55,6 +61,13 @@ type Queue struct {
 	ackTime  time.Duration // smoothed; 0: none measured since Attach
 	lastMove time.Duration // when an acknowledgement came, or the first entry went out
 
+	values   map[uint64]known // the newest value of each key, on disk or in memory; nil: any may stay
+	mostKeys int              // that values had
+
+	due     int64 // no entry that was never sent has a deadline before; 0: none has one
+	heldDue int64 // the same of those that were maybe sent, as far as they are not in due
+	sweep   sweep
+
 	messages int
 	bytes    int64
 	appended int64
@@ -63,6 +76,9 @@ type Queue struct {
 	refused  int64
 	rejects  int64
 	damaged  int64
+	expired  int64
+	replaced int64
+	purged   int64
 
 	batch *queueBatch // its part of the batch that is being taken; committer only
 }
@@ -84,8 +100,13 @@ type removal struct {
 // session ends with their connection. It behaves like a queue of a store, but its
 // entries can be had from Next as soon as they are appended, whatever becomes of
 // their Change.
-func NewVolatile(l Limits) *Queue {
-	return &Queue{mu: new(sync.Mutex), limits: l, next: 1, attached: true}
+//
+// clock is what deadlines and ages are held against, as [Store.Clock]; with nil
+// nothing expires. It is called with the lock of the queue held.
+func NewVolatile(l Limits, clock func() time.Duration) *Queue {
+	q := &Queue{mu: new(sync.Mutex), clock: clock, next: 1, attached: true}
+	q.setLimitsLocked(l)
+	return q
 }
 
 // Name returns the name that the queue was opened with, "" for a volatile one.
@@ -131,6 +152,9 @@ func (q *Queue) pickLocked() (it *item, load int) {
 	if !q.attached || q.gone || q.s != nil && q.s.closedLocked() {
 		return nil, -1
 	}
+	if q.due != 0 {
+		q.expireHeadsLocked()
+	}
 	var found *item
 	for i := Lanes - 1; i >= 0; i-- {
 		l := &q.lanes[i]
@@ -170,6 +194,9 @@ func (q *Queue) availableLocked(it *item) bool {
 	switch {
 	case q.s == nil:
 		return true
+	case it.rare != nil && it.rare.purged && !it.received:
+		q.waited = true
+		return false
 	case it.place == begun || it.place != onDisk && !it.early:
 		return false
 	case it.place != onDisk && it.seq >= q.reserved,
@@ -232,6 +259,7 @@ func (q *Queue) Stats() QueueStats {
 		Messages: q.messages, Bytes: q.bytes, InFlight: q.inFlight,
 		Appended: q.appended, Acked: q.acked, Dropped: q.dropped, Refused: q.refused,
 		Rejected: q.rejects, Damaged: q.damaged, AckTime: q.ackTime,
+		Expired: q.expired, Replaced: q.replaced, Purged: q.purged,
 	}
 	for i := range q.lanes {
 		l := &q.lanes[i]

@@ -29,7 +29,7 @@ func TestHigherLanesComeFirstAndOrderHoldsInside(t *testing.T) {
 
 func TestRewindGivesBackInTheOrderOfHandingOut(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "store.db"), fast())
-	for _, q := range []*buffer.Queue{attached(t, s, "q"), buffer.NewVolatile(buffer.Limits{})} {
+	for _, q := range []*buffer.Queue{attached(t, s, "q"), buffer.NewVolatile(buffer.Limits{}, nil)} {
 		t.Run("name="+q.Name(), func(t *testing.T) {
 			do(t, s, func(c *buffer.Change) {
 				add(t, c, q, lane(0, "a1"))
@@ -455,7 +455,7 @@ func TestLimits(t *testing.T) {
 			s := open(t, filepath.Join(t.TempDir(), "store.db"), fast())
 			durable := queue(t, s, "q", c.limits)
 			do(t, s, func(c *buffer.Change) { c.Attach(durable, buffer.Sync) })
-			for _, q := range []*buffer.Queue{durable, buffer.NewVolatile(c.limits)} {
+			for _, q := range []*buffer.Queue{durable, buffer.NewVolatile(c.limits, nil)} {
 				do(t, s, func(c *buffer.Change) {
 					for _, text := range []string{"a", "b", "c"} {
 						add(t, c, q, early(text))

@@ -14,6 +14,7 @@ type queueState struct {
 	next     uint64 // the next sequence number; true only after a clean stop
 	reserved uint64 // numbers below may have been handed out
 	clock    uint64 // see clockNote
+	due      int64  // no entry has a deadline before; 0: none has one
 	lanes    [Lanes]laneState
 }
 
@@ -29,6 +30,7 @@ const (
 
 	flagDropped = 1
 	flagHanding = 2
+	flagDue     = 4
 )
 
 var (
@@ -45,10 +47,16 @@ func (st *queueState) encode(bucket []byte) []byte {
 	if st.handing {
 		flags |= flagHanding
 	}
+	if st.due != 0 {
+		flags |= flagDue
+	}
 	b := append(make([]byte, 4, 64), stateFormat, flags)
 	b = binary.AppendUvarint(b, st.next)
 	b = binary.AppendUvarint(b, st.reserved)
 	b = binary.AppendUvarint(b, st.clock)
+	if st.due != 0 {
+		b = binary.AppendUvarint(b, uint64(st.due))
+	}
 	for i := range st.lanes {
 		l := &st.lanes[i]
 		if l.n == 0 && len(l.again) == 0 {
@@ -80,7 +88,7 @@ func parseQueueState(b []byte) (st queueState, err error) {
 		return st, errState
 	}
 	st.dropped, st.handing = b[5]&flagDropped != 0, b[5]&flagHanding != 0
-	format := b[4]
+	format, hasDue := b[4], b[5]&flagDue != 0
 	b = b[6:]
 	number := func() uint64 {
 		v, n := binary.Uvarint(b)
@@ -94,6 +102,9 @@ func parseQueueState(b []byte) (st queueState, err error) {
 	st.next, st.reserved = number(), number()
 	if format != stateFormat1 {
 		st.clock = number()
+	}
+	if hasDue {
+		st.due = int64(number())
 	}
 	for len(b) > 0 {
 		i := b[0]

@@ -31,6 +31,9 @@ type Record struct {
 	// their commit, and entries behind them in their lane wait as well.
 	Early   bool
 	Urgency Urgency
+	// Brief says that the receiver does not remember the number of the entry beyond
+	// its connection, as with QoS 0 and 1. What is not brief ends with a handshake.
+	Brief bool
 }
 
 // Entry is what comes out of a queue.
@@ -52,6 +55,7 @@ type Entry struct {
 //	 6  Record.At, milliseconds since 1970
 //	[6] Record.Deadline in milliseconds, with flagDeadline
 //	[8] Record.Key, with flagKey
+//	[4] when it is too old, by Limits.Age: seconds of the clock, with flagAge
 //	    data
 const (
 	keySize = 9
@@ -59,9 +63,14 @@ const (
 	headerSize   = 11 // without the optional fields
 	deadlineSize = 6
 	keyHashSize  = 8
+	ageSize      = 4
 
 	flagDeadline = 1
 	flagKey      = 2
+	flagBrief    = 4
+	flagTomb     = 8 // of a mark: its entry was purged
+	flagAge      = 16
+	knownFlags   = flagDeadline | flagKey | flagBrief | flagTomb | flagAge
 
 	largest48 = 1<<48 - 1
 )
@@ -88,8 +97,16 @@ func splitKey(k []byte) (kind byte, seq uint64, ok bool) {
 	return k[0], binary.BigEndian.Uint64(k[1:]), true
 }
 
-// header is what stands before the data of a record, as it is kept in memory.
+// header is what stands before the data of a record.
 type header struct {
+	stamp
+	tooOld uint32 // when it is, in seconds of the clock of the store; 0: never
+	brief  bool
+	tomb   bool
+}
+
+// stamp is the part of it with numbers.
+type stamp struct {
 	at       int64 // milliseconds since 1970
 	deadline int64 // milliseconds of the clock of the store; 0: none
 	key      uint64
@@ -100,7 +117,7 @@ func (r *Record) header() header {
 	if at.IsZero() {
 		at = time.Now()
 	}
-	h := header{at: min(max(at.UnixMilli(), 0), largest48), key: r.Key}
+	h := header{stamp: stamp{at: min(max(at.UnixMilli(), 0), largest48), key: r.Key}, brief: r.Brief}
 	if r.Deadline != 0 {
 		// One that passed before the clock began has passed all the same.
 		h.deadline = max(1, (r.Deadline-1).Milliseconds()+1)
@@ -109,10 +126,10 @@ func (r *Record) header() header {
 }
 
 // time is Entry.At.
-func (h *header) time() time.Time { return time.UnixMilli(h.at) }
+func (h *stamp) time() time.Time { return time.UnixMilli(h.at) }
 
 // due is Entry.Deadline.
-func (h *header) due() time.Duration {
+func (h *stamp) due() time.Duration {
 	return min(time.Duration(h.deadline), math.MaxInt64/time.Millisecond) * time.Millisecond
 }
 
@@ -124,6 +141,9 @@ func (h *header) size() int {
 	}
 	if h.key != 0 {
 		n += keyHashSize
+	}
+	if h.tooOld != 0 {
+		n += ageSize
 	}
 	return n
 }
@@ -149,6 +169,16 @@ func appendRecord(dst, bucket, key []byte, h *header, data []byte) []byte {
 		dst[start+4] |= flagKey
 		dst = binary.BigEndian.AppendUint64(dst, h.key)
 	}
+	if h.tooOld != 0 {
+		dst[start+4] |= flagAge
+		dst = binary.BigEndian.AppendUint32(dst, h.tooOld)
+	}
+	if h.brief {
+		dst[start+4] |= flagBrief
+	}
+	if h.tomb {
+		dst[start+4] |= flagTomb
+	}
 	dst = append(dst, data...)
 	binary.BigEndian.PutUint32(dst[start:], checksum(bucket, key, dst[start+4:]))
 	return dst
@@ -166,14 +196,18 @@ func parseRecord(bucket, key, value []byte) (h header, data []byte, err error) {
 		h.deadline, rest = uint48(rest), rest[deadlineSize:]
 	}
 	if value[4]&flagKey != 0 {
-		h.key = binary.BigEndian.Uint64(rest)
+		h.key, rest = binary.BigEndian.Uint64(rest), rest[keyHashSize:]
 	}
+	if value[4]&flagAge != 0 {
+		h.tooOld = binary.BigEndian.Uint32(rest)
+	}
+	h.brief, h.tomb = value[4]&flagBrief != 0, value[4]&flagTomb != 0
 	return h, value[n:], nil
 }
 
 // dataAt is where the data of a record begins, -1 if value can be none.
 func dataAt(value []byte) int {
-	if len(value) < headerSize || value[4]&^(flagDeadline|flagKey) != 0 {
+	if len(value) < headerSize || value[4]&^knownFlags != 0 {
 		return -1
 	}
 	n := headerSize
@@ -182,6 +216,9 @@ func dataAt(value []byte) int {
 	}
 	if value[4]&flagKey != 0 {
 		n += keyHashSize
+	}
+	if value[4]&flagAge != 0 {
+		n += ageSize
 	}
 	if n > len(value) {
 		return -1

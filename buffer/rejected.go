@@ -43,7 +43,7 @@ func (q *Queue) Reject(seq uint64, reason string) {
 		q.measureLocked(it)
 	}
 	q.rejects++
-	if q.s != nil && len(it.data) <= maxRejectedBytes {
+	if q.s != nil && !it.purged() && len(it.data) <= maxRejectedBytes {
 		q.newRejects = append(q.newRejects, rejection{seq, len(it.data), time.Now().UnixMilli(), reason, it.data})
 		q.s.dirtyLocked(q, Lazy)
 	}
@@ -88,5 +88,5 @@ func (q *Queue) Rejected() ([]Rejection, error) {
 func (r *rejection) encode(bucket, key []byte) []byte {
 	body := binary.AppendUvarint(nil, uint64(len(r.reason)))
 	body = append(append(body, r.reason...), r.data...)
-	return appendRecord(nil, bucket, key, &header{at: r.at}, body)
+	return appendRecord(nil, bucket, key, &header{stamp: stamp{at: r.at}}, body)
 }

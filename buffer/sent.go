@@ -73,6 +73,8 @@ func (q *Queue) forgetLocked() {
 	q.inFlight = 0
 	q.forgets++
 	clear(q.marks)
+	q.endTombsLocked()
+	q.mayExpireLocked(q.heldDue)
 }
 
 // unorderLocked: entries that leave the memory lose the order of their hand-outs,

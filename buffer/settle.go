@@ -48,17 +48,27 @@ func (qb *queueBatch) finishLocked(s *Store) {
 	q.handing, q.stored = qb.state.handing, qb.state.next
 	q.reserved = max(q.reserved, qb.state.reserved)
 	q.noted = qb.handed
-	q.removing = nil
+	if q.walking {
+		q.removed = append(q.removed, qb.removals...)
+		q.removed = append(q.removed, qb.replaced...)
+	}
+	q.removing, q.replacing = nil, nil
 	available := q.waited
 	q.waited = false
 	for _, it := range qb.appends {
 		it.place, it.change = onDisk, nil
+		if it.rare != nil {
+			it.rare.holds = nil // they were part of the same batch
+		}
 		if !it.early {
 			available = true
 		}
 	}
 	if q.gone {
 		return
+	}
+	for _, t := range qb.tombs {
+		q.buriedLocked(t)
 	}
 	if qb.forget {
 		for seq := range q.marks {
@@ -67,6 +77,7 @@ func (qb *queueBatch) finishLocked(s *Store) {
 	}
 	for _, seq := range qb.unmarks {
 		delete(q.marks, seq)
+		delete(q.tombs, seq)
 	}
 	for _, m := range qb.marks {
 		if m.forgets == q.forgets {
@@ -132,11 +143,14 @@ func (qb *queueBatch) restoreLocked(s *Store) {
 	q := qb.q
 	for _, it := range qb.appends {
 		it.place = pending
-		if it.gone {
+		switch newer := it.newest(); {
+		case newer != nil && !newer.gone:
+			s.inheritLocked(it, newer)
+		case it.gone:
 			s.cancelLocked(it)
 		}
 	}
-	q.removing = nil
+	q.removing, q.replacing = nil, nil
 	q.cost += qb.cost
 	if q.gone {
 		for _, m := range qb.marks {
@@ -156,6 +170,10 @@ func (qb *queueBatch) restoreLocked(s *Store) {
 		q.oldestDue[0] = oldest
 		q.removals = append(qb.removals, q.removals...)
 		s.removals += len(qb.removals)
+	}
+	q.outdated = append(qb.replaced, q.outdated...)
+	for _, t := range qb.tombs {
+		t.writing = false
 	}
 	q.newMarks = append(qb.marks, q.newMarks...)
 	if n := len(qb.rejects); n > 0 {

@@ -49,6 +49,9 @@ type QueueStats struct {
 	Refused  int64
 	Rejected int64
 	Damaged  int64
+	Expired  int64 // their deadline passed, or their age, before they were sent
+	Replaced int64 // by a newer value of the same key, before they were sent
+	Purged   int64
 
 	AckTime time.Duration // smoothed time from Next to Ack; 0 if none was measured
 }

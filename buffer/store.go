@@ -63,6 +63,7 @@ type Store struct {
 	settled      int // of pending, those with nothing left to do
 	pendingBytes int64
 	removals     int
+	values       int // in all queues
 	dirtyQueues  []*Queue
 	dirtyTables  []*Table
 	dropping     [][]byte // buckets of dropped queues
@@ -71,6 +72,8 @@ type Store struct {
 	armed      time.Duration // when the next commit is due; 0: nothing waits
 	otherDue   time.Duration // the same for what is in no Change and is no removal
 	removalDue time.Duration // the same for removals
+	sweepAt    time.Duration // when a slice of a sweep is due; 0: nothing can expire
+	swept      time.Duration // when the last one was
 	force      bool
 	syncers    []chan error // each with room for one
 	calls      []call

@@ -48,14 +48,13 @@ func (b *batch) writeQueue(tx *bbolt.Tx, qb *queueBatch, arena *arena) error {
 	}
 	c := bucket.Cursor()
 	for _, r := range qb.removals {
-		key := recordKey(byte(r.lane), r.seq)
-		// One that never arrived, because its commit failed, is not there.
-		if k, v := c.Seek(key[:]); string(k) == string(key[:]) {
-			qb.disk[r.lane]--
-			qb.size[r.lane] -= dataSize(v)
-			if err := c.Delete(); err != nil {
-				return err
-			}
+		if err := qb.remove(c, r); err != nil {
+			return err
+		}
+	}
+	for _, r := range qb.replaced {
+		if err := qb.remove(c, r); err != nil {
+			return err
 		}
 	}
 	if qb.forget {
@@ -79,8 +78,8 @@ func (b *batch) writeQueue(tx *bbolt.Tx, qb *queueBatch, arena *arena) error {
 		}
 	}
 	for _, it := range qb.appends {
-		key := recordKey(it.lane, it.seq)
-		if err := bucket.Put(key[:], arena.record(q.key, key[:], &it.header, it.data)); err != nil {
+		key, h := recordKey(it.lane, it.seq), it.header()
+		if err := bucket.Put(key[:], arena.record(q.key, key[:], &h, it.data)); err != nil {
 			return err
 		}
 		qb.disk[it.lane]++
@@ -89,7 +88,12 @@ func (b *batch) writeQueue(tx *bbolt.Tx, qb *queueBatch, arena *arena) error {
 	}
 	for _, m := range qb.marks {
 		key := recordKey(kindMark, m.it.seq)
-		if err := bucket.Put(key[:], arena.record(q.key, key[:], &header{at: m.it.at}, nil)); err != nil {
+		if err := bucket.Put(key[:], arena.record(q.key, key[:], &header{stamp: stamp{at: m.it.at}}, nil)); err != nil {
+			return err
+		}
+	}
+	for _, t := range qb.tombs {
+		if err := qb.bury(bucket, t, arena); err != nil {
 			return err
 		}
 	}
@@ -106,6 +110,17 @@ func (b *batch) writeQueue(tx *bbolt.Tx, qb *queueBatch, arena *arena) error {
 		}
 	}
 	return bucket.Put(stateKey, qb.state.encode(q.key))
+}
+
+func (qb *queueBatch) remove(c *bbolt.Cursor, r removal) error {
+	key := recordKey(r.lane, r.seq)
+	k, v := c.Seek(key[:])
+	if string(k) != string(key[:]) {
+		return nil // it never arrived, because its commit failed
+	}
+	qb.disk[r.lane]--
+	qb.size[r.lane] -= dataSize(v)
+	return c.Delete()
 }
 
 // dropSlice is how many entries of dropped queues one commit removes; we chose it
