@@ -95,7 +95,8 @@ type Cloud struct {
 	Rejected     int64    `json:"rejected"`       // set aside: the cloud will never take them
 	Refused      int64    `json:"refused"`        // from the cloud, not taken here
 	Connects     int64    `json:"connects"`
-	SessionsLost int64    `json:"sessions_lost"` // times the cloud had forgotten the gateway's session
+	SessionsLost int64    `json:"sessions_lost"`                  // times the cloud had forgotten the gateway's session
+	SessionKept  float64  `json:"session_kept_seconds,omitempty"` // how long the cloud keeps the session after a cut; absent: for ever, or not known
 	LastError    string   `json:"last_error,omitempty"`
 	SentRate     *float64 `json:"sent_per_second"`
 }

@@ -80,6 +80,7 @@ func cloudReport(c cloud.Status, now time.Time) Cloud {
 		Queued: int64(c.Queued), QueuedBytes: c.QueuedBytes, Oldest: age(now, c.Oldest),
 		Sent: c.Sent, Received: c.Received, Resent: c.Resent, Dropped: c.Dropped, Rejected: c.Rejected, Refused: c.Refused,
 		Connects: c.Connects, SessionsLost: c.SessionsLost, LastError: c.LastError,
+		SessionKept: c.SessionExpiry.Seconds(),
 	}
 }
 

@@ -58,11 +58,12 @@ type Bridge struct {
 	unsafe  atomic.Int64  // bytes of messages from the server that are not on disk yet
 	changed chan struct{} // one token: the state on the local broker is old
 
-	mu     sync.Mutex // guards what follows
-	status Status     // the part that is not counted
-	link   *link      // the one that is up; nil: none
-	told   manner     // what the log knows of a link that is down, and one more; 0: nothing
-	fault  string     // what went wrong on a link that is up; "" nothing
+	mu       sync.Mutex // guards what follows
+	status   Status     // the part that is not counted
+	shortest uint32     // session expiry that the log knows of, in seconds
+	link     *link      // the one that is up; nil: none
+	told     manner     // what the log knows of a link that is down, and one more; 0: nothing
+	fault    string     // what went wrong on a link that is up; "" nothing
 }
 
 type counts struct {

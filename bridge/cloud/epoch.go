@@ -23,11 +23,12 @@ import (
 type epoch struct {
 	Server   string   `json:"server"`
 	ClientID string   `json:"client_id"`
-	Number   uint64   `json:"number"`            // counts sessions; 0: there was none yet
-	Attempt  string   `json:"attempt,omitempty"` // server of a CONNECT at that session whose CONNACK was not seen
-	Filters  []string `json:"filters,omitempty"` // subscribed in that session
-	Marker   string   `json:"marker,omitempty"`  // subscribed in that session, to know it by
-	Lineage  string   `json:"lineage,omitempty"` // of the store: another one in a restored backup
+	Assigned string   `json:"assigned,omitempty"` // client identifier that the server gave us in its place
+	Number   uint64   `json:"number"`             // counts sessions; 0: there was none yet
+	Attempt  string   `json:"attempt,omitempty"`  // server of a CONNECT at that session whose CONNACK was not seen
+	Filters  []string `json:"filters,omitempty"`  // subscribed in that session
+	Marker   string   `json:"marker,omitempty"`   // subscribed in that session, to know it by
+	Lineage  string   `json:"lineage,omitempty"`  // of the store: another one in a restored backup
 }
 
 // distrust makes an epoch from a restored backup, and what belongs to it, one that
@@ -86,6 +87,14 @@ func (b *Bridge) belongs(s server) bool {
 		(b.cfg.ServersShareSession || b.epoch.Server == s.url)
 }
 
+// identity is the client identifier for a CONNECT to s.
+func (b *Bridge) identity(s server) string {
+	if b.belongs(s) && b.epoch.Assigned != "" {
+		return b.epoch.Assigned // 3.2.2.3.7
+	}
+	return b.clientID
+}
+
 // attempt makes sure, before CONNECT, that the disk knows of it. unsure says that
 // an earlier attempt at the same session was never answered. A session of another
 // server needs no such care: whatever it holds is not ours.
@@ -127,9 +136,15 @@ func (b *Bridge) beginAnew(c *buffer.Change, e *epoch) {
 // settleEpoch takes the word of CONNACK on the session, and returns when it is
 // on disk: no other packet is handled before [MQTT-3.2.2-5]. In doubt the attempt
 // stays, until it is decided.
-func (b *Bridge) settleEpoch(ctx context.Context, s server, present, cleanStart, doubt bool) error {
+func (b *Bridge) settleEpoch(ctx context.Context, s server, present, cleanStart, doubt bool, assigned string) error {
 	next := b.epoch
+	if !b.belongs(s) {
+		next.Assigned = ""
+	}
 	next.Server, next.ClientID = s.url, b.clientID
+	if assigned != "" {
+		next.Assigned = assigned
+	}
 	if !doubt {
 		next.Attempt = ""
 	}

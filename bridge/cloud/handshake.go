@@ -231,8 +231,8 @@ func (l *link) settle(seq uint64, code packet.ReasonCode) {
 
 // reject sets an entry aside that the server will never take.
 func (b *Bridge) reject(seq uint64, why error) {
+	b.note(fmt.Errorf("a message was set aside: %w", why)) // who sees it gone finds why
 	b.queue.Reject(seq, why.Error())
-	b.note(fmt.Errorf("a message was set aside: %w", why))
 }
 
 // hurry asks for a commit now.

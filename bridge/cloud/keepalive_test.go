@@ -106,6 +106,8 @@ func TestALineThatIsSlowIsNotDead(t *testing.T) {
 	})
 }
 
+// The Server Keep Alive counts, and a ping more often than it asks for is allowed
+// [MQTT-3.2.2-21].
 func TestServerKeepAlive(t *testing.T) {
 	for _, x := range []struct {
 		name   string

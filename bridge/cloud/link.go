@@ -27,18 +27,20 @@ type link struct {
 	pinger *pinger
 
 	// Set before the reader and the pump start, and read only.
-	window    int  // messages that may be under way: what the server said, and our cap
-	maxPacket int  // largest packet that the server takes, in bytes
-	maxQoS    byte // of messages up
-	retain    bool // the server keeps retained messages
-	unsure    bool // the session may be a new one although the server calls it the old one, and there is no way to know
+	window    int    // messages that may be under way: what the server said, and our cap
+	maxPacket int    // largest packet that the server takes, in bytes
+	maxQoS    byte   // of messages up
+	retain    bool   // the server keeps retained messages
+	expiry    uint32 // seconds that the server keeps the session after the link went
+	unsure    bool   // the session may be a new one although the server calls it the old one, and there is no way to know
 
 	kick chan struct{} // one token: the pump has something to look at
 	rush chan struct{} // one token: a commit is wanted now
 	back chan struct{} // the first server is there again
 
 	// Of the pump alone.
-	held *buffer.Entry // handed out by the queue, waiting for its identifier
+	aliases *aliases
+	held    *buffer.Entry // handed out by the queue, waiting for its identifier
 
 	mu       sync.Mutex // guards what follows; the last lock in every order but the wire's
 	fault    error      // why the link has to end; the first one counts
@@ -132,8 +134,16 @@ func (l *link) reason() error {
 
 // accepted handles CONNACK before any other packet is read.
 func (l *link) accepted(ctx context.Context, ca *packets.Connack, cleanStart bool) error {
-	l.window, l.maxPacket, l.maxQoS, l.retain = 65535, packet.MaxSize, 2, true
+	l.window, l.maxPacket, l.maxQoS, l.retain, l.expiry = 65535, packet.MaxSize, 2, true, l.b.expiry
+	numbers, assigned := 0, ""
 	if p := ca.Properties; p != nil {
+		if p.SessionExpiryInterval != nil { // 3.2.2.3.2
+			l.expiry = *p.SessionExpiryInterval
+		}
+		if p.TopicAliasMaximum != nil {
+			numbers = int(*p.TopicAliasMaximum)
+		}
+		assigned = p.AssignedClientID
 		if p.ReceiveMaximum != nil {
 			l.window = int(*p.ReceiveMaximum)
 		}
@@ -145,6 +155,7 @@ func (l *link) accepted(ctx context.Context, ca *packets.Connack, cleanStart boo
 		}
 		l.retain = p.RetainAvailable == nil || *p.RetainAvailable == 1
 	}
+	l.aliases = newAliases(numbers)
 	if l.window == 0 { // 3.2.2.3.3: zero is a protocol error
 		return errors.New("the server says that it receives no messages: Receive Maximum is 0")
 	}
@@ -159,7 +170,7 @@ func (l *link) accepted(ctx context.Context, ca *packets.Connack, cleanStart boo
 	if l.unsure && ca.SessionPresent && l.b.epoch.Marker != "" {
 		l.unsure, l.doubt = false, true // before the reader and the pump start
 	}
-	if err := l.b.settleEpoch(ctx, l.server, ca.SessionPresent, cleanStart, l.doubt); err != nil {
+	if err := l.b.settleEpoch(ctx, l.server, ca.SessionPresent, cleanStart, l.doubt, assigned); err != nil {
 		if errors.Is(err, errForeignSession) {
 			d := packet.Disconnect{Code: packet.NormalDisconnection}
 			_ = l.wire.send(d.Append(nil, packet.V5)) // the connection ends in any case

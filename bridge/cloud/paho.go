@@ -32,7 +32,7 @@ func (l *link) connect(ctx context.Context, who login, cleanStart bool) error {
 	expiry, receive, largest := b.expiry, uint16(receiveMaximum), uint32(maxInbound)
 	will := paho.WillMessage{Topic: b.statusTopic, Payload: []byte("offline"), QoS: b.will.qos, Retain: b.will.retain}
 	cp := &paho.Connect{
-		ClientID:     b.clientID,
+		ClientID:     b.identity(l.server),
 		KeepAlive:    uint16(b.cfg.KeepAlive / time.Second),
 		CleanStart:   cleanStart,
 		Username:     who.name,

@@ -23,9 +23,19 @@ func (b *Bridge) linkUp(l *link) {
 	b.link = l
 	b.status.Connected, b.status.Since = true, time.Now()
 	b.told, b.fault = 0, ""
+	b.status.SessionExpiry = 0
+	if l.expiry != neverExpires {
+		b.status.SessionExpiry = time.Duration(l.expiry) * time.Second
+	}
+	shortened := l.expiry < b.expiry && b.shortest != l.expiry
+	b.shortest = l.expiry
 	b.mu.Unlock()
 	queued := b.queue.Stats()
 	b.log.Info("cloud link up", "server", l.server.url, "client_id", b.clientID, "queued", queued.Messages, "window", l.window)
+	if shortened {
+		b.log.Warn("cloud server keeps the session for a shorter time than asked: after a longer cut QoS 2 may come twice, and what it keeps for this gateway is gone",
+			"server", l.server.url, "session_expiry", time.Duration(l.expiry)*time.Second)
+	}
 	b.tell()
 }
 

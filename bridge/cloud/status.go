@@ -10,6 +10,11 @@ type Status struct {
 	Server    string    // URL of the server in use, or of the last one that was tried
 	Since     time.Time // of Connected's present value
 
+	// SessionExpiry is how long the server keeps the session after the link went, as
+	// it said last: so long a cut may last for exactly once to hold. 0: for ever, or
+	// not known yet.
+	SessionExpiry time.Duration
+
 	Queued      int       // messages that wait for the server's acknowledgement
 	QueuedBytes int64     // the same, in bytes of record
 	Oldest      time.Time // when the oldest one was queued; zero if nothing waits or it is not known

@@ -349,6 +349,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// What is larger than the server takes is not sent [MQTT-3.2.2-15], and does not block
+// what comes behind it.
 func TestPacketTooLargeIsSetAside(t *testing.T) {
 	s := newServer(t)
 	r := newRig(t, testConfig(s.url()), nil)
@@ -369,7 +371,7 @@ func TestServerThatCanLess(t *testing.T) {
 	p, _ := s.accept()
 	p.connack(false, func(c *packet.Connack) { c.MaximumQoS, c.RetainUnavailable = &one, true })
 	m := expect[*packet.Publish](p)
-	if m.Retain {
+	if m.Retain { // [MQTT-3.2.2-14]
 		t.Error("the status is retained, which the server can not")
 	}
 	p.ack(packet.PUBACK, m.ID)

@@ -257,6 +257,9 @@ func (l *link) publish(buf []byte, e buffer.Entry) []byte {
 	if n := p.Size(packet.V5); n > l.maxPacket { // [MQTT-3.2.2-15]
 		return l.setAside(buf, e, fmt.Errorf("the message to %q has %d bytes as a packet, and the server takes %d", to, n, l.maxPacket))
 	}
+	if p.Size(packet.V5)+aliasCost <= l.maxPacket {
+		l.shorten(&p)
+	}
 	buf = p.Append(buf, packet.V5)
 	if p.QoS == 0 {
 		q.Ack(e.Seq)
@@ -271,6 +274,19 @@ func (l *link) publish(buf []byte, e buffer.Entry) []byte {
 	l.mu.Unlock()
 	b.newest = max(b.newest, e.Seq)
 	return buf
+}
+
+// shorten puts a number in the place of the topic if that saves bytes.
+func (l *link) shorten(p *packet.Publish) {
+	n, known := l.aliases.number(string(p.Topic))
+	if n == 0 {
+		return
+	}
+	p.Properties.Has |= packet.HasTopicAlias
+	p.Properties.TopicAlias = n
+	if known {
+		p.Topic = nil
+	}
 }
 
 // staysHome reports whether a message never goes up although a route would take

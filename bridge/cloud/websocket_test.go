@@ -9,6 +9,8 @@ import (
 	"edgegateway/broker/packet"
 )
 
+// Packets travel in binary frames [MQTT-6.0.0-1], several in one or one in several
+// [MQTT-6.0.0-2], under the subprotocol mqtt [MQTT-6.0.0-3].
 func TestWebSocketCarriesManyPacketsInOneMessage(t *testing.T) {
 	s := newServer(t)
 	f := newFront(t, s, nil, true)

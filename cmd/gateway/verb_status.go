@@ -200,6 +200,9 @@ func printClouds(w io.Writer, clouds []status.Cloud) {
 		if c.Dropped+c.Rejected > 0 {
 			fmt.Fprintf(w, "    ! %s dropped by a limit, %s rejected by the cloud\n", showCount(c.Dropped), showCount(c.Rejected))
 		}
+		if c.SessionKept > 0 {
+			fmt.Fprintf(w, "    the cloud keeps the session for %s: exactly once holds through cuts as long as that\n", showSeconds(c.SessionKept))
+		}
 		if c.LastError != "" {
 			fmt.Fprintf(w, "    last error: %s\n", c.LastError)
 		}
