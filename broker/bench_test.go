@@ -10,6 +10,7 @@ import (
 	"edgegateway/broker"
 	"edgegateway/broker/brokertest"
 	"edgegateway/broker/packet"
+	"edgegateway/buffer"
 )
 
 // Benchmarks over loopback, with clients that do next to nothing: they count bytes
@@ -219,4 +220,41 @@ func benchFan(b *testing.B, qos packet.QoS, subscribers int, rules string) {
 	b.ReportMetric(delivered/b.Elapsed().Seconds(), "delivered/s")
 	b.ReportMetric(100*float64(st.PublishDropped)/float64(b.N*subscribers), "%dropped")
 	h.stop()
+}
+
+// A message to a session on disk whose receiver acknowledges at once, so that the
+// disk has no part in it.
+func BenchmarkDurableSession(b *testing.B) {
+	h := open(b, b.TempDir(), config())
+	s, err := h.Local("cloud/bench", broker.Rights{}).Session(buffer.Limits{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := s.Subscribe("greenhouse/#", broker.SubscribeOptions{QoS: 1}); err != nil {
+		b.Fatal(err)
+	}
+	q := s.Queue()
+	c := h.store.Begin()
+	c.Attach(q, buffer.Sync)
+	c.Commit(nil)
+	if err := h.store.Sync(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	pub := h.Local("device", broker.Rights{})
+	m := broker.Message{Topic: "greenhouse/boiler-room/temperature/state", Payload: make([]byte, 100), QoS: 1}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		r := pub.Publish(m)
+		e, ok, err := q.Next()
+		if err != nil || !ok {
+			b.Fatal(ok, err)
+		}
+		if !q.Ack(e.Seq) {
+			b.Fatal("not in the queue")
+		}
+		if err := r.Wait(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -19,6 +18,8 @@ type Broker struct {
 	tables  tables
 	log     *slog.Logger
 	clock   clock
+	runs    runs
+	run     runTag
 	limits  buffer.Limits // of the queue of a session
 	modulus uint64        // of packet identifiers
 	started time.Time
@@ -42,16 +43,15 @@ type Broker struct {
 	agenda     agenda
 	// lostWills are those of clients that were connected when the gateway stopped
 	// and had no session that outlived it, by client identifier.
-	lostWills   map[string]*will
-	conns       map[*conn]struct{}
-	connected   int // of conns, those with a session
-	crowded     int // of conns, those beyond a limit
-	stats       Stats
-	messages    uint64 // counter of nextID
-	incarnation [8]byte
-	own         publication    // of the broker itself
-	volatile    *buffer.Change // carries appends to queues in memory, which need no commit
-	scratch     []byte
+	lostWills map[string]*will
+	conns     map[*conn]struct{}
+	connected int // of conns, those with a session
+	crowded   int // of conns, those beyond a limit
+	stats     Stats
+	messages  uint64         // counter of nextID
+	own       publication    // of the broker itself
+	volatile  *buffer.Change // carries appends to queues in memory, which need no commit
+	scratch   []byte
 
 	sharedSubscriptions  int    // members of all shares
 	subscriptionsVersion uint64 // a new one for every change of filters
@@ -71,42 +71,38 @@ func New(cfg Config, store *buffer.Store, log *slog.Logger) (*Broker, error) {
 		policy = buffer.DropNewest
 	}
 	b := &Broker{
-		cfg:         cfg,
-		store:       store,
-		clock:       clock{store},
-		tables:      openTables(store),
-		log:         log,
-		limits:      buffer.Limits{Messages: cfg.MaxQueuedMessages, Bytes: cfg.MaxQueuedBytes, WhenFull: policy},
-		modulus:     identifiers,
-		started:     time.Now(),
-		hashing:     newTurn(),
-		changed:     make(chan struct{}, 1),
-		sessions:    make(map[string]*Session),
-		locals:      make(map[string]*Session),
-		shares:      make(map[string]*share),
-		routes:      make(map[string]*route),
-		lostWills:   make(map[string]*will),
-		conns:       make(map[*conn]struct{}),
-		incarnation: store.Incarnation(),
-		volatile:    store.Begin(),
+		cfg:       cfg,
+		store:     store,
+		clock:     clock{store},
+		tables:    openTables(store),
+		log:       log,
+		limits:    buffer.Limits{Messages: cfg.MaxQueuedMessages, Bytes: cfg.MaxQueuedBytes, WhenFull: policy},
+		modulus:   identifiers,
+		started:   time.Now(),
+		hashing:   newTurn(),
+		changed:   make(chan struct{}, 1),
+		sessions:  make(map[string]*Session),
+		locals:    make(map[string]*Session),
+		shares:    make(map[string]*share),
+		routes:    make(map[string]*route),
+		lostWills: make(map[string]*will),
+		conns:     make(map[*conn]struct{}),
+		volatile:  store.Begin(),
 
 		subscriptionsVersion: 1,
 	}
 	if err := b.clock.load(b.tables.meta); err != nil {
 		return nil, fmt.Errorf("load the gateway clock: %w", err)
 	}
+	var err error
+	if b.runs, err = loadRuns(b.tables.runs); err != nil {
+		return nil, err
+	}
+	b.run = b.runs.begin(store.Incarnation())
 	if err := b.load(); err != nil {
 		return nil, err
 	}
 	return b, nil
-}
-
-// nextID is different for every message of every run.
-func (b *Broker) nextID() (id [16]byte) {
-	b.messages++
-	copy(id[:], b.incarnation[:])
-	binary.BigEndian.PutUint64(id[8:], b.messages)
-	return id
 }
 
 // agendaChanged makes Run look when it has to wake up.

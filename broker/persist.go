@@ -18,6 +18,7 @@ type tables struct {
 	received      *buffer.Table // generation, packet identifier -> nothing: inbound QoS 2
 	wills         *buffer.Table // generation -> will
 	retained      *buffer.Table // topic -> record
+	runs          *buffer.Table // tag -> random bytes and number of a run
 }
 
 func openTables(s *buffer.Store) tables {
@@ -28,6 +29,7 @@ func openTables(s *buffer.Store) tables {
 		received:      s.Table("broker.received"),
 		wills:         s.Table("broker.wills"),
 		retained:      s.Table("broker.retained"),
+		runs:          s.Table("broker.runs"),
 	}
 }
 

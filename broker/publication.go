@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"encoding/binary"
 	"time"
 
 	"edgegateway/broker/packet"
@@ -32,9 +33,11 @@ type publication struct {
 	receipt  *Receipt
 	message  *Message
 	head     recordHead
-	records  [6][]byte // by QoS and RETAIN
-	packets  [4][]byte // encoded QoS 0 PUBLISH, by version and RETAIN
-	encoded  []byte    // memory of packets
+	id       [4 + binary.MaxVarintLen64]byte // memory of head.id
+	records  [6][]byte                       // by QoS and RETAIN
+	kept     []byte                          // for the table of retained messages
+	packets  [4][]byte                       // encoded QoS 0 PUBLISH, by version and RETAIN
+	encoded  []byte                          // memory of packets
 }
 
 // renew empties p for the next message.
@@ -123,20 +126,45 @@ func (p *publication) record(qos packet.QoS, retain bool, ids []uint32, share st
 	if common && p.records[at] != nil {
 		return p.records[at]
 	}
-	if p.head.at == 0 {
-		p.head.at = p.at.UnixNano()
-		p.head.id = p.b.nextID()
-		p.head.origin = p.origin
-		p.head.deadline = p.deadline()
+	h := p.mustHead()
+	if share != "" {
+		h.share, h.origin = share, p.origin
 	}
-	out := p.publish(qos, retain, ids)
-	data := make([]byte, 0, recordFixed+8+10+len(share)+len(p.origin)+out.Size(packet.V5))
-	p.head.share = share
-	data = out.Append(p.head.append(data), packet.V5)
+	data := p.recordBehind(&h, qos, retain, ids)
 	if common {
 		p.records[at] = data
 	}
 	return data
+}
+
+// recordToKeep returns the message as it stands in the table of retained ones.
+func (p *publication) recordToKeep() []byte {
+	if p.kept == nil {
+		h := p.mustHead()
+		h.timed = true
+		p.kept = p.recordBehind(&h, p.qos, true, nil)
+	}
+	return p.kept
+}
+
+// mustHead returns what stands before the packet, which has its identity from the
+// first time on.
+func (p *publication) mustHead() recordHead {
+	if p.head.id == nil {
+		p.head.id = p.b.nextID(p.id[:0])
+		p.head.at = p.at.UnixMilli()
+		p.head.deadline = p.deadline()
+		if p.local != nil {
+			p.head.origin = p.origin
+		}
+	}
+	return p.head
+}
+
+func (p *publication) recordBehind(h *recordHead, qos packet.QoS, retain bool, ids []uint32) []byte {
+	out := p.publish(qos, retain, ids)
+	data := make([]byte, 0, recordHeader+12+10+len(h.share)+len(h.origin)+out.Size(packet.V5))
+	return out.Append(h.append(data), packet.V5)
 }
 
 // deadline is when the message expires, 0 for never.

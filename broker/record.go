@@ -3,86 +3,175 @@ package broker
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"time"
 
 	"edgegateway/broker/packet"
+	"edgegateway/buffer"
 )
 
 // A message in a session queue, or a retained one, is a header and an encoded
 // MQTT 5 PUBLISH: what will be sent, but for the packet identifier, DUP and what
-// is left of the message expiry. So sending is copying.
+// is left of the message expiry. So sending is copying. The header is as short as it
+// can be, because small messages are what a gateway has most of:
 //
-//	0  1  format, 1
-//	1  1  flags: 1 = there is a deadline, 2 = it came by a shared subscription
-//	2  8  when it entered the gateway, nanoseconds since 1970
-//	10 16 id
-//	26 8  deadline by the gateway's clock, milliseconds; only with the flag
-//	   n  the shared subscription: uvarint length and bytes; only with the flag
-//	   n  origin: the same
-//	      PUBLISH
+//	 1  format (upper 4 bits) and flags (lower 4)
+//	 n  identity: tag of the run, 4, and the counter, uvarint; 16 bytes in format 3
+//	[6] when it entered the gateway, milliseconds since 1970
+//	[6] deadline by the gateway's clock, milliseconds
+//	[n] the shared subscription by which it came: uvarint length and bytes
+//	[n] origin: the same
+//	    PUBLISH
+//
+// Time and deadline of a message in a queue are those of the entry. The origin is
+// there if it is a Local, which is how bridges know each other's messages, and for a
+// shared subscription, whose next member may be chosen by it.
+//
+// Earlier versions wrote format 1, which is still read: the byte 1, a byte of flags,
+// 8 bytes of nanoseconds since 1970, the 16 bytes of the identity, the deadline in 8
+// bytes, share, and always the origin.
 const (
-	recordFormat   = 1
-	recordDeadline = 1
-	recordShare    = 2
-	recordFixed    = 26
+	recordShort    = 2 << 4
+	recordFull     = 3 << 4
+	recordFormats  = 0xf0
+	recordTime     = 1
+	recordDeadline = 2
+	recordShare    = 4
+	recordOrigin   = 8
+
+	// recordHeader is what the header of a common record takes, about.
+	recordHeader = 16
+
+	record1         = 1
+	record1Deadline = 1
+	record1Share    = 2
+	record1Fixed    = 26
 )
 
 var errRecord = errors.New("record is not a message of this version")
 
 // recordHead is what stands before the packet.
 type recordHead struct {
-	at       int64 // nanoseconds since 1970
-	id       [16]byte
-	deadline int64 // milliseconds of the gateway's clock; 0: none
-	origin   string
+	id       []byte // as nextID has it, or in full
+	at       int64  // milliseconds since 1970
+	deadline int64  // milliseconds of the gateway's clock; 0: none
+	timed    bool   // both stand in the record: nothing else tells them
+	origin   string // "": nobody asks
 	share    string // the shared subscription by which it came; "": none
 }
 
 func (h *recordHead) append(dst []byte) []byte {
-	var flags byte
-	if h.deadline != 0 {
-		flags |= recordDeadline
+	first := len(dst)
+	dst = append(dst, recordShort)
+	if len(h.id) == fullID {
+		dst[first] = recordFull
+	}
+	dst = append(dst, h.id...)
+	if h.timed {
+		dst[first] |= recordTime
+		dst = appendUint48(dst, h.at)
+		if h.deadline != 0 {
+			dst[first] |= recordDeadline
+			dst = appendUint48(dst, h.deadline)
+		}
 	}
 	if h.share != "" {
-		flags |= recordShare
-	}
-	dst = append(dst, recordFormat, flags)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(h.at))
-	dst = append(dst, h.id[:]...)
-	if h.deadline != 0 {
-		dst = binary.BigEndian.AppendUint64(dst, uint64(h.deadline))
-	}
-	if h.share != "" {
+		dst[first] |= recordShare
 		dst = append(binary.AppendUvarint(dst, uint64(len(h.share))), h.share...)
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(h.origin)))
-	return append(dst, h.origin...)
+	if h.origin != "" {
+		dst[first] |= recordOrigin
+		dst = append(binary.AppendUvarint(dst, uint64(len(h.origin))), h.origin...)
+	}
+	return dst
+}
+
+func appendUint48(dst []byte, v int64) []byte {
+	v = min(max(v, 0), 1<<48-1)
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16(dst, uint16(v>>32)), uint32(v))
+}
+
+// entry is the head as a queue has it, with data behind it.
+func (h *recordHead) entry(data []byte) buffer.Record {
+	return buffer.Record{Data: data, At: time.UnixMilli(h.at), Deadline: time.Duration(h.deadline) * time.Millisecond}
 }
 
 // recordView is a record taken apart; its slices are part of the record.
 type recordView struct {
-	at       int64
-	deadline int64
+	at       int64 // milliseconds since 1970
+	deadline int64 // milliseconds of the gateway's clock; 0: none
 	id       []byte
 	share    []byte
 	origin   []byte
 	packet   []byte
+	timed    bool // at and deadline are those of the record
 }
 
-// head is what stands before the packet, without the share.
+// head is what stands before the packet in a queue, without the share.
 func (v *recordView) head() recordHead {
-	return recordHead{at: v.at, id: [16]byte(v.id), deadline: v.deadline, origin: string(v.origin)}
+	return recordHead{id: v.id, at: v.at, deadline: v.deadline, origin: string(v.origin)}
+}
+
+// viewEntry is for an entry of a queue.
+func viewEntry(e *buffer.Entry) (v recordView, err error) {
+	v, err = viewRecord(e.Data)
+	if err == nil && !v.timed {
+		v.at, v.deadline = e.At.UnixMilli(), e.Deadline.Milliseconds()
+	}
+	return v, err
 }
 
 func viewRecord(data []byte) (v recordView, err error) {
-	if len(data) < recordFixed || data[0] != recordFormat {
+	if len(data) == 0 {
 		return v, errRecord
 	}
-	v.at = int64(binary.BigEndian.Uint64(data[2:]))
-	v.id = data[10:recordFixed]
-	rest := data[recordFixed:]
-	if data[1]&recordDeadline != 0 {
+	if data[0] == record1 {
+		return viewRecord1(data)
+	}
+	rest, flags, ok := data[1:], data[0]&^recordFormats, true
+	switch data[0] & recordFormats {
+	case recordShort:
+		_, width := binary.Uvarint(rest[min(len(runTag{}), len(rest)):])
+		if width <= 0 {
+			return v, errRecord
+		}
+		v.id, rest = rest[:len(runTag{})+width], rest[len(runTag{})+width:]
+	case recordFull:
+		if len(rest) < fullID {
+			return v, errRecord
+		}
+		v.id, rest = rest[:fullID], rest[fullID:]
+	default:
+		return v, errRecord
+	}
+	if v.timed = flags&recordTime != 0; v.timed {
+		v.at, rest, ok = cutUint48(rest)
+	}
+	if ok && flags&recordDeadline != 0 {
+		v.deadline, rest, ok = cutUint48(rest)
+	}
+	if ok && flags&recordShare != 0 {
+		v.share, rest, ok = cutText(rest)
+	}
+	if ok && flags&recordOrigin != 0 {
+		v.origin, rest, ok = cutText(rest)
+	}
+	if !ok || len(rest) < 4 {
+		return v, errRecord
+	}
+	v.packet = rest
+	return v, nil
+}
+
+// viewRecord1 is for format 1.
+func viewRecord1(data []byte) (v recordView, err error) {
+	if len(data) < record1Fixed {
+		return v, errRecord
+	}
+	v.timed = true
+	v.at = int64(binary.BigEndian.Uint64(data[2:])) / 1e6
+	v.id = data[10:record1Fixed]
+	rest := data[record1Fixed:]
+	if data[1]&record1Deadline != 0 {
 		if len(rest) < 8 {
 			return v, errRecord
 		}
@@ -90,7 +179,7 @@ func viewRecord(data []byte) (v recordView, err error) {
 		rest = rest[8:]
 	}
 	ok := true
-	if data[1]&recordShare != 0 {
+	if data[1]&record1Share != 0 {
 		v.share, rest, ok = cutText(rest)
 	}
 	if ok {
@@ -100,6 +189,13 @@ func viewRecord(data []byte) (v recordView, err error) {
 		return v, errRecord
 	}
 	return v, nil
+}
+
+func cutUint48(b []byte) (v int64, rest []byte, ok bool) {
+	if len(b) < 6 {
+		return 0, nil, false
+	}
+	return int64(binary.BigEndian.Uint16(b))<<32 | int64(binary.BigEndian.Uint32(b[2:])), b[6:], true
 }
 
 // cutText takes a text with its length from the front.
@@ -226,54 +322,4 @@ func appendV3(dst, p []byte, s shape, id uint16) []byte {
 		binary.BigEndian.PutUint16(dst[start+len(head)-2:], id)
 	}
 	return append(dst, p[s.payload:]...)
-}
-
-// Record is what lies in the queue of a Session.
-type Record struct {
-	Message         Message
-	QoS             byte // the lower of the publish and the subscription
-	Retain          bool // as the RETAIN flag would say it to the owner of the session
-	SubscriptionIDs []uint32
-
-	// ID is different for every message of every run of every gateway: a random
-	// number of the run, and a counter.
-	ID [16]byte
-}
-
-// DecodeRecord decodes an entry of the queue of a Session. The result shares
-// memory with data, which nobody modifies. Message.QoS and Message.Retain are
-// those of the delivery; MessageExpiry is what the publisher said.
-func DecodeRecord(data []byte) (Record, error) {
-	v, err := viewRecord(data)
-	if err != nil {
-		return Record{}, fmt.Errorf("decode a queued message: %w", err)
-	}
-	p, err := v.decode()
-	if err != nil {
-		return Record{}, fmt.Errorf("decode a queued message: %w", err)
-	}
-	return Record{
-		Message:         *messageOf(&v, p),
-		QoS:             byte(p.QoS),
-		Retain:          p.Retain,
-		SubscriptionIDs: p.Properties.SubscriptionIDs,
-		ID:              [16]byte(v.id),
-	}, nil
-}
-
-// messageOf makes a Message of a record; it shares memory with p.
-func messageOf(v *recordView, p *packet.Publish) *Message {
-	m := &Message{
-		Topic:   string(p.Topic),
-		Payload: p.Payload,
-		QoS:     byte(p.QoS),
-		Retain:  p.Retain,
-		Origin:  string(v.origin),
-		At:      time.Unix(0, v.at),
-	}
-	if props := p.Properties; !props.IsZero() {
-		props.SubscriptionIDs = nil
-		m.Properties = &props
-	}
-	return m
 }

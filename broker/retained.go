@@ -84,7 +84,7 @@ func (b *Broker) admitsRetainedLocked(p *publication) error {
 		return nil
 	}
 	full := most > 0 && s.counted >= most ||
-		mostBytes > 0 && s.countedBytes+int64(len(p.record(p.qos, true, nil, ""))) > mostBytes
+		mostBytes > 0 && s.countedBytes+int64(len(p.recordToKeep())) > mostBytes
 	if full && !s.full {
 		b.log.Warn("new retained messages are refused", "client", p.origin, "topic", p.route.topic,
 			"messages", s.counted, "bytes", s.countedBytes)
@@ -105,7 +105,7 @@ func (b *Broker) retainLocked(p *publication) {
 		}
 		return
 	}
-	r := &retained{data: p.record(p.qos, true, nil, ""), deadline: p.head.deadline, own: !p.stored}
+	r := &retained{data: p.recordToKeep(), deadline: p.head.deadline, own: !p.stored}
 	old, _ := b.retained.names.Get(name)
 	unchanged := old != nil && sameMessage(old, r)
 	if unchanged && (old.safe.Load() || p.retainUrgency() == buffer.Idle) {
@@ -291,13 +291,9 @@ func (b *Broker) giveLocked(s *Session, h *recordHead, p *packet.Publish, lane u
 	if !s.durable {
 		change = b.volatile
 	}
-	_, err := change.Append(q, buffer.Record{
-		Data:    p.Append(h.append(nil), packet.V5),
-		Lane:    lane,
-		Early:   p.QoS < packet.QoS2,
-		Urgency: u,
-	})
-	if err != nil {
+	r := h.entry(p.Append(h.append(nil), packet.V5))
+	r.Lane, r.Early, r.Urgency = lane, p.QoS < packet.QoS2, u
+	if _, err := change.Append(q, r); err != nil {
 		b.dropLocked(s)
 		return
 	}

@@ -25,7 +25,7 @@ func TestRetainedMessagesAreBounded(t *testing.T) {
 		limit func(*broker.Config)
 	}{
 		{"by number", func(c *broker.Config) { c.MaxRetainedMessages = 2 }},
-		{"by bytes", func(c *broker.Config) { c.MaxRetainedBytes = 110 }}, // two of some 45 have room, three have not
+		{"by bytes", func(c *broker.Config) { c.MaxRetainedBytes = 60 }}, // two of some 24 have room, three have not
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -22,7 +22,7 @@ func (c *conn) admitBatch() error {
 	var bytes int
 	for i := range c.batch.items {
 		if p := &c.batch.items[i].packet; p.QoS > 0 {
-			bytes += len(p.Topic) + len(p.Payload) + recordFixed
+			bytes += len(p.Topic) + len(p.Payload) + recordHeader
 		}
 	}
 	if bytes == 0 || c.b.store.Admits(bytes) || !c.batchNeedsDisk() {

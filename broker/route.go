@@ -170,7 +170,7 @@ func (t *target) refuses(p *publication) error {
 	if t.session == nil || !t.session.refuses || t.session.isOwn(p) {
 		return nil
 	}
-	if err := t.session.queue.Room(recordFixed + len(p.route.name) + len(p.payload)); err != nil {
+	if err := t.session.queue.Room(recordHeader + len(p.route.name) + len(p.payload)); err != nil {
 		return ErrRefused{packet.QuotaExceeded, "queue " + t.session.id + " is full"}
 	}
 	return nil
@@ -251,16 +251,14 @@ func (b *Broker) enqueueLocked(p *publication, s *Session, qos packet.QoS, retai
 	if s.durable {
 		change = p.begin()
 	}
-	_, err := change.Append(q, buffer.Record{
-		Data: p.record(qos, retain, ids, shared),
-		Lane: lane,
-		// What was sent before its commit, and is lost with it, gives its sequence
-		// number and so its packet identifier to another message, which the
-		// receiver of a QoS 2 message would take for a repetition.
-		Early:   p.qos < packet.QoS2,
-		Urgency: p.urgency(),
-	})
-	if err != nil {
+	data := p.record(qos, retain, ids, shared)
+	r := p.head.entry(data)
+	r.Lane, r.Urgency = lane, p.urgency()
+	// What was sent before its commit, and is lost with it, gives its sequence
+	// number and so its packet identifier to another message, which the
+	// receiver of a QoS 2 message would take for a repetition.
+	r.Early = p.qos < packet.QoS2
+	if _, err := change.Append(q, r); err != nil {
 		b.dropLocked(s)
 		return
 	}

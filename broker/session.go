@@ -227,7 +227,7 @@ func (s *Session) nextLocked(c *conn) (e buffer.Entry, ok bool) {
 // sendLocked sends one entry, unless it has expired or is larger than the
 // receiver takes; then it is done with.
 func (s *Session) sendLocked(c *conn, e buffer.Entry) {
-	v, err := viewRecord(e.Data)
+	v, err := viewEntry(&e)
 	if err != nil {
 		s.queue.Reject(e.Seq, err.Error())
 		c.log.Error("drop a queued message", "client", s.id, "err", err)
@@ -373,7 +373,7 @@ func (s *Session) pubrec(c *conn, id uint16, code packet.ReasonCode) ackAction {
 }
 
 // Queue returns the queue of the session. Its entries are decoded with
-// DecodeRecord.
+// Decoder.
 func (s *Session) Queue() *buffer.Queue { return s.queue }
 
 // Wake returns a channel that has a token when Queue.Next may have something new.

@@ -131,7 +131,7 @@ func (b *Broker) handOver(s *Session) {
 	var left []recordView
 	dropped := 0
 	err := s.queue.Each(func(e buffer.Entry) bool {
-		v, err := viewRecord(e.Data)
+		v, err := viewEntry(&e)
 		switch {
 		case err != nil || len(v.share) == 0:
 		case v.qos() == packet.QoS2 && (e.Again || e.Received):

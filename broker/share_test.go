@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"edgegateway/broker"
 	"edgegateway/broker/brokertest"
@@ -340,4 +341,47 @@ func TestMessageStaysWithItsMember(t *testing.T) {
 	a.Drop() // and not when the session ends, either
 	connect(t, h, packet.V5, "a", true).ExpectNothing()
 	b.ExpectNothing()
+}
+
+// With hash-client the messages of one publisher stay together when their receiver
+// ends, whether they were in memory or on disk, and those of all of them do not.
+func TestEndedSessionLeavesTheMessagesOfAPublisherToOne(t *testing.T) {
+	cfg := config()
+	cfg.SharedStrategy = "hash-client"
+	inBubble(t, func(t *testing.T, dir string) {
+		h := openTimed(t, dir, cfg)
+		a := connect(t, h, packet.V5, "a", false)
+		subscribe(t, a, "$share/g/#", 1)
+		a.Leave()
+		for i := range 20 {
+			p := connect(t, h, packet.V5, fmt.Sprint("pub", i), true)
+			for range 3 {
+				publishAt(p, message("t", fmt.Sprint(i), 1))
+			}
+			p.Leave()
+		}
+		h.stop()
+		h = openTimed(t, dir, cfg)
+		for i := range 2 {
+			heir := connect(t, h, packet.V5, fmt.Sprint("heir", i), false)
+			subscribe(t, heir, "$share/g/#", 1)
+			heir.Leave()
+		}
+		connect(t, h, packet.V5, "a", true) // the old session ends
+		synctest.Wait()
+		owners := make(map[string]string) // of the messages of a publisher
+		messages := make(map[string]int)
+		for _, l := range recordsOf(t, h) {
+			queue, record, _ := strings.Cut(l, " ")
+			publisher := strings.Split(record, `"`)[1]
+			if owner, ok := owners[publisher]; ok && owner != queue {
+				t.Errorf("what pub%s published is with %s and %s", publisher, owner, queue)
+			}
+			owners[publisher] = queue
+			messages[queue]++
+		}
+		if messages["client/heir0"]+messages["client/heir1"] != 60 || len(messages) != 2 {
+			t.Errorf("%v, want 60 with both heirs", messages)
+		}
+	})
 }

@@ -40,6 +40,7 @@ type Bridge struct {
 	local   *broker.Local
 	session *broker.Session
 	queue   *buffer.Queue
+	records *broker.Decoder
 	store   *buffer.Store
 	table   *buffer.Table
 	inbound *inbound
@@ -107,7 +108,8 @@ func New(cfg Config, env Env, br *broker.Broker, st *buffer.Store, log *slog.Log
 		cfg: cfg, env: env, log: log.With("cloud", cfg.Name), tuning: defaultTuning(),
 		up: newRoutes(cfg.Up), down: newRoutes(cfg.Down),
 		clientID: cfg.ClientID, statusTopic: cfg.StatusTopic,
-		store: st, table: st.Table(localPrefix + cfg.Name),
+		records: br.Decoder(),
+		store:   st, table: st.Table(localPrefix + cfg.Name),
 		changed: make(chan struct{}, 1),
 	}
 	if b.clientID == "" {

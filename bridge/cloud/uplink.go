@@ -229,7 +229,7 @@ func (l *link) setAside(buf []byte, e buffer.Entry, why error) []byte {
 // to send.
 func (l *link) publish(buf []byte, e buffer.Entry) []byte {
 	b, q := l.b, l.b.queue
-	rec, err := broker.DecodeRecord(e.Data)
+	rec, err := b.records.Decode(e)
 	if err != nil {
 		return l.setAside(buf, e, fmt.Errorf("the record can not be read: %w", err))
 	}
@@ -306,10 +306,9 @@ func upProperties(rec *broker.Record) packet.Properties {
 	p.Has &^= packet.HasTopicAlias
 	p.SubscriptionIDs = nil // [MQTT-3.3.4-6]
 	if p.Has&packet.HasMessageExpiry != 0 {
-		// What is left [MQTT-3.3.2-6]. Never nothing: the clock may have been set
-		// since, and the server can judge that too.
-		waited := max(0, time.Since(rec.Message.At)/time.Second)
-		p.MessageExpiry = uint32(max(1, int64(p.MessageExpiry)-int64(waited)))
+		// What is left [MQTT-3.3.2-6]. Never nothing: what may have been sent goes
+		// again whatever its time.
+		p.MessageExpiry = max(1, p.MessageExpiry)
 	}
 	p.UserProperties = append(slices.Clip(p.UserProperties),
 		packet.UserProperty{Key: "id", Value: hex.EncodeToString(rec.ID[:])},
