@@ -21,7 +21,8 @@ type Config struct {
 	// RetainedEvery is the longest time that retained values of devices stay in
 	// memory when no other commit takes them along.
 	RetainedEvery time.Duration `toml:"retained_every"`
-	// MaxSize is the largest size of the file.
+	// MaxSize is the largest size of the file. On a 32-bit system it is 512 MiB at
+	// most, whatever is said here.
 	MaxSize int64 `toml:"max_size,bytes"`
 	// Memory bounds what waits in memory for a commit. Half by default on a 32-bit
 	// system.
@@ -53,6 +54,15 @@ func DefaultConfig() Config {
 	return c
 }
 
+// mappable is how large a file may become of which a system with words of so many
+// bits is to map all.
+func mappable(size int64, bits int) int64 {
+	if bits == 32 {
+		return min(size, largestMaxSize32)
+	}
+	return size
+}
+
 // Validate returns nil if a store can run with c, else one sentence per problem,
 // each beginning with the key.
 func (c Config) Validate() error {
@@ -72,9 +82,6 @@ func (c Config) Validate() error {
 	}
 	if c.MaxSize < smallestMaxSize {
 		errs = append(errs, fmt.Errorf("max_size must be at least %d bytes", smallestMaxSize))
-	}
-	if bits.UintSize == 32 && c.MaxSize > largestMaxSize32 {
-		errs = append(errs, fmt.Errorf("max_size must be at most 512MiB on a 32-bit system, whose addresses would not suffice"))
 	}
 	if c.Memory < smallestMemory {
 		errs = append(errs, fmt.Errorf("memory must be at least %d bytes", smallestMemory))

@@ -62,3 +62,11 @@ var SchemaNote = schemaNote
 func SalvageFrom(f io.ReaderAt, size int64, to string) (Salvaged, error) {
 	return salvageTo(newDamaged(f, size), to)
 }
+
+// WithWord opens the store as a system with words of so many bits does.
+func WithWord(bits int) Option {
+	return func(o *options) { o.word = bits }
+}
+
+// MaxSize returns how large the file may become.
+func (s *Store) MaxSize() int64 { return s.cfg.MaxSize }

@@ -3,6 +3,9 @@ package buffer_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"log/slog"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"strings"
@@ -183,5 +186,42 @@ func TestADamagedRecordIsSkippedCountedAndReportedOnce(t *testing.T) {
 	}
 	if got := s.Stats().Damaged; got != 2 {
 		t.Errorf("%d damaged records counted, want 2", got)
+	}
+}
+
+// TestTheLargestFileFitsTheAddresses: what a 32-bit system can not map does not keep
+// it from starting.
+func TestTheLargestFileFitsTheAddresses(t *testing.T) {
+	for _, c := range []struct {
+		word       int
+		size, want int64
+	}{
+		{32, 64 << 20, 64 << 20},
+		{32, 512 << 20, 512 << 20},
+		{32, 512<<20 + 1, 512 << 20},
+		{32, 1 << 40, 512 << 20},
+		{64, 600 << 20, 600 << 20},
+	} {
+		if c.word > bits.UintSize {
+			continue
+		}
+		var said strings.Builder
+		cfg := fast()
+		cfg.MaxSize = c.size
+		if err := cfg.Validate(); err != nil {
+			t.Errorf("%d bytes with %d bits: %v", c.size, c.word, err)
+		}
+		s, err := buffer.Open(filepath.Join(t.TempDir(), "store.db"), cfg, slog.New(slog.NewTextHandler(&said, nil)), buffer.WithWord(c.word))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.MaxSize(); got != c.want {
+			t.Errorf("%d bytes with %d bits: the file may have %d bytes, want %d", c.size, c.word, got, c.want)
+		}
+		mustClose(t, s)
+		warned := strings.Contains(said.String(), fmt.Sprintf("max_size=%d taken=%d", c.size, c.want))
+		if warned != (c.size != c.want) || strings.Count(said.String(), "level=WARN") > 1 {
+			t.Errorf("%d bytes with %d bits: the log says\n%s", c.size, c.word, said.String())
+		}
 	}
 }

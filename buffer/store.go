@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"sync"
@@ -113,6 +114,7 @@ type options struct {
 	longWork func() (end func())
 	faults   Faults
 	window   window
+	word     int // bits of an address
 }
 
 // WithChecker replaces [Check], which Open calls after a stop that was not clean,
@@ -157,13 +159,17 @@ func Open(path string, cfg Config, log *slog.Logger, opts ...Option) (*Store, er
 	}
 	o := options{
 		check: Check, salvage: Salvage, events: func(Event) {}, longWork: func() func() { return func() {} },
-		window: window{items: windowItems, bytes: windowBytes},
+		window: window{items: windowItems, bytes: windowBytes}, word: bits.UintSize,
 	}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
+	}
+	if most := mappable(cfg.MaxSize, o.word); most < cfg.MaxSize {
+		log.Warn("max_size is more than a 32-bit system can map; the store takes less", "max_size", cfg.MaxSize, "taken", most)
+		cfg.MaxSize = most
 	}
 	s := &Store{
 		path: path, cfg: cfg, log: log, epoch: time.Now(), faults: o.faults, window: o.window,
