@@ -112,7 +112,12 @@ func (w *wire) pass(to, from net.Conn, role packet.Role, see func(packet.Packet)
 	chunk := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(chunk)
-		buf = append(buf, chunk[:n]...)
+		some := w.some(n)
+		if role == packet.Server {
+			buf = append(buf, chunk[:some]...) // what the cloud never gets it does not know
+		} else {
+			buf = append(buf, chunk[:n]...)
+		}
 		for {
 			p, used, _, err := dec.Next(buf)
 			if err != nil {
@@ -128,7 +133,6 @@ func (w *wire) pass(to, from net.Conn, role packet.Role, see func(packet.Packet)
 			dec.Version = packet.V5
 			buf = buf[used:]
 		}
-		some := w.some(n)
 		if _, writeErr := to.Write(chunk[:some]); err != nil || writeErr != nil {
 			return
 		}

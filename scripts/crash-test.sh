@@ -68,7 +68,7 @@ failed=0 ran=0 done=0 messages=0 cuts=0 stops=0
 row() { printf '%-16s %9s %6s %6s %6s %6s %6s %6s %13s  %s\n' "$@"; }
 
 # word N NAME prints the Nth number of the line that begins with NAME; "" if there is none.
-word() { sed -nE "s/^ *[a-z_]+\.go:[0-9]+: $2: //p" "$work/out" | grep -oE '[0-9]+' | sed -n "$1p"; }
+word() { { sed -nE "s/^ *[a-z_]+\.go:[0-9]+: $2: //p" "$work/out" | grep -oE '[0-9]+' | sed -n "$1p"; } || true; }
 
 row 'round (seed)' messages kills cuts stops lost again twice 'out of order' ''
 began=$SECONDS
