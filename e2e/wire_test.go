@@ -34,6 +34,7 @@ type wire struct {
 	repeated map[message]bool   // QoS 2, under another identifier, or after PUBREL [MQTT-4.3.3-6]
 	passed   progress           // counts what the cloud has acknowledged
 	fault    error              // something passed that is not MQTT 5
+	aliases  map[uint16]string  // of this connection
 }
 
 type message struct {
@@ -51,7 +52,7 @@ func startWire(t *testing.T, cloud string, fate func() int) *wire {
 		addr: ln.Addr().String(), cloud: cloud, fate: fate,
 		taken: books{seen: map[string]map[int]int{}, highest: map[string]int{}},
 		sent:  map[message]uint16{}, byID: map[uint16]message{},
-		released: map[message]bool{}, repeated: map[message]bool{},
+		aliases: map[uint16]string{}, released: map[message]bool{}, repeated: map[message]bool{},
 	}
 	var running sync.WaitGroup
 	t.Cleanup(func() { ln.Close(); w.cut(); running.Wait() })
@@ -187,7 +188,14 @@ func (w *wire) fromGateway(p packet.Packet) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch p := p.(type) {
+	case *packet.Connect:
+		clear(w.aliases)
 	case *packet.Publish:
+		if alias := p.Properties.TopicAlias; p.Properties.Has&packet.HasTopicAlias != 0 && len(p.Topic) > 0 {
+			w.aliases[alias] = string(p.Topic)
+		} else if len(p.Topic) == 0 {
+			p.Topic = []byte(w.aliases[alias])
+		}
 		n, ok := number(p)
 		if !ok || p.QoS == 0 {
 			return // the status

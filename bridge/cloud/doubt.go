@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"edgegateway/broker/packet"
@@ -15,16 +16,28 @@ import (
 // repetition. To take the old session for a new one sends twice.
 //
 // A session that began unseen has no subscriptions, and that can be asked for: in
-// every session the gateway subscribes to a marker, a topic that nobody uses. In
-// doubt it unsubscribes from it, and the server says whether it was there
-// (3.11.3). Until then nothing leaves the queue. What the server sends meanwhile
-// needs a subscription, so it comes from the old session.
+// every session the gateway subscribes to markers, topics that nobody uses. In doubt
+// it unsubscribes from one, and the server says whether it was there (3.11.3). Until
+// then nothing leaves the queue. What the server sends meanwhile needs a
+// subscription, so it comes from the old session.
+//
+// The question takes the marker away, and the gateway may be killed before it has
+// noted the answer. So it is noted before a marker is asked for that it is used up,
+// and the next question is for the next one.
 
-// markerLevel takes the place of a wildcard in the marker.
-const markerLevel = "session-marker"
+const (
+	// markerLevel takes the place of a wildcard in the first marker; the others have a
+	// number behind it.
+	markerLevel = "session-marker"
 
-// marker is a topic without wildcards inside of what a route takes down, so that a
-// gateway that may have the one may have the other; "" if no route has a wildcard.
+	// markers is how many there are. When all are used up a doubt is not settled but
+	// lived with. We chose more than a series of kills in these moments uses up.
+	markers = 8
+)
+
+// marker is the first one: a topic without wildcards inside of what a route takes
+// down, so that a gateway that may have the one may have the other; "" if no route
+// has a wildcard.
 func (b *Bridge) marker() string {
 	for _, from := range b.filters() {
 		levels := strings.Split(from, "/")
@@ -44,32 +57,58 @@ func (b *Bridge) marker() string {
 	return ""
 }
 
-// mark subscribes to the marker of a session that has none. A server that refuses
-// it has none: then a doubt is not settled but lived with, see inbound.begin.
-func (l *link) mark(ctx context.Context) error {
-	b, marker := l.b, l.b.marker()
-	if marker == "" || b.epoch.Marker != "" {
-		return nil
+// markerName is that of the nth marker, from 0.
+func markerName(first string, n int) string {
+	if n == 0 {
+		return first
 	}
-	if ok, err := l.listen(ctx, marker); err != nil || !ok {
-		return err
-	}
-	next := b.epoch
-	next.Marker = marker
-	return b.writeEpoch(ctx, b.store.Begin(), next)
+	return strings.ReplaceAll(first, markerLevel, fmt.Sprintf("%s-%d", markerLevel, n))
 }
 
-// decide ends a doubt with what the server says of the marker, and lets the queue
-// move. Should the gateway be killed right here the next answer is that there is no
-// marker: then messages come twice, and none is lost.
+// knowable reports whether the server can be asked which session this is.
+func (e *epoch) knowable() bool { return e.Marker != "" && e.Asked < markers }
+
+// mark subscribes to the markers of a session that has none, or few left. A server
+// that refuses them has none: then a doubt is not settled but lived with, see
+// inbound.begin.
+func (l *link) mark(ctx context.Context) error {
+	next := l.b.epoch
+	if next.Marker != "" && next.Asked < markers/2 {
+		return nil
+	}
+	if next.Marker == "" {
+		next.Marker = l.b.marker()
+	}
+	if next.Marker == "" {
+		return nil
+	}
+	var names []string
+	for n := range markers {
+		names = append(names, markerName(next.Marker, n))
+	}
+	if ok, err := l.listen(ctx, names...); err != nil || !ok {
+		return err
+	}
+	next.Asked = 0
+	return l.b.writeEpoch(ctx, l.b.store.Begin(), next)
+}
+
+// decide ends a doubt with what the server says of a marker, and lets the queue
+// move.
 func (l *link) decide(ctx context.Context) error {
 	b := l.b
-	codes, err := l.unlisten(ctx, b.epoch.Marker)
+	asked := markerName(b.epoch.Marker, b.epoch.Asked)
+	next := b.epoch
+	next.Asked++
+	if err := b.writeEpoch(ctx, b.store.Begin(), next); err != nil {
+		return err
+	}
+	codes, err := l.unlisten(ctx, asked)
 	if err != nil || codes == nil {
 		return err // without codes the link has ended, and knows why
 	}
-	next, c := b.epoch, b.store.Begin()
-	next.Attempt, next.Marker = "", ""
+	c := b.store.Begin()
+	next.Attempt = ""
 	if packet.ReasonCode(codes[0]) == packet.NoSubscriptionExisted {
 		b.beginAnew(c, &next)
 	}

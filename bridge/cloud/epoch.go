@@ -27,7 +27,8 @@ type epoch struct {
 	Number   uint64   `json:"number"`             // counts sessions; 0: there was none yet
 	Attempt  string   `json:"attempt,omitempty"`  // server of a CONNECT at that session whose CONNACK was not seen
 	Filters  []string `json:"filters,omitempty"`  // subscribed in that session
-	Marker   string   `json:"marker,omitempty"`   // subscribed in that session, to know it by
+	Marker   string   `json:"marker,omitempty"`   // subscribed in that session, with others like it, to know it by
+	Asked    int      `json:"asked,omitempty"`    // how many of them were asked for, and are gone
 	Lineage  string   `json:"lineage,omitempty"`  // of the store: another one in a restored backup
 }
 
@@ -128,7 +129,7 @@ func (b *Bridge) beginAnew(c *buffer.Change, e *epoch) {
 		b.counts.sessionsLost.Add(1)
 	}
 	e.Number++
-	e.Filters, e.Marker = b.filters(), ""
+	e.Filters, e.Marker, e.Asked = b.filters(), "", 0
 	c.Forget(b.queue, buffer.Sync)
 	b.inbound.forget(c)
 }

@@ -167,7 +167,7 @@ func (l *link) accepted(ctx context.Context, ca *packets.Connack, cleanStart boo
 		l.window--
 	}
 	l.window = min(l.window, l.b.tuning.window, max(1, int(l.b.tuning.modulus-1)/2))
-	if l.unsure && ca.SessionPresent && l.b.epoch.Marker != "" {
+	if l.unsure && ca.SessionPresent && l.b.epoch.knowable() {
 		l.unsure, l.doubt = false, true // before the reader and the pump start
 	}
 	if err := l.b.settleEpoch(ctx, l.server, ca.SessionPresent, cleanStart, l.doubt, assigned); err != nil {

@@ -1,6 +1,7 @@
 package cloud_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -8,7 +9,8 @@ import (
 	"edgegateway/broker/packet"
 )
 
-const marker = "acme/g/session-marker/set"
+// The markers, in the order in which they are asked for.
+const marker, secondMarker = "acme/g/session-marker/set", "acme/g/session-marker-1/set"
 
 // inHandshake brings a bridge to the middle of everything: "received" waits for
 // PUBCOMP, "sent" for any answer, and 7 is the identifier of "old" from above, whose
@@ -56,9 +58,9 @@ func begun(t *testing.T, r *rig, p *peer) {
 	got.wantNothing(t)
 }
 
-// asked takes the status and the question for the marker, which come in any order,
+// asked takes the status and the question for a marker, which come in any order,
 // and nothing else: the queue waits for the answer.
-func asked(t *testing.T, p *peer) (id uint16) {
+func asked(t *testing.T, p *peer, marker string) (id uint16) {
 	t.Helper()
 	for range 2 {
 		switch k := expect[packet.Packet](p).(type) {
@@ -69,7 +71,7 @@ func asked(t *testing.T, p *peer) (id uint16) {
 			p.ack(packet.PUBACK, k.ID)
 		case *packet.Unsubscribe:
 			if len(k.Filters) != 1 || k.Filters[0] != marker {
-				t.Fatalf("UNSUBSCRIBE %q, want the marker", k.Filters)
+				t.Fatalf("UNSUBSCRIBE %q, want %q", k.Filters, marker)
 			}
 			id = k.ID
 		default:
@@ -81,9 +83,9 @@ func asked(t *testing.T, p *peer) (id uint16) {
 }
 
 // unsubscribed answers the question.
-func unsubscribed(t *testing.T, p *peer, code packet.ReasonCode) {
+func unsubscribed(t *testing.T, p *peer, marker string, code packet.ReasonCode) {
 	t.Helper()
-	p.send(&packet.Unsuback{ID: asked(t, p), Codes: []packet.ReasonCode{code}})
+	p.send(&packet.Unsuback{ID: asked(t, p, marker), Codes: []packet.ReasonCode{code}})
 }
 
 // The server has lost the session and says so, and the gateway is killed before it
@@ -98,12 +100,12 @@ func TestACrashBeforeSessionPresent0IsNoted(t *testing.T) {
 		},
 		"then 1, for the session that began meanwhile": func(t *testing.T, r *rig, p *peer, _, _ uint16) {
 			p.connack(true)
-			unsubscribed(t, p, packet.NoSubscriptionExisted)
+			unsubscribed(t, p, marker, packet.NoSubscriptionExisted)
 			begun(t, r, p)
 		},
 		"then 1, for the old session": func(t *testing.T, r *rig, p *peer, received, sent uint16) {
 			p.connack(true)
-			unsubscribed(t, p, packet.Success)
+			unsubscribed(t, p, marker, packet.Success)
 			resumed(t, r, p, received, sent)
 		},
 	} {
@@ -136,17 +138,51 @@ func TestADoubtLastsUntilTheServerHasDecidedIt(t *testing.T) {
 		p.cut()
 		p, _ = s["a:1"].accept()
 		p.connack(true)
-		asked(t, p)
-		r.crash() // with the question open
+		asked(t, p, marker)
+		r.crash() // with the question open: that marker may be gone
 		r.run()
 		p, _ = s["a:1"].accept()
 		p.connack(true)
-		unsubscribed(t, p, packet.Success)
+		unsubscribed(t, p, secondMarker, packet.Success)
 		resumed(t, r, p, received, sent)
 		settle()
 		p.cut()
 		p = s["a:1"].welcome(true) // and no question
 		p.wantAck(packet.PUBREL, received, 0)
+	})
+}
+
+// Each question uses a marker up, also one that a kill left without an answer. When
+// none is left the session is believed in, and gets new markers.
+func TestWhenTheMarkersAreUsedUpTheSessionIsBelievedInAndGetsNewOnes(t *testing.T) {
+	bubble(t, testConfig("mqtt://a:1"), nil, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		p, received, sent := inHandshake(t, r, s["a:1"])
+		settle()
+		p.cut()
+		p, _ = s["a:1"].accept()
+		for n := range 8 {
+			r.crash()
+			r.run()
+			p, _ = s["a:1"].accept()
+			p.connack(true)
+			name := marker
+			if n > 0 {
+				name = fmt.Sprintf("acme/g/session-marker-%d/set", n)
+			}
+			asked(t, p, name)
+		}
+		r.crash()
+		r.run()
+		p = s["a:1"].welcome(true)
+		resumed(t, r, p, received, sent)
+		settle()
+		p.cut()
+		p, _ = s["a:1"].accept()
+		p.cut()
+		p, _ = s["a:1"].accept()
+		p.connack(true)
+		asked(t, p, marker)
 	})
 }
 
@@ -236,7 +272,7 @@ func TestFailoverThatCameToNothingResumesTheSessionOfTheFirstServer(t *testing.T
 				resumed(t, r, p, received, sent)
 				return
 			}
-			unsubscribed(t, p, packet.NoSubscriptionExisted)
+			unsubscribed(t, p, marker, packet.NoSubscriptionExisted)
 			begun(t, r, p)
 		})
 	}

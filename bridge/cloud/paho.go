@@ -137,14 +137,16 @@ func (l *link) subscribe(ctx context.Context) error {
 	return l.mark(ctx)
 }
 
-// listen subscribes to a topic for nothing but being subscribed. ok is false if the
-// server refuses it, or the link has ended.
-func (l *link) listen(ctx context.Context, topic string) (ok bool, err error) {
-	_, err = l.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{
-		Topic: topic, NoLocal: true, RetainHandling: byte(packet.NoRetained),
-	}}})
+// listen subscribes to topics for nothing but being subscribed. ok is false if the
+// server refuses one, or the link has ended.
+func (l *link) listen(ctx context.Context, topics ...string) (ok bool, err error) {
+	var list []paho.SubscribeOptions
+	for _, t := range topics {
+		list = append(list, paho.SubscribeOptions{Topic: t, NoLocal: true, RetainHandling: byte(packet.NoRetained)})
+	}
+	_, err = l.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: list})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return false, fmt.Errorf("no answer to SUBSCRIBE %q within %v", topic, packetTimeout)
+		return false, fmt.Errorf("no answer to SUBSCRIBE %q within %v", topics, packetTimeout)
 	}
 	return err == nil, nil
 }
