@@ -67,7 +67,7 @@ func (f *far) add(conns ...net.Conn) bool {
 	return !f.down
 }
 
-// cut ends all connections and takes no new ones until mend.
+// cut ends all connections and takes no new ones.
 func (f *far) cut() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -75,12 +75,6 @@ func (f *far) cut() {
 	for c := range f.conns {
 		c.Close()
 	}
-}
-
-func (f *far) mend() {
-	f.mu.Lock()
-	f.down = false
-	f.mu.Unlock()
 }
 
 // pass carries bytes one way until an end is gone; then both are.

@@ -160,7 +160,7 @@ func TestWhenTheMarkersAreUsedUpTheSessionIsBelievedInAndGetsNewOnes(t *testing.
 		p, received, sent := inHandshake(t, r, s["a:1"])
 		settle()
 		p.cut()
-		p, _ = s["a:1"].accept()
+		s["a:1"].accept()
 		for n := range 8 {
 			r.crash()
 			r.run()
