@@ -478,3 +478,24 @@ func TestWindowsFullOfQoS2InBothDirectionsMove(t *testing.T) {
 		}
 	})
 }
+
+// The end of the old session is on disk before anything is said in the new one.
+func TestSessionPresent0IsOnDiskBeforeAnythingElseHappens(t *testing.T) {
+	bubble(t, testConfig("mqtt://a:1"), nil, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		p, _, _ := inHandshake(t, r, s["a:1"])
+		settle()
+		p.cut()
+		p, _ = s["a:1"].accept()
+		start := time.Now()
+		p.connack(false)
+		p.send(down("new", 7, 2, false)) // right behind it
+		p.status("online")
+		if d := time.Since(start); d != time.Second {
+			t.Errorf("the first packet left after %v; the commit came after 1s", d)
+		}
+		p.message("received", 2, false)
+		p.message("sent", 2, false)
+		p.wantAck(packet.PUBREC, 7, 0)
+	})
+}
