@@ -150,12 +150,19 @@ func (p *peer) settle() {
 // crash kills the gateway: what follows is a new one on what is on disk now.
 func (r *rig) crash() {
 	r.t.Helper()
+	to := r.copied()
+	r.close()
+	r.dir = to
+	r.open()
+}
+
+// copied returns a directory with what is on disk now.
+func (r *rig) copied() string {
+	r.t.Helper()
 	synctest.Wait()
 	to := r.t.TempDir()
 	if err := os.CopyFS(to, os.DirFS(r.dir)); err != nil {
 		r.t.Fatal(err)
 	}
-	r.close()
-	r.dir = to
-	r.open()
+	return to
 }

@@ -434,6 +434,39 @@ func TestIdentifiersOfTwoPrioritiesNeverMeet(t *testing.T) {
 	})
 }
 
+// The older message of the lower priority leaves when the younger ones are done with.
+// One of them had its identifier, and comes back after a kill until its removal is on
+// disk: so that comes first.
+func TestTheLowerPriorityWaitsForTheRemovalOfYoungerMessages(t *testing.T) {
+	cfg := testConfig("mqtt://a:1")
+	cfg.Up = []cloud.Route{
+		{From: "slow/+/state", To: "acme/slow/+/state", QoS: 2},
+		{From: "urgent/+/state", To: "acme/urgent/+/state", QoS: 1, Priority: 9},
+	}
+	bubble(t, cfg, func(b *cloud.Bridge) { b.SetModulus(7) }, func(t *testing.T, r *rig, s servers) {
+		r.offer("slow/boiler/state", "slow", 2)
+		for i := range 8 {
+			r.offer("urgent/boiler/state", number(i), 2)
+		}
+		settle()
+		r.run()
+		p := s["a:1"].welcome(false)
+		var last, id uint16
+		for i := range 8 {
+			last, id = id, p.message(number(i), 1, false).ID
+			p.ack(packet.PUBACK, id)
+		}
+		if slow := p.message("slow", 2, false).ID; slow != last {
+			t.Fatalf("the older message has identifier %d, and the test is about %d", slow, last)
+		}
+		r.crash()
+		r.run()
+		p = s["a:1"].welcome(true)
+		p.message("slow", 2, true)
+		p.settle()
+	})
+}
+
 // The server has its window full of QoS 2 messages to us and sends no PUBREL before
 // it has PUBREC for all of them; ours to it is full as well, and its PUBRECs come
 // behind. The bridge reads on, and both windows move.
@@ -497,5 +530,26 @@ func TestSessionPresent0IsOnDiskBeforeAnythingElseHappens(t *testing.T) {
 		p.message("received", 2, false)
 		p.message("sent", 2, false)
 		p.wantAck(packet.PUBREC, 7, 0)
+	})
+}
+
+// "Not now" is asked again after a pause that grows, and nothing overtakes meanwhile.
+func TestWhatTheServerDoesNotTakeNowWaitsAndNothingOvertakesIt(t *testing.T) {
+	bubble(t, testConfig("mqtt://a:1"), nil, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		p := s["a:1"].welcome(false)
+		p.settle()
+		start := time.Now()
+		r.offer("g/boiler/state", "first", 1)
+		for range 5 { // pauses of up to 1, 2, 4, 8, 16 seconds
+			p.ack(packet.PUBACK, p.message("first", 1, false).ID, packet.QuotaExceeded)
+		}
+		if d := time.Since(start); d < 50*time.Millisecond {
+			t.Errorf("asked five times in %v", d)
+		}
+		r.offer("g/boiler/state", "second", 1)
+		p.ack(packet.PUBACK, p.message("first", 1, false).ID)
+		p.ack(packet.PUBACK, p.message("second", 1, false).ID)
+		p.settle()
 	})
 }
