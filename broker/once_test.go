@@ -299,3 +299,23 @@ func TestAWindowFullOfQoS2WithPUBLISHAheadOfPUBRELDoesNotDeadlock(t *testing.T) 
 		<-sent
 	})
 }
+
+// The same holds for a retained message that a new subscription brings.
+func TestARetainedQoS2MessageIsInTheQueueOnDiskBeforeItLeaves(t *testing.T) {
+	inBubble(t, func(t *testing.T, dir string) {
+		h := openSlow(t, dir, config())
+		sub, pub := connect(t, h, packet.V5, "sub", false), connect(t, h, packet.V5, "pub", false)
+		kept := withID(message("r", "kept", 2), 1)
+		kept.Retain = true
+		pub.Send(kept).Expect(ack(packet.PUBREC, 1))
+		time.Sleep(2 * time.Minute)
+		subscribe(t, sub, "r", 2)
+		kept.ID = 0
+		sub.Expect(kept)
+		kept.ID, kept.DUP = sub.IDs()[0], true
+		after := copied(t, dir)
+		h.stop()
+		h = openSlow(t, after, config())
+		connectAgain(t, h, packet.V5, "sub").Expect(kept).ExpectNothing()
+	})
+}
