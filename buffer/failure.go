@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"errors"
+	"os"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -56,8 +57,11 @@ func (s *Store) reconcile(b *batch, cause error) (applied bool, err error) {
 	s.lockFile()
 	if s.db != nil {
 		s.db.Close() // its error says nothing new
+		s.db = nil
 	}
-	s.db, err = openFile(s.path, s.cfg)
+	if _, err = os.Stat(s.path); err == nil { // bbolt would begin a new file, and everything would be lost
+		s.db, err = openFile(s.path, s.cfg)
+	}
 	s.unlockFile()
 	if err != nil {
 		return false, err
