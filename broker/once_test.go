@@ -95,6 +95,7 @@ func TestPUBACKAndPUBRECLeaveWhenTheMessageIsOnDisk(t *testing.T) {
 					for range c.times {
 						takes(sub, message("t", "x", qos))
 					}
+					time.Sleep(2 * time.Minute)
 					sub.ExpectNothing()
 					h.stop()
 				}
