@@ -165,8 +165,12 @@ func (p *rawPage) elements(leaf bool) int {
 			n = int(pos / element)
 		}
 	}
-	return min(n, int((p.size-pageHeader)/element))
+	return min(n, int((p.size-pageHeader)/element), mostElements)
 }
+
+// mostElements is how many a page has at the most: only one that is filled by few,
+// large ones is longer than a page.
+const mostElements = (pageSize - pageHeader) / element
 
 func (p *rawPage) element(i int, leaf bool) (e rawElement) {
 	at := uint64(pageHeader + i*element)

@@ -41,7 +41,7 @@ func (s *Salvaged) Total() (t SalvagedPart) {
 // Salvage writes what can be kept of the damaged store file from into a fresh one,
 // which lies at to, and on disk, when it returns without an error. from is only
 // read, with plain reads, and never changed; a page that can not be read is missing
-// and the rest goes on. Memory does not grow with the file, but by some 20 bytes for
+// and the rest goes on. Memory does not grow with the file, but by some 50 bytes for
 // each entry that has to be searched for outside of its place.
 //
 // What is kept has the checksum that it was written with, so nothing is ever wrong;
@@ -86,6 +86,8 @@ func salvageTo(d *damagedFile, to string) (kept Salvaged, err error) {
 	if err := s.directory(); err != nil {
 		return kept, err
 	}
+	// What may be a small board has nothing else to do meanwhile.
+	defer debug.SetGCPercent(debug.SetGCPercent(25))
 	// The fresh file is mapped into memory, and its disk may be failing as well.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

@@ -32,9 +32,9 @@ type lostLane struct {
 type whereabouts struct {
 	seq    uint64
 	page   uint32
-	index  uint16
-	copies uint16 // how many pages have it
-	gone   bool   // a page that has numbers around it does not have it
+	index  uint8 // below mostElements
+	copies uint8 // how many pages have it, or a few less
+	gone   bool  // a page that has numbers around it does not have it
 }
 
 type lostMark struct {
@@ -348,7 +348,7 @@ func (s *salvage) findEntries() {
 				continue
 			}
 			l := &q.lanes[kind]
-			w := whereabouts{seq: seq, page: uint32(p.id), index: uint16(i), copies: 1}
+			w := whereabouts{seq: seq, page: uint32(p.id), index: uint8(i), copies: 1}
 			if l.wanted = append(l.wanted, w); len(l.wanted) > 2*q.missing(int(kind))+mostWanted {
 				q.choose(int(kind))
 			}
@@ -395,7 +395,7 @@ func (q *lostQueue) choose(lane int) {
 	n := 0
 	for _, w := range l.wanted {
 		if n > 0 && l.wanted[n-1].seq == w.seq {
-			l.wanted[n-1].copies += w.copies
+			l.wanted[n-1].copies = uint8(min(int(l.wanted[n-1].copies)+int(w.copies), 255))
 			continue
 		}
 		l.wanted[n] = w
@@ -441,7 +441,7 @@ func (l *lostLane) findGone() {
 		w := &l.wanted[i]
 		begun, _ := slices.BinarySearch(starts, w.seq+1)
 		ended, _ := slices.BinarySearch(ends, w.seq)
-		w.gone = begun-ended > int(w.copies)
+		w.gone = begun-ended > int(w.copies) && w.copies < 255
 	}
 }
 

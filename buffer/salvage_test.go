@@ -277,7 +277,7 @@ func TestADamagedFileNeverStopsTheStartAndKeepsWhatCanBeRead(t *testing.T) {
 	live := livePages(v.content)
 	t.Logf("%d entries alive of %d, %d pairs, %d marks; %d pages, of which %d are in use", len(v.alive), len(v.ever), len(v.pairs), v.marks, pages, len(live))
 
-	step, flips := 1, 1000
+	step, flips := 1, 200
 	if !*longFlag {
 		step, flips = 1+pages/12, 15
 	}
