@@ -61,7 +61,7 @@ func check(ctx context.Context, p *process, file string, offline bool) error {
 	if offline {
 		c.ok("clouds", "not tried (-offline)")
 	} else {
-		c.clouds(ctx, cfg.Cloud)
+		c.clouds(ctx, cfg.ID, cfg.Cloud)
 	}
 	return c.verdict()
 }

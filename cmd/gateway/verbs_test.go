@@ -4,6 +4,7 @@ import (
 	"encoding/pem"
 	"io"
 	"log"
+	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -162,6 +163,57 @@ func TestCheckTriesTLS(t *testing.T) {
 		if code, out, _ := verb(t, "check", "-config", config); code != c.code || !strings.Contains(out, c.want) {
 			t.Errorf("%s: exit code %d, want %d and %q:\n%s", c.tls, code, c.code, c.want, out)
 		}
+	}
+}
+
+// What a server says to CONNECT is told with what it means. The name is another one
+// than the gateway's: a running one keeps its connection.
+func TestCheckTellsWhatTheServerSays(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		connack string
+		code    int
+		want    []string
+	}{
+		{"let in, with limits", "\x20\x0a\x00\x00\x07\x11\x00\x00\x0e\x10\x24\x01", 0, []string{"and lets us in", "keeps the session for 1h0m0s", "QoS 1 at most"}},
+		{"bad password", "\x20\x03\x00\x86\x00", 1, []string{"refuses: bad user name or password (0x86): check username and password_file"}},
+		{"another name", "\x20\x03\x00\x85\x00", 0, []string{"maybe it lets in the gateway's own client_id alone", "tried as box-7-check"}},
+		{"an old server", "\x20\x02\x00\x01", 1, []string{"answers CONNECT in MQTT 3.1.1"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			asked := make(chan string, 10)
+			go func() {
+				for {
+					conn, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					ask := make([]byte, 1000)
+					n, _ := conn.Read(ask)
+					asked <- string(ask[:n])
+					io.WriteString(conn, c.connack)
+					conn.Read(ask) // DISCONNECT
+					conn.Close()
+				}
+			}()
+			address := "mqtt://" + ln.Addr().String()
+			config := writeConfig(t, t.TempDir(), "[[cloud]]\nname = \"acme\"\nclient_id = \"box-7\"\nservers = [\""+address+"\", \""+address+"\"]\n")
+			code, out, _ := verb(t, "check", "-config", config)
+			for _, want := range append(c.want, "exactly once holds at one server") {
+				if !strings.Contains(out, want) {
+					t.Errorf("no %q in:\n%s", want, out)
+				}
+			}
+			if ask := <-asked; code != c.code || !strings.Contains(ask, "box-7-check") {
+				t.Errorf("exit code %d, want %d; CONNECT %q", code, c.code, ask)
+			}
+		})
 	}
 }
 
