@@ -66,17 +66,13 @@ func New(cfg Config, store *buffer.Store, log *slog.Logger) (*Broker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("broker configuration: %w", err)
 	}
-	policy := buffer.DropOldest
-	if cfg.WhenFull == "drop-newest" {
-		policy = buffer.DropNewest
-	}
 	b := &Broker{
 		cfg:       cfg,
 		store:     store,
 		clock:     clock{store},
 		tables:    openTables(store),
 		log:       log,
-		limits:    buffer.Limits{Messages: cfg.MaxQueuedMessages, Bytes: cfg.MaxQueuedBytes, WhenFull: policy},
+		limits:    buffer.Limits{Messages: cfg.MaxQueuedMessages, Bytes: cfg.MaxQueuedBytes, Age: cfg.MaxQueuedAge, WhenFull: policies[cfg.WhenFull]},
 		modulus:   identifiers,
 		started:   time.Now(),
 		hashing:   newTurn(),

@@ -9,6 +9,7 @@ import (
 
 	"edgegateway/broker/packet"
 	"edgegateway/broker/topic"
+	"edgegateway/buffer"
 )
 
 // Config is the section [broker]. It is plain data.
@@ -30,10 +31,17 @@ type Config struct {
 	ReceiveMaximum int `toml:"receive_maximum"`
 
 	// MaxQueuedMessages and MaxQueuedBytes limit what waits for one session, and
-	// WhenFull says what gives way: "drop-oldest" or "drop-newest".
+	// WhenFull says what gives way: "drop-oldest", "drop-newest", or "keep-last", which
+	// keeps only the newest message of each topic at any time, and drops the oldest
+	// when there are too many topics. What may have been sent never gives way.
 	MaxQueuedMessages int    `toml:"max_queued_messages"`
 	MaxQueuedBytes    int64  `toml:"max_queued_bytes,bytes"`
 	WhenFull          string `toml:"when_full"`
+
+	// MaxQueuedAge is how long a message waits for a session at most, by the time
+	// that the gateway runs; then it is dropped, unless it may have been sent. 0 is no
+	// limit.
+	MaxQueuedAge time.Duration `toml:"max_queued_age"`
 
 	// MaxRetainedMessages and MaxRetainedBytes limit the retained messages of
 	// clients: beyond them a message that would be retained on one more topic is
@@ -165,6 +173,19 @@ func DefaultConfig() Config {
 	}
 }
 
+// policies are what WhenFull may be. A client is not to be refused for the sake of
+// another one's queue.
+var policies = map[string]buffer.Policy{
+	"drop-oldest": buffer.DropOldest,
+	"drop-newest": buffer.DropNewest,
+	"keep-last":   buffer.KeepLast,
+}
+
+func isPolicy(name string) bool {
+	_, ok := policies[name]
+	return ok
+}
+
 // maxExpiry is the longest Session Expiry Interval that is not "never".
 const maxExpiry = (math.MaxUint32 - 1) * time.Second
 
@@ -184,8 +205,10 @@ func (c Config) Validate() error {
 		return fmt.Errorf("max_queued_messages must be at least 1, not %d", c.MaxQueuedMessages)
 	case c.MaxQueuedBytes < 1024:
 		return fmt.Errorf("max_queued_bytes must be at least 1KiB, not %d bytes", c.MaxQueuedBytes)
-	case c.WhenFull != "drop-oldest" && c.WhenFull != "drop-newest":
-		return fmt.Errorf(`when_full must be "drop-oldest" or "drop-newest", not %q`, c.WhenFull)
+	case !isPolicy(c.WhenFull):
+		return fmt.Errorf(`when_full must be "drop-oldest", "drop-newest" or "keep-last", not %q`, c.WhenFull)
+	case c.MaxQueuedAge != 0 && c.MaxQueuedAge < time.Second:
+		return fmt.Errorf("max_queued_age must be 0s (no limit) or at least 1s, not %v", c.MaxQueuedAge)
 	case c.MaxRetainedMessages < 0:
 		return fmt.Errorf("max_retained_messages must be 0 (no limit) or more, not %d", c.MaxRetainedMessages)
 	case c.MaxRetainedBytes < 0:

@@ -142,7 +142,7 @@ func (b *Broker) startSession(c *conn, p *packet.Connect, assigned bool) (ack *p
 		if old != nil { // [MQTT-3.1.2-4] [v3 MQTT-3.1.2-6]
 			b.endSessionLocked(old, &w)
 		}
-		s = &Session{b: b, id: p.ClientID, number: fnv(p.ClientID), generation: newGeneration(), durable: expiry > 0}
+		s = &Session{b: b, id: p.ClientID, number: fnv(p.ClientID), generation: newGeneration(), durable: expiry > 0, limits: b.limits}
 		b.sessions[s.id] = s
 	}
 	s.version, s.username, s.expiry, s.due = c.version, c.username, expiry, 0

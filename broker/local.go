@@ -215,7 +215,7 @@ func (l *Local) Session(limits buffer.Limits) (*Session, error) {
 		b.locals[id] = s
 		q.Notify(s.signal)
 	}
-	s.refuses = limits.WhenFull == buffer.Refuse
+	s.limits = limits
 	return s, nil
 }
 

@@ -85,6 +85,7 @@ func (b *Broker) load() error {
 			number:     fnv(string(value[13:])),
 			generation: binary.BigEndian.Uint64(key),
 			durable:    true,
+			limits:     b.limits,
 			version:    packet.Version(value[0] &^ staleSession),
 			stale:      value[0]&staleSession != 0,
 			expiry:     binary.BigEndian.Uint32(value[1:]),
@@ -144,7 +145,7 @@ func (b *Broker) loadSubscriptions(byGeneration map[uint64]*Session) error {
 // resumeLocked brings a session from disk to life, without a connection. One that
 // was connected when the gateway stopped counts as ended now.
 func (b *Broker) resumeLocked(s *Session) error {
-	q, err := b.store.Queue(s.queueName(), b.limits)
+	q, err := b.store.Queue(s.queueName(), s.limits)
 	if err != nil {
 		return fmt.Errorf("open the queue of client %q: %w", s.id, err)
 	}
@@ -175,6 +176,10 @@ func (s *Session) endsAt(now int64) int64 {
 // in memory until w is finished, of one on disk until everything of it is there,
 // with the session as one that has ended.
 func (b *Broker) dropSessionLocked(s *Session, w *work) {
+	if !s.gone && s.queue != nil {
+		q := s.queue.Stats()
+		b.stats.countQueue(&q)
+	}
 	s.gone = true
 	if b.sessions[s.id] == s {
 		delete(b.sessions, s.id)

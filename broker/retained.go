@@ -293,8 +293,9 @@ func (b *Broker) giveLocked(s *Session, h *recordHead, p *packet.Publish, lane u
 	}
 	r := h.entry(p.Append(h.append(nil), packet.V5))
 	r.Lane, r.Early, r.Urgency = lane, p.QoS < packet.QoS2, u
+	r.Brief, r.Key = r.Early, s.keyOf(p.Topic)
 	if _, err := change.Append(q, r); err != nil {
-		b.dropLocked(s)
+		b.turnedAwayLocked(s, err)
 		return
 	}
 	w.touch(s, s.conn, true)

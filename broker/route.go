@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"unsafe"
 
 	"edgegateway/broker/packet"
@@ -23,6 +24,7 @@ type route struct {
 	name    []byte // the same
 	version uint64 // of the subscriptions that targets was made from
 	targets []target
+	hash    uint64           // of topic, for queues that keep the last value; 0: nobody asked
 	size    int              // in memory, about
 	writers map[*rights]bool // see mayWrite
 }
@@ -167,7 +169,7 @@ func (p *publication) committed(r *Receipt) func(error) {
 
 // refuses asks queues that rather refuse than drop whether they have room.
 func (t *target) refuses(p *publication) error {
-	if t.session == nil || !t.session.refuses || t.session.isOwn(p) {
+	if t.session == nil || t.session.limits.WhenFull != buffer.Refuse || t.session.isOwn(p) {
 		return nil
 	}
 	if err := t.session.queue.Room(recordHeader + len(p.route.name) + len(p.payload)); err != nil {
@@ -258,11 +260,21 @@ func (b *Broker) enqueueLocked(p *publication, s *Session, qos packet.QoS, retai
 	// number and so its packet identifier to another message, which the
 	// receiver of a QoS 2 message would take for a repetition.
 	r.Early = p.qos < packet.QoS2
+	r.Brief = qos < packet.QoS2 // 4.1: a receiver keeps no identifier of QoS 1
+	r.Key = s.valueKey(p.route)
 	if _, err := change.Append(q, r); err != nil {
-		b.dropLocked(s)
+		b.turnedAwayLocked(s, err)
 		return
 	}
 	w.touch(s, s.conn, true)
+}
+
+// turnedAwayLocked counts a message that a queue did not take; a full one counts by
+// itself.
+func (b *Broker) turnedAwayLocked(s *Session, err error) {
+	if !errors.Is(err, buffer.ErrFull) {
+		b.dropLocked(s)
+	}
 }
 
 func (b *Broker) dropLocked(s *Session) {

@@ -21,7 +21,6 @@ type Session struct {
 	generation uint64 // random; different for every session ever made
 	number     uint64 // of the client identifier, for shared subscriptions
 	local      *Local // nil: an MQTT client
-	refuses    bool   // the queue refuses when it is full
 	wake       chan struct{}
 
 	// Guarded by Broker.mu.
@@ -39,6 +38,7 @@ type Session struct {
 	stale     bool          // from a restored store: its client is told that there is no session
 	erased    chan struct{} // closed when the end of a durable session is on disk; set with gone
 	will      *will         // of the connection, or waiting for its delay
+	limits    buffer.Limits
 	subs      subscriptionSet
 	nextSub   uint32
 	dropped   int64
@@ -90,10 +90,29 @@ func (s *Session) isOwn(p *publication) bool {
 func (s *Session) queueLocked() *buffer.Queue {
 	if s.queue == nil {
 		s.mu.Lock()
-		s.queue = buffer.NewVolatile(s.b.limits, s.b.store.Clock)
+		s.queue = buffer.NewVolatile(s.limits, s.b.store.Clock)
 		s.mu.Unlock()
 	}
 	return s.queue
+}
+
+// valueKey is what the queue of the session knows a message as a value of: its
+// topic, where it keeps the last value only; else 0.
+func (s *Session) valueKey(r *route) uint64 {
+	if s.limits.WhenFull != buffer.KeepLast {
+		return 0
+	}
+	if r.hash == 0 {
+		r.hash = s.keyOf(r.name)
+	}
+	return r.hash
+}
+
+func (s *Session) keyOf(topic []byte) uint64 {
+	if s.limits.WhenFull != buffer.KeepLast {
+		return 0
+	}
+	return max(1, mix(fnv(string(topic))))
 }
 
 // connectLocked makes c the connection of the session. Broker.mu is held.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"edgegateway/broker/packet"
+	"edgegateway/buffer"
 )
 
 // Stats is a snapshot. Counters run since New.
@@ -45,6 +46,8 @@ type Stats struct {
 	PublishReceived      int64
 	PublishSent          int64 // to clients, resent ones included
 	PublishDropped       int64 // for one subscriber: too slow at QoS 0, queue full, expired, too large
+	PublishReplaced      int64 // for one subscriber: by a newer message of the topic, where only the last one is kept
+	PublishPurged        int64 // for one subscriber: taken from the queue by a person
 	PublishRefused       int64
 	PublishBytesReceived int64 // of payload
 	PublishBytesSent     int64 // of payload
@@ -79,6 +82,7 @@ func (b *Broker) Stats() Stats {
 			q := s.queue.Stats()
 			st.Queued += q.Messages
 			st.QueuedBytes += q.Bytes
+			st.countQueue(&q)
 		}
 	}
 	k := &b.counters
@@ -108,6 +112,13 @@ func (b *Broker) Stats() Stats {
 	return st
 }
 
+// countQueue adds what never left the queue of a session.
+func (st *Stats) countQueue(q *buffer.QueueStats) {
+	st.PublishDropped += q.Dropped + q.Refused + q.Expired
+	st.PublishReplaced += q.Replaced
+	st.PublishPurged += q.Purged
+}
+
 // ClientInfo describes the session of an MQTT client.
 type ClientInfo struct {
 	ID            string
@@ -123,6 +134,8 @@ type ClientInfo struct {
 	QueuedBytes   int64
 	InFlight      int
 	Dropped       int64
+	Replaced      int64 // by a newer message of the topic
+	Purged        int64 // by a person
 }
 
 // Clients lists the sessions of MQTT clients by identifier.
@@ -154,6 +167,8 @@ func (b *Broker) Clients() []ClientInfo {
 		if s.queue != nil {
 			q := s.queue.Stats()
 			i.Queued, i.QueuedBytes = q.Messages, q.Bytes
+			i.Dropped += q.Dropped + q.Refused + q.Expired
+			i.Replaced, i.Purged = q.Replaced, q.Purged
 		}
 		list = append(list, i)
 	}

@@ -133,17 +133,22 @@ func beginAnew(key []byte, b *bbolt.Bucket) error {
 	for i := range st.lanes {
 		st.lanes[i].again = nil
 	}
-	if err := b.Put(stateKey, st.encode(key)); err != nil {
-		return err
-	}
 	c := b.Cursor()
 	from := recordKey(kindMark, 0)
-	for k, _ := c.Seek(from[:]); len(k) == keySize && k[0] == kindMark; k, _ = c.Seek(from[:]) {
-		if err := c.Delete(); err != nil {
+	for k, v := c.Seek(from[:]); len(k) == keySize && k[0] == kindMark; k, v = c.Seek(from[:]) {
+		if h, lane, err := parseRecord(key, k, v); err == nil && h.tomb && len(lane) == 1 && lane[0] < Lanes {
+			_, seq, _ := splitKey(k)
+			tomb := recordKey(lane[0], seq)
+			if err := b.Delete(tomb[:]); err != nil {
+				return err
+			}
+			st.lanes[lane[0]].n--
+		}
+		if err := b.Delete(bytes.Clone(k)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return b.Put(stateKey, st.encode(key))
 }
 
 // loadLineage reads what an earlier adopt wrote.

@@ -501,6 +501,9 @@ func (s *salvage) finish(q *lostQueue) {
 		st.next += farAhead
 		st.handing = true // what was handed out is not known, as after a crash
 	}
+	if q.known != exact {
+		st.due = 1 // nobody knows which deadlines there are
+	}
 	st.reserved = st.next
 	s.put(slices.Clone(stateKey), st.encode(q.ref.key))
 	s.kept.Queues = append(s.kept.Queues, part)

@@ -69,6 +69,9 @@ func cloudMetrics(p *prometheus, clouds []Cloud) {
 	each("gateway_cloud_sent_total", "counter", "Messages that the cloud has acknowledged.", func(c Cloud) float64 { return float64(c.Sent) })
 	each("gateway_cloud_received_total", "counter", "Messages that came from the cloud.", func(c Cloud) float64 { return float64(c.Received) })
 	each("gateway_cloud_dropped_total", "counter", "Messages for the cloud that a configured limit dropped.", func(c Cloud) float64 { return float64(c.Dropped) })
+	each("gateway_cloud_expired_total", "counter", "Messages for the cloud that became too old before they were sent.", func(c Cloud) float64 { return float64(c.Expired) })
+	each("gateway_cloud_replaced_total", "counter", "Messages for the cloud that a newer one of their topic replaced before they were sent.", func(c Cloud) float64 { return float64(c.Replaced) })
+	each("gateway_cloud_purged_total", "counter", "Messages for the cloud that a person took from the queue.", func(c Cloud) float64 { return float64(c.Purged) })
 	each("gateway_cloud_resent_total", "counter", "Messages sent to the cloud once more, marked as such.", func(c Cloud) float64 { return float64(c.Resent) })
 	each("gateway_cloud_refused_total", "counter", "Messages from the cloud that this gateway did not take.", func(c Cloud) float64 { return float64(c.Refused) })
 	each("gateway_cloud_connects_total", "counter", "Connections that the cloud accepted.", func(c Cloud) float64 { return float64(c.Connects) })
@@ -84,6 +87,8 @@ func brokerMetrics(p *prometheus, b Broker) {
 	p.counter("gateway_broker_messages_received_total", "Messages that clients have published.", b.Received)
 	p.counter("gateway_broker_messages_sent_total", "Messages sent to clients.", b.Sent)
 	p.counter("gateway_broker_messages_dropped_total", "Messages that a limit or a slow subscriber lost.", b.Dropped)
+	p.counter("gateway_broker_messages_replaced_total", "Messages for a client that a newer one of their topic replaced before they were sent.", b.Replaced)
+	p.counter("gateway_broker_messages_purged_total", "Messages for a client that a person took from its queue.", b.Purged)
 	p.counter("gateway_broker_connections_refused_total", "Connections closed before or with their CONNECT.", b.Refused)
 }
 

@@ -92,6 +92,9 @@ type Cloud struct {
 	Received     int64    `json:"received"`       // from the cloud, safe here
 	Resent       int64    `json:"resent"`         // sent again, marked as such
 	Dropped      int64    `json:"dropped"`        // by a configured limit
+	Expired      int64    `json:"expired"`        // too old before they were sent
+	Replaced     int64    `json:"replaced"`       // by a newer message of the topic before they were sent
+	Purged       int64    `json:"purged"`         // taken from the queue by a person
 	Rejected     int64    `json:"rejected"`       // set aside: the cloud will never take them
 	Refused      int64    `json:"refused"`        // from the cloud, not taken here
 	Connects     int64    `json:"connects"`
@@ -110,6 +113,8 @@ type Broker struct {
 	Received      int64    `json:"messages_received"` // from clients; what devices say is not among them
 	Sent          int64    `json:"messages_sent"`     // to clients
 	Dropped       int64    `json:"messages_dropped"`
+	Replaced      int64    `json:"messages_replaced"` // by a newer one of the topic
+	Purged        int64    `json:"messages_purged"`   // taken from a queue by a person
 	Refused       int64    `json:"connections_refused"`
 	ReceivedRate  *float64 `json:"received_per_second"`
 	SentRate      *float64 `json:"sent_per_second"`

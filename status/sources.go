@@ -69,7 +69,7 @@ func (s Sources) report(ctx context.Context, now time.Time) Report {
 func brokerReport(b broker.Stats) Broker {
 	return Broker{
 		Clients: b.Clients, Sessions: b.Sessions, Subscriptions: b.Subscriptions, Retained: b.RetainedMessages,
-		Received: b.PublishReceived, Sent: b.PublishSent, Dropped: b.PublishDropped,
+		Received: b.PublishReceived, Sent: b.PublishSent, Dropped: b.PublishDropped, Replaced: b.PublishReplaced, Purged: b.PublishPurged,
 		Refused: b.ConnectionsRefused + b.NotMQTT,
 	}
 }
@@ -78,7 +78,7 @@ func cloudReport(c cloud.Status, now time.Time) Cloud {
 	return Cloud{
 		Name: c.Name, Connected: c.Connected, Server: c.Server, Since: age(now, c.Since),
 		Queued: int64(c.Queued), QueuedBytes: c.QueuedBytes, Oldest: age(now, c.Oldest),
-		Sent: c.Sent, Received: c.Received, Resent: c.Resent, Dropped: c.Dropped, Rejected: c.Rejected, Refused: c.Refused,
+		Sent: c.Sent, Received: c.Received, Resent: c.Resent, Dropped: c.Dropped, Expired: c.Expired, Replaced: c.Replaced, Purged: c.Purged, Rejected: c.Rejected, Refused: c.Refused,
 		Connects: c.Connects, SessionsLost: c.SessionsLost, LastError: c.LastError,
 		SessionKept: c.SessionExpiry.Seconds(),
 	}

@@ -150,7 +150,7 @@ func (b *Bridge) restore(br *broker.Broker) error {
 
 	policy, _ := parsePolicy(b.cfg.WhenFull) // checked by Validate
 	var err error
-	b.session, err = b.local.Session(buffer.Limits{Messages: b.cfg.MaxQueuedMessages, Bytes: b.cfg.MaxQueuedBytes, WhenFull: policy})
+	b.session, err = b.local.Session(buffer.Limits{Messages: b.cfg.MaxQueuedMessages, Bytes: b.cfg.MaxQueuedBytes, Age: b.cfg.MaxQueuedAge, WhenFull: policy})
 	if err != nil {
 		return fmt.Errorf("open the session: %w", err)
 	}

@@ -77,9 +77,16 @@ type Config struct {
 	MaxQueuedMessages int   `toml:"max_queued_messages"`
 	MaxQueuedBytes    int64 `toml:"max_queued_bytes,bytes"`
 
-	// WhenFull says what gives way at these limits: drop-oldest, drop-newest, or
-	// refuse, which tells the publisher.
+	// WhenFull says what gives way at these limits: drop-oldest, drop-newest, refuse,
+	// which tells the publisher, or keep-last, which keeps only the newest message of
+	// each topic at any time, of up to 65536 topics, and drops the oldest at the
+	// limits. What may have been sent never gives way.
 	WhenFull string `toml:"when_full"`
+
+	// MaxQueuedAge is how long a message waits for this cloud at most, by the time
+	// that the gateway runs; then it is dropped, unless it may have been sent. 0 is no
+	// limit.
+	MaxQueuedAge time.Duration `toml:"max_queued_age"`
 
 	// Transit lets messages that came from another cloud go up to this one.
 	Transit bool `toml:"transit"`
@@ -172,6 +179,9 @@ func (c Config) Validate() error {
 	if c.MaxQueuedBytes < 1024 {
 		fault("max_queued_bytes must be at least 1024")
 	}
+	if c.MaxQueuedAge != 0 && c.MaxQueuedAge < time.Second {
+		fault("max_queued_age must be 0s (no limit) or at least 1s, not %v", c.MaxQueuedAge)
+	}
 	if _, err := parsePolicy(c.WhenFull); err != nil {
 		fault("when_full %w", err)
 	}
@@ -248,6 +258,8 @@ func parsePolicy(s string) (buffer.Policy, error) {
 		return buffer.DropNewest, nil
 	case "refuse":
 		return buffer.Refuse, nil
+	case "keep-last":
+		return buffer.KeepLast, nil
 	}
-	return 0, fmt.Errorf("must be drop-oldest, drop-newest or refuse, not %q", s)
+	return 0, fmt.Errorf("must be drop-oldest, drop-newest, refuse or keep-last, not %q", s)
 }

@@ -41,7 +41,7 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		{"expiry", func(c *cloud.Config) { c.SessionExpiry = "1s" }, "session_expiry must be"},
 		{"queue", func(c *cloud.Config) { c.MaxQueuedMessages = 0 }, "max_queued_messages must be"},
 		{"queue bytes", func(c *cloud.Config) { c.MaxQueuedBytes = 0 }, "max_queued_bytes must be"},
-		{"policy", func(c *cloud.Config) { c.WhenFull = "keep-last" }, "when_full must be"},
+		{"policy", func(c *cloud.Config) { c.WhenFull = "keep-most" }, "when_full must be"},
 		{"half a certificate", func(c *cloud.Config) { c.TLS.Cert = "a" }, "tls.cert and tls.key"},
 		{"oldest TLS", func(c *cloud.Config) { c.TLS.MinVersion = "1.1" }, "tls.min_version must be"},
 		{"no protocol name", func(c *cloud.Config) { c.TLS.ALPN = []string{""} }, "tls.alpn must hold"},

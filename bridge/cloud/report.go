@@ -120,6 +120,7 @@ func (b *Bridge) Status() Status {
 	b.mu.Unlock()
 	s.Queued, s.QueuedBytes, s.Oldest = q.Messages, q.Bytes, q.Oldest
 	s.Dropped, s.Rejected = q.Dropped+q.Refused, q.Rejected
+	s.Expired, s.Replaced, s.Purged = q.Expired, q.Replaced, q.Purged
 	s.Sent, s.Received = b.counts.sent.Load(), b.counts.received.Load()
 	s.Resent, s.Duplicates, s.Refused = b.counts.resent.Load(), b.counts.duplicates.Load(), b.counts.refused.Load()
 	s.Connects, s.SessionsLost = b.counts.connects.Load(), b.counts.sessionsLost.Load()

@@ -25,6 +25,9 @@ type Status struct {
 	Resent     int64 // messages sent with DUP
 	Duplicates int64 // messages from the server that were here already and went nowhere
 	Dropped    int64 // by the limits of the queue
+	Expired    int64 // too old before they were sent
+	Replaced   int64 // by a newer message of the topic before they were sent
+	Purged     int64 // taken from the queue by a person
 	Rejected   int64 // set aside because the server will never take them
 	Refused    int64 // messages from the server that this gateway did not take
 

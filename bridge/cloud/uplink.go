@@ -149,6 +149,12 @@ func (l *link) next(buf []byte) (_ []byte, more bool) {
 		return buf, false
 	}
 	l.held = nil
+	if e.Received && l.maxQoS < 2 {
+		// A purged message, to a server that takes no QoS 2: it has no identifier to
+		// let go of [MQTT-3.2.2-11], and may not even know PUBREL.
+		l.b.queue.Ack(e.Seq)
+		return buf, true
+	}
 	if e.Received {
 		return l.resume(buf, e, nil), true
 	}

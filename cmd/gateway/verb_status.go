@@ -197,8 +197,11 @@ func printClouds(w io.Writer, clouds []status.Cloud) {
 			}
 		}
 		fmt.Fprintf(w, "    %s\t%s acknowledged%s\t%s received\n", waiting, showCount(c.Sent), perSecond(c.SentRate), showCount(c.Received))
-		if c.Dropped+c.Rejected > 0 {
-			fmt.Fprintf(w, "    ! %s dropped by a limit, %s rejected by the cloud\n", showCount(c.Dropped), showCount(c.Rejected))
+		if c.Dropped+c.Expired+c.Rejected > 0 {
+			fmt.Fprintf(w, "    ! %s dropped by a limit, %s too old, %s rejected by the cloud\n", showCount(c.Dropped), showCount(c.Expired), showCount(c.Rejected))
+		}
+		if c.Replaced+c.Purged > 0 {
+			fmt.Fprintf(w, "    %s replaced by newer ones, %s purged\n", showCount(c.Replaced), showCount(c.Purged))
 		}
 		if c.SessionKept > 0 {
 			fmt.Fprintf(w, "    the cloud keeps the session for %s: exactly once holds through cuts as long as that\n", showSeconds(c.SessionKept))
