@@ -200,3 +200,49 @@ func TestAStalePageIsFoundOut(t *testing.T) {
 	}
 	t.Logf("%d stale pages", found)
 }
+
+// TestAPageFromBeforeARemovalIsFoundOutByTheCount puts a page back that is right in
+// every other way.
+func TestAPageFromBeforeARemovalIsFoundOutByTheCount(t *testing.T) {
+	path := filepath.Join(inMemory(t), "store.db")
+	s := open(t, path, fast())
+	q := attached(t, s, "q")
+	do(t, s, func(c *buffer.Change) {
+		for i := range 100 {
+			add(t, c, q, early(text(i)))
+		}
+	})
+	for range 3 {
+		next(t, s, q)
+	}
+	before, err := os.ReadFile(crash(t, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Ack(next(t, s, q).Seq) // in the middle of the first page
+	do(t, s, func(c *buffer.Change) {})
+	mustClose(t, s)
+	now, err := os.ReadFile(path)
+	if err != nil || buffer.Check(path) != nil {
+		t.Fatal(err, buffer.Check(path))
+	}
+	first := []byte("000000 ")
+	found := false
+	for id, kind := range livePages(now) {
+		if p := now[id*page:]; kind != "leaf" || !bytes.Contains(p[:page], first) {
+			continue
+		}
+		for old, kind := range livePages(before) {
+			if p := before[old*page:]; kind == "leaf" && bytes.Contains(p[:page], first) {
+				copy(now[id*page+8:(id+1)*page], p[8:page]) // all but its number
+				found = true
+			}
+		}
+	}
+	if err := os.WriteFile(path, now, 0o600); err != nil || !found {
+		t.Fatal(err, found)
+	}
+	if err := buffer.Check(path); err == nil || !strings.Contains(err.Error(), "are there") {
+		t.Errorf("Check: %v", err)
+	}
+}
