@@ -163,10 +163,15 @@ func (b *Broker) startSession(c *conn, p *packet.Connect, assigned bool) (ack *p
 		change.Put(b.tables.wills, s.will.key(), s.will.value(), buffer.Lazy)
 	}
 	if s.durable && s.queue == nil {
-		q, err := b.store.Queue(s.queueName(), b.limits)
+		var q *buffer.Queue
+		err := b.store.Late() // a queue that was never on disk would hand out nothing
+		if err == nil {
+			if q, err = b.store.Queue(s.queueName(), b.limits); err != nil {
+				b.log.Error("a session lives in memory only", "client", s.id, "err", err)
+			}
+		}
 		if err != nil {
 			// The client is served all the same, as long as it is connected.
-			b.log.Error("a session lives in memory only", "client", s.id, "err", err)
 			s.durable, s.expiry, expiry = false, 0, 0
 		} else {
 			s.queue = q

@@ -51,6 +51,13 @@ func (s *Store) run() {
 func (s *Store) commit(final bool) error {
 	s.setBusy(true)
 	defer s.setBusy(false)
+	if s.late != nil {
+		if err := s.late(); err != nil {
+			s.countFailure()
+			s.retryLater(err)
+			return err
+		}
+	}
 	if s.doubt == nil {
 		s.cut()
 		s.mu.Lock()

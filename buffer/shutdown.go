@@ -59,10 +59,12 @@ func (s *Store) shutdown() {
 		}
 		s.db = nil
 	}
-	if st.clean && st.txid > 0 {
+	if st.clean && st.txid > 0 && s.marker != nil {
 		if merr := s.marker.write(st); merr != nil {
 			s.closeErr = fmt.Errorf("note the clean stop: %w", merr)
 		}
 	}
-	s.marker.close()
+	if s.marker != nil {
+		s.marker.close()
+	}
 }

@@ -51,9 +51,10 @@ type Store struct {
 	// The committer's own.
 	doubt    *batch // its commit failed, and what became of it is not known yet
 	cause    error
-	stuck    bool    // a transaction could not be ended after a fault: its locks are held for ever
-	distrust bool    // a sync failed: what the file shows may not be on disk
-	noted    [8]byte // the run that the file names
+	stuck    bool         // a transaction could not be ended after a fault: its locks are held for ever
+	late     func() error // does what Open could not; nil: it did all
+	distrust bool         // a sync failed: what the file shows may not be on disk
+	noted    [8]byte      // the run that the file names
 	tidiness tidiness
 
 	mu           sync.Mutex // guards what follows, and all queues and tables
@@ -80,6 +81,7 @@ type Store struct {
 	calls      []call
 	notices    []func()
 	reads      []read
+	lateErr    error         // why Open could not take the disk for writing
 	busy       time.Duration // since when the committer waits for the disk; 0: it does not
 	room       chan struct{} // closed when there is room for those in Admit; nil: nobody waits
 
@@ -185,12 +187,18 @@ func Open(path string, cfg Config, log *slog.Logger, opts ...Option) (*Store, er
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	m, st, err := openMarker(path, lockTimeout)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		s.marker = m
+		if err = s.open(st, &o); err != nil {
+			s.marker = nil
+			m.close()
+		}
 	}
-	s.marker = m
-	if err := s.open(st, &o); err != nil {
-		m.close()
+	if takesNothing(err) {
+		s.db = nil
+		err = s.openLate(err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	s.start()

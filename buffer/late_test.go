@@ -1,0 +1,126 @@
+package buffer_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"edgegateway/buffer"
+)
+
+// mount puts a small file system in memory over a directory, and takes it away at
+// the end of the test.
+func mount(t *testing.T, dir, options string) {
+	t.Helper()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", options, "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Skipf("mount a file system (this test wants to be root): %v %s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+			t.Errorf("umount: %v %s", err, out)
+		}
+	})
+}
+
+func remount(t *testing.T, dir, options string) {
+	t.Helper()
+	if out, err := exec.Command("mount", "-o", "remount,"+options, dir).CombinedOutput(); err != nil {
+		t.Fatalf("remount: %v %s", err, out)
+	}
+}
+
+func TestAStoreOnAReadOnlyDiskGivesWhatItHasAndWritesLater(t *testing.T) {
+	for _, clean := range []bool{true, false} {
+		dir := t.TempDir()
+		mount(t, dir, "size=16m")
+		path := filepath.Join(dir, "store.db")
+		s := open(t, path, fast())
+		q := attached(t, s, "q")
+		do(t, s, func(c *buffer.Change) { add(t, c, q, early("old")) })
+		if clean {
+			mustClose(t, s)
+		} else {
+			copied := crash(t, path)
+			mustClose(t, s)
+			for _, suffix := range []string{"", ".state"} {
+				b, err := os.ReadFile(copied + suffix)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path+suffix, b, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		remount(t, dir, "ro")
+
+		s = open(t, path, fast())
+		if s.Late() == nil {
+			t.Fatal("the disk is said to take writes")
+		}
+		q = queue(t, s, "q", buffer.Limits{})
+		c := s.Begin()
+		c.Attach(q, buffer.Sync)
+		add(t, c, q, early("new"))
+		c.Put(s.Table("t"), []byte("k"), []byte("v"), buffer.Sync)
+		done := make(chan error, 1)
+		c.Commit(func(err error) { done <- err })
+		if e, ok, err := q.Next(); !ok || err != nil || string(e.Data) != "old" {
+			t.Fatalf("Next: %q, %v, %v", e.Data, ok, err)
+		}
+		select {
+		case err := <-done:
+			t.Fatalf("done(%v) on a read-only disk", err)
+		default:
+		}
+		remount(t, dir, "rw")
+		if err := receive(t, "done", done); err != nil {
+			t.Fatal(err)
+		}
+		if s.Late() != nil || s.Stats().Err != "" {
+			t.Errorf("Late: %v, Err: %s", s.Late(), s.Stats().Err)
+		}
+		mustClose(t, s)
+		s = open(t, path, fast())
+		wantDrain(t, attached(t, s, "q"), "old+", "new")
+		if s.Restored() || s.Stats().SetAside != "" {
+			t.Error("the file is taken for another one")
+		}
+		mustClose(t, s)
+	}
+}
+
+func TestANewStoreBeginsWhenTheDiskTakesWrites(t *testing.T) {
+	for _, c := range []struct{ name, before, after string }{
+		{"read-only", "size=16m,ro", "rw"},
+		{"full", "size=4k", "size=16m"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			mount(t, dir, c.before)
+			path := filepath.Join(dir, "store.db")
+			s := open(t, path, fast())
+			if s.Late() == nil {
+				t.Fatal("the disk is said to take writes")
+			}
+			q := queue(t, s, "q", buffer.Limits{})
+			change := s.Begin()
+			change.Attach(q, buffer.Sync)
+			add(t, change, q, early("x"))
+			done := make(chan error, 1)
+			change.Commit(func(err error) { done <- err })
+			if e, ok, err := q.Next(); ok || err != nil {
+				t.Errorf("Next: %q, %v", e.Data, err)
+			}
+			remount(t, dir, c.after)
+			if err := receive(t, "done", done); err != nil {
+				t.Fatal(err)
+			}
+			mustClose(t, s)
+			s = open(t, path, fast())
+			wantDrain(t, attached(t, s, "q"), "x")
+			mustClose(t, s)
+		})
+	}
+}
