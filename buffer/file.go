@@ -120,6 +120,9 @@ func (s *Store) view(fn func(tx *bbolt.Tx) error) (err error) {
 	s.fileMu.RLock()
 	defer s.fileMu.RUnlock()
 	if s.db == nil {
+		if s.Late() != nil {
+			return nil // there is nothing to be seen yet
+		}
 		return errNoFile
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))

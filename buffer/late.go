@@ -32,7 +32,8 @@ func (s *Store) Late() error {
 
 // openLate opens what can be read.
 func (s *Store) openLate(cause error) error {
-	s.lateErr = cause
+	s.lateErr, s.err, s.full = cause, cause, outOfSpace(cause)
+	s.retryAt = 1 // it is tried again and again, though nothing may wait
 	s.log.Error("the disk takes nothing; the gateway starts all the same, and what would be written waits in memory", "path", s.path, "err", cause)
 	was, err := s.readOnly()
 	if err != nil {
@@ -117,8 +118,9 @@ func (s *Store) catchUp(was uint64) error {
 	s.marker, s.late = m, nil
 	s.fileSize.Store(fileSize(s.db))
 	s.mu.Lock()
-	s.lateErr = nil
+	s.lateErr, s.err, s.full, s.retryAt, s.backoff = nil, nil, false, 0, 0
 	s.mu.Unlock()
+	s.log.Info("the disk takes what is written", "path", s.path)
 	return nil
 }
 

@@ -52,3 +52,34 @@ func TestStuckBrokerIsFoundOutAndForgiven(t *testing.T) {
 		t.Errorf("after it was let go: %v", err)
 	}
 }
+
+// A restart heals no disk, and would end local life: the watchdog is fed although the store hangs.
+func TestADiskThatDoesNotAnswerIsNoReasonForARestart(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	answer, asked := make(chan struct{}), make(chan struct{}, 100)
+	store, err := buffer.Open(filepath.Join(t.TempDir(), "gateway.db"), buffer.DefaultConfig(), log, buffer.WithFaults(buffer.Faults{
+		Commit: func() error { asked <- struct{}{}; <-answer; return nil },
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	defer close(answer)
+	b, err := broker.New(broker.DefaultConfig(), store, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := newHealth(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 { // all of it waits for the disk
+		b.Local("client", broker.Rights{}).Publish(broker.Message{Topic: "kept", Payload: make([]byte, 1000), QoS: 1, Retain: true})
+	}
+	<-asked
+	for range 10 {
+		if err := h.check(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}

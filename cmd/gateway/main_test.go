@@ -115,7 +115,13 @@ func writeConfig(t *testing.T, dir, more string) string {
 // start runs the gateway with a configuration and waits until it says READY=1 to the service manager.
 func start(t *testing.T, config string, env ...string) *running {
 	t.Helper()
-	r := launch(t, config, env...)
+	return launch(t, config, env...).ready()
+}
+
+// ready waits until the gateway serves.
+func (r *running) ready() *running {
+	t := r.t
+	t.Helper()
 	r.waitNotify("READY=1")
 	r.waitLine("ready") // printed before, but the two ways are not of the same speed
 	for _, l := range r.said() {
@@ -133,6 +139,12 @@ func start(t *testing.T, config string, env ...string) *running {
 }
 
 func launch(t *testing.T, config string, env ...string) *running {
+	t.Helper()
+	return launchUnder(t, nil, config, env...)
+}
+
+// launchUnder starts the gateway by a command that ends in it.
+func launchUnder(t *testing.T, under []string, config string, env ...string) *running {
 	t.Helper()
 	r := &running{t: t, ended: make(chan error, 1), notify: make(chan string, 100), more: make(chan struct{})}
 	socket := filepath.Join(filepath.Dir(config), "notify")
@@ -153,7 +165,8 @@ func launch(t *testing.T, config string, env ...string) *running {
 		}
 	}()
 
-	r.cmd = exec.Command(program, "run", "-config", config)
+	command := append(under[:len(under):len(under)], program, "run", "-config", config)
+	r.cmd = exec.Command(command[0], command[1:]...)
 	r.cmd.Dir = filepath.Dir(config)
 	r.cmd.Env = clean(append([]string{"NOTIFY_SOCKET=" + socket}, env...)...)
 	out, in, err := os.Pipe()

@@ -151,6 +151,7 @@ func (g *gateway) listen(s surroundings) (err error) {
 	for _, c := range g.clouds {
 		g.layers.start("cloud "+c.Status().Name, c.Run)
 	}
+	g.layers.start("disk", g.watchDisk)
 	g.layers.start("status", g.status.Run)
 	if control != nil {
 		g.layers.start("control socket", func(ctx context.Context) error { return g.status.ServeControl(ctx, control) })
