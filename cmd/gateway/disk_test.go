@@ -231,7 +231,9 @@ func TestAFullDiskIsToldAndHeals(t *testing.T) {
 		t.Errorf("healthz: %s", h)
 	}
 	other, _ := r.dial("other", 0)
-	other.Send(large(1000))
+	huge := large(1000)
+	huge.Payload = append(huge.Payload, make([]byte, 60_000)...)
+	other.Send(huge)
 	t.Logf("QoS 0 and PINGRESP: %v at worst", r.local(c, 50))
 	if a := other.Receive().(*packet.Ack); a.Code != packet.QuotaExceeded {
 		t.Errorf("on a full disk: %v", a)
@@ -274,7 +276,7 @@ func TestAFailingSyncLosesNothing(t *testing.T) {
 			absent.Drop()
 			r.stop()
 
-			under := []string{"strace", "-D", "-f", "-qq", "-o", os.DevNull, "-e", "trace=" + call, "-e", "inject=" + call + ":error=EIO:when=12+20"}
+			under := []string{"strace", "-D", "-f", "-qq", "-o", os.DevNull, "-e", "trace=" + call, "-e", "inject=" + call + ":error=EIO:when=6+15" /* of each thread */}
 			r = launchUnder(t, under, config).ready()
 			pub, _ := r.dial("pub", 0)
 			var acked []int
