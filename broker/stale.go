@@ -51,6 +51,9 @@ func (b *Broker) distrustHandshakes() error {
 		return err
 	}
 	c.Commit(nil)
+	if sessions == 0 {
+		return nil
+	}
 	b.log.Warn("the store is a restored one: every client is told once that its session is new; it keeps its subscriptions and the messages that wait", "sessions", sessions)
 	return nil
 }

@@ -33,6 +33,9 @@ func (s *Store) start() {
 // committed from the beginning of Close on is refused with [ErrClosed]. Close is
 // idempotent.
 func (s *Store) Close() error {
+	if s.readOnly {
+		return s.closeReadOnly()
+	}
 	s.mu.Lock()
 	s.closed = true
 	s.roomLocked()

@@ -146,6 +146,9 @@ func (g *gateway) listen(s surroundings) (err error) {
 		return err
 	}
 
+	d := desk{store: g.store, clouds: cloudNames(g.cfg)}
+	d.handle(g.status.HandleControl)
+
 	g.layers.start("broker", g.broker.Run)
 	g.layers.start("devices", g.field.Run)
 	for _, c := range g.clouds {
@@ -165,6 +168,7 @@ func (g *gateway) listen(s surroundings) (err error) {
 	}
 	g.say("status", []byte("online"))
 	g.layers.onClose("gateway status", func() error { g.say("status", []byte("offline")); return nil })
+	g.tellOrphans(d.orphans())
 	if err := g.watchDamage(); err != nil {
 		return err
 	}

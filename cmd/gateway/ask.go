@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"strings"
+
+	"edgegateway/buffer"
+	"edgegateway/config"
+	"edgegateway/status"
+)
+
+// askGateway asks the running gateway and copies the answer to w. status.ErrNotRunning
+// (wrapped) means that there is none.
+func (c *socketChoice) askGateway(ctx context.Context, p *process, method, path string, w io.Writer) error {
+	paths, err := c.paths(p)
+	if err != nil {
+		return err
+	}
+	for _, socket := range paths {
+		err := status.Dial(socket).Stream(ctx, method, path, w)
+		if !errors.Is(err, status.ErrNotRunning) {
+			return err
+		}
+	}
+	return exitError{exitNotRunning, fmt.Sprintf("no gateway is running: nobody answers at %s. Start one with \"gateway run\", or name its socket with -socket.", strings.Join(paths, " or "))}
+}
+
+func notRunning(err error) bool {
+	var exit exitError
+	return errors.As(err, &exit) && exit.code == exitNotRunning
+}
+
+// askStore asks the running gateway or, if there is none, looks into the file, which
+// is not changed.
+func (c *socketChoice) askStore(ctx context.Context, p *process, method, path string, w io.Writer) error {
+	err := c.askGateway(ctx, p, method, path, w)
+	if !notRunning(err) || c.socket != "" {
+		return err
+	}
+	cfg, cerr := loadConfig(c.config, p.getenv)
+	if cerr != nil {
+		return cerr
+	}
+	file := storePath(cfg)
+	st, oerr := buffer.OpenReadOnly(file, newLog(p.stderr, cfg.Log.Threshold(), false, false))
+	switch {
+	case errors.Is(oerr, fs.ErrNotExist):
+		return exitError{exitFailed, fmt.Sprintf("no gateway is running, and there is no store at %s: name the file that the gateway is started with, with -config.", file)}
+	case errors.Is(oerr, buffer.ErrLocked):
+		return fmt.Errorf("%w, but nobody answers at its control socket: name it with -socket", oerr)
+	case oerr != nil:
+		return oerr
+	}
+	defer st.Close() // nothing was written
+	mux := http.NewServeMux()
+	desk{store: st, clouds: cloudNames(cfg)}.handle(mux.Handle)
+	return serveHere(ctx, mux, method, path, w)
+}
+
+func cloudNames(cfg config.Config) (names []string) {
+	for _, c := range cfg.Cloud {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+// serveHere has a handler answer in this process.
+func serveHere(ctx context.Context, h http.Handler, method, path string, w io.Writer) (err error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://gateway"+path, nil)
+	if err != nil {
+		return err
+	}
+	a := &answerHere{w: w, header: make(http.Header), code: http.StatusOK}
+	defer func() {
+		if r := recover(); r == http.ErrAbortHandler {
+			err = errors.New("the answer is not complete: the store could not be read to its end")
+		} else if r != nil {
+			panic(r)
+		}
+	}()
+	h.ServeHTTP(a, req)
+	if a.code == http.StatusOK {
+		return a.err
+	}
+	var e struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(a.refusal.Bytes(), &e) != nil || e.Error == "" {
+		e.Error = http.StatusText(a.code)
+	}
+	return errors.New(e.Error)
+}
+
+type answerHere struct {
+	w       io.Writer
+	header  http.Header
+	code    int
+	refusal bytes.Buffer
+	err     error
+}
+
+func (a *answerHere) Header() http.Header  { return a.header }
+func (a *answerHere) WriteHeader(code int) { a.code = code }
+func (a *answerHere) Write(b []byte) (n int, err error) {
+	if a.code != http.StatusOK {
+		return a.refusal.Write(b)
+	}
+	if n, err = a.w.Write(b); err != nil {
+		a.err = err
+	}
+	return n, err
+}
+
+// wordsOf parses flags that stand between and behind the words of a command line.
+func wordsOf(f *flag.FlagSet, args []string) (words []string, err error) {
+	for len(args) > 0 {
+		if strings.HasPrefix(args[0], "-") && args[0] != "-" {
+			if err := f.Parse(args); err != nil {
+				return nil, usageError(err.Error())
+			}
+			args = f.Args()
+			continue
+		}
+		words, args = append(words, args[0]), args[1:]
+	}
+	return words, nil
+}
