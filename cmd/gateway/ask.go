@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 
+	"edgegateway/broker"
 	"edgegateway/buffer"
 	"edgegateway/config"
 	"edgegateway/status"
@@ -60,8 +61,12 @@ func (c *socketChoice) askStore(ctx context.Context, p *process, method, path st
 		return oerr
 	}
 	defer st.Close() // nothing was written
+	decoder, err := broker.NewDecoder(st)
+	if err != nil {
+		return err
+	}
 	mux := http.NewServeMux()
-	desk{store: st, clouds: cloudNames(cfg)}.handle(mux.Handle)
+	desk{store: st, decoder: decoder, clouds: cloudNames(cfg)}.handle(mux.Handle)
 	return serveHere(ctx, mux, method, path, w)
 }
 

@@ -20,8 +20,9 @@ import (
 // A desk answers what the verbs queue and backup ask: over the control socket of a
 // running gateway, or, while none runs, of the file itself.
 type desk struct {
-	store  *buffer.Store
-	clouds []string // that are configured
+	store   *buffer.Store
+	decoder *broker.Decoder
+	clouds  []string // that are configured
 }
 
 // handle adds what the desk answers.
@@ -140,7 +141,7 @@ func (d desk) find(word string) (*buffer.Queue, error) {
 type queueEntry struct {
 	Seq        uint64         `json:"seq"`
 	Lane       *uint8         `json:"priority,omitempty"` // not known of rejected ones
-	At         time.Time      `json:"at"`                 // when it came into the gateway
+	At         *time.Time     `json:"at,omitempty"`       // when it came into the gateway; not known of rejected ones
 	Topic      string         `json:"topic"`
 	QoS        byte           `json:"qos"`
 	Retain     bool           `json:"retain"`
@@ -157,13 +158,13 @@ type queueEntry struct {
 	Error      string         `json:"error,omitempty"`  // it can not be shown
 }
 
-func describe(data []byte) queueEntry {
-	r, err := broker.DecodeRecord(data)
+func (d desk) describe(x buffer.Entry) queueEntry {
+	r, err := d.decoder.Decode(x)
 	if err != nil {
-		return queueEntry{Error: err.Error(), Binary: data, Size: len(data)}
+		return queueEntry{Error: err.Error(), Binary: x.Data, Size: len(x.Data)}
 	}
 	e := queueEntry{
-		At: r.Message.At.UTC(), Topic: r.Message.Topic, QoS: r.QoS, Retain: r.Retain,
+		Topic: r.Message.Topic, QoS: r.QoS, Retain: r.Retain,
 		Size: len(r.Message.Payload), ID: hex.EncodeToString(r.ID[:]), Origin: r.Message.Origin,
 	}
 	if utf8.Valid(r.Message.Payload) {
@@ -173,6 +174,10 @@ func describe(data []byte) queueEntry {
 		e.Binary = r.Message.Payload
 	}
 	e.Properties = properties(r.Message.Properties)
+	if !x.At.IsZero() {
+		at := x.At.UTC()
+		e.At = &at
+	}
 	return e
 }
 
@@ -235,7 +240,7 @@ func (d desk) entries(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 			left--
-			e := describe(x.Data)
+			e := d.describe(buffer.Entry{Seq: x.Seq, Data: x.Data})
 			e.Seq, e.Rejected, e.Reason = x.Seq, &x.At, x.Reason
 			if lines.Encode(e) != nil {
 				return
@@ -248,7 +253,7 @@ func (d desk) entries(w http.ResponseWriter, r *http.Request) {
 			return false
 		}
 		left--
-		e := describe(x.Data)
+		e := d.describe(x)
 		e.Seq, e.Lane, e.MaybeSent, e.Received = x.Seq, &x.Lane, x.Again, x.Received
 		return lines.Encode(e) == nil
 	})

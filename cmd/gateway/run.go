@@ -146,7 +146,7 @@ func (g *gateway) listen(s surroundings) (err error) {
 		return err
 	}
 
-	d := desk{store: g.store, clouds: cloudNames(g.cfg)}
+	d := desk{store: g.store, decoder: g.broker.Decoder(), clouds: cloudNames(g.cfg)}
 	d.handle(g.status.HandleControl)
 
 	g.layers.start("broker", g.broker.Run)

@@ -151,7 +151,10 @@ func printEntries(w io.Writer, answer io.Reader) error {
 		if e.MaybeSent {
 			flags += ", may have been sent"
 		}
-		fmt.Fprintf(w, "#%d  %s\n  %s, %s, %s, id %s\n", e.Seq, printable(e.Topic), flags, e.At.Format(time.RFC3339), showBytes(int64(e.Size)), e.ID)
+		if e.At != nil {
+			flags += ", " + e.At.Format(time.RFC3339)
+		}
+		fmt.Fprintf(w, "#%d  %s\n  %s, %s, id %s\n", e.Seq, printable(e.Topic), flags, showBytes(int64(e.Size)), e.ID)
 		if e.Reason != "" {
 			fmt.Fprintf(w, "  rejected: %s\n", printable(e.Reason))
 		}
