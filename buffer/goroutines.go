@@ -33,7 +33,7 @@ func (s *Store) start() {
 // committed from the beginning of Close on is refused with [ErrClosed]. Close is
 // idempotent.
 func (s *Store) Close() error {
-	if s.readOnly {
+	if s.looking {
 		return s.closeReadOnly()
 	}
 	s.mu.Lock()

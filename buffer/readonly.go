@@ -56,7 +56,7 @@ func OpenReadOnly(path string, log *slog.Logger) (_ *Store, err error) {
 		written: make(chan struct{}), ended: make(chan struct{}),
 		queues: make(map[string]*Queue), tables: make(map[string]*Table), badPairs: make(map[string]bool),
 		window: window{items: windowItems, bytes: windowBytes},
-		closed: true, finished: true, readOnly: true,
+		closed: true, finished: true, looking: true,
 	}
 	close(s.written)
 	close(s.ended)

@@ -28,7 +28,7 @@ type Store struct {
 	incarnation [8]byte
 	lineage     [8]byte
 	restored    bool
-	readOnly    bool
+	looking     bool // opened by OpenReadOnly
 	marker      *marker
 	wake        chan struct{} // a token when the committer should look
 	news        chan struct{} // a token when there is something to tell
