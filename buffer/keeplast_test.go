@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -166,6 +167,45 @@ func TestReplacingAValueThatIsNotWrittenCostsNothing(t *testing.T) {
 	do(t, s, func(*buffer.Change) {})
 	if after := s.Stats(); after.Records-before.Records != 2 || after.PendingBytes != 0 {
 		t.Errorf("%d records were written, %d bytes are pending; want 2 and 0", after.Records-before.Records, after.PendingBytes)
+	}
+}
+
+// What was replaced is on disk until the next commit, but nobody reads it there any
+// more: neither one by one, nor where nothing else is left to be read.
+func TestAReplacedValueIsNotReadFromDiskAnyMore(t *testing.T) {
+	for _, replaced := range []string{"5", "3456789", "0123456789"} {
+		t.Run(replaced, func(t *testing.T) {
+			s := open(t, filepath.Join(t.TempDir(), "store.db"), patient(), buffer.WithWindow(3))
+			q := queue(t, s, "q", keepLast)
+			do(t, s, func(c *buffer.Change) {
+				for i := range 10 {
+					add(t, c, q, value(uint64(i+1), fmt.Sprint(i)))
+				}
+			})
+			do(t, s, func(c *buffer.Change) { c.Attach(q, buffer.Sync) })
+			var want []string
+			c := s.Begin()
+			for i := range 10 {
+				if text := fmt.Sprint(i); strings.Contains(replaced, text) {
+					add(t, c, q, value(uint64(i+1), text+"!"))
+				} else {
+					want = append(want, text)
+				}
+			}
+			c.Commit(nil)
+			for i := range len(replaced) {
+				want = append(want, replaced[i:i+1]+"!")
+			}
+			if got := each(t, q); !slices.Equal(got, want) {
+				t.Errorf("Each saw %q, want %q", got, want)
+			}
+			if got := drainAll(t, s, q); !slices.Equal(got, want) {
+				t.Errorf("Next gave %q, want %q", got, want)
+			}
+			if st := q.Stats(); st.Messages != 10 || st.Bytes != int64(10+len(replaced)) {
+				t.Errorf("%d messages of %d bytes, want 10 of %d", st.Messages, st.Bytes, 10+len(replaced))
+			}
+		})
 	}
 }
 
