@@ -265,3 +265,35 @@ func later(a, b time.Time) time.Time {
 	}
 	return b
 }
+
+// A server that stops reading holds nothing up but its own link.
+func TestAServerThatDoesNotReadIsLeft(t *testing.T) {
+	timed(t, []string{"mqtt://" + hostA}, nil, func(w *web, r *rig) {
+		w.at(hostA, func(p *peer) {
+			if !w.greet(p, hostA) {
+				return
+			}
+			p.send(&packet.Connack{SessionPresent: len(w.connects(hostA)) > 1})
+			if len(w.connects(hostA)) > 1 {
+				p.obey(nil)
+				return
+			}
+			for range 2 { // the status and the subscription
+				p.read(time.Second)
+			}
+			time.Sleep(forever) // and then never again
+		})
+		r.run()
+		pass(time.Second)
+		for i := range 2000 {
+			r.offer("g/boiler/state", number(i), 1)
+		}
+		r.publish("g/boiler/state", "the last", 1) // nobody waits for the cloud
+		pass(2 * time.Minute)
+		if st := r.bridge.Status(); st.Connects != 2 || st.Queued != 0 {
+			t.Errorf("%d connects, %d queued; last error %q", st.Connects, st.Queued, st.LastError)
+		}
+		r.close()
+		time.Sleep(forever) // for the server that sleeps
+	})
+}
