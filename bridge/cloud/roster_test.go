@@ -122,6 +122,39 @@ func TestReturnWaitsForAQuietMoment(t *testing.T) {
 	}
 }
 
+// Under steady traffic there is no quiet moment: it is made.
+func TestReturnMakesAQuietMoment(t *testing.T) {
+	timed(t, []string{"mqtt://" + hostA, "mqtt://" + hostB}, nil, func(w *web, r *rig) {
+		w.at(hostB, func(p *peer) {
+			if !w.greet(p, hostB) {
+				return
+			}
+			p.send(&packet.Connack{})
+			for {
+				pk, err := p.read(forever)
+				if err != nil {
+					return
+				}
+				if m, ok := pk.(*packet.Publish); ok {
+					ack := (&packet.Ack{Kind: packet.PUBACK, ID: m.ID}).Append(nil, packet.V5)
+					time.AfterFunc(time.Second, func() { p.conn.Write(ack) })
+				}
+			}
+		})
+		r.run()
+		pass(10 * time.Second)
+		w.at(hostA, w.works(hostA, &packet.Connack{}, nil))
+		for i := range 2400 {
+			r.offer("g/boiler/state", number(i), 1)
+			time.Sleep(250 * time.Millisecond)
+		}
+		pass(time.Minute)
+		if st := r.bridge.Status(); !r.up("mqtt://"+hostA) || st.Resent != 0 || st.Queued != 0 {
+			t.Errorf("status %+v", st)
+		}
+	})
+}
+
 // The server that has the session is asked first: another one would begin anew.
 func TestTheServerOfTheSessionIsAskedFirst(t *testing.T) {
 	timed(t, []string{"mqtt://" + hostA, "mqtt://" + hostB}, func(cfg *cloud.Config) { cfg.ReturnAfter = 0 }, func(w *web, r *rig) {

@@ -1,8 +1,10 @@
 package cloud_test
 
 import (
+	"context"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"edgegateway/bridge/cloud"
@@ -14,7 +16,13 @@ import (
 func TestWebSocketCarriesManyPacketsInOneMessage(t *testing.T) {
 	s := newServer(t)
 	f := newFront(t, s, nil, true)
-	r := newRig(t, testConfig("ws://"+f.address+"/mqtt?key=secret"), nil)
+	cfg := testConfig("ws://" + f.address + "/mqtt?key=secret")
+	var writes atomic.Int64
+	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, address)
+		return writeCounter{c, &writes}, err
+	}
+	r := newRig(t, cfg, nil)
 	const n = 100
 	for i := range n {
 		r.publish("g/boiler/state", number(i), 1)
@@ -34,6 +42,10 @@ func TestWebSocketCarriesManyPacketsInOneMessage(t *testing.T) {
 	if got := f.messages.Load(); got > n/4 {
 		t.Errorf("%d messages of WebSocket for %d of MQTT", got, n)
 	}
+	// Each in one write, after the one that asks for the upgrade.
+	if got, most := writes.Load(), f.messages.Load()+1; got > most {
+		t.Errorf("%d writes, want at most %d", got, most)
+	}
 	if st := r.bridge.Status(); strings.Contains(st.Server, "secret") || st.Server != "ws://"+f.address+"/mqtt" {
 		t.Errorf("the server is shown as %s", st.Server)
 	}
@@ -45,6 +57,17 @@ func TestWebSocketCarriesManyPacketsInOneMessage(t *testing.T) {
 	go func() { stop(); close(ended) }()
 	p.status("offline")
 	<-ended
+}
+
+// writeCounter counts what would be TLS records.
+type writeCounter struct {
+	net.Conn
+	n *atomic.Int64
+}
+
+func (c writeCounter) Write(p []byte) (int, error) {
+	c.n.Add(1)
+	return c.Conn.Write(p)
 }
 
 func TestWebSocketThatWasCutComesBack(t *testing.T) {
