@@ -40,6 +40,12 @@ func TestFrequentTopicsBecomeNumbers(t *testing.T) {
 			return fmt.Sprintf("acme/greenhouse/event-%06d", i)
 		}, 60},
 		{"others become frequent", 2, func(i int) string { return fmt.Sprintf("acme/greenhouse/sensor-%02d/state", i/20000) }, 60},
+		{"one takes the number of the other, and back", 1, func(i int) string {
+			if i < 1000 || i >= 4000 && i < 13_000 {
+				return "acme/greenhouse/boiler/state"
+			}
+			return "acme/greenhouse/window/state"
+		}, 60},
 		{"none comes twice", 10, func(i int) string { return fmt.Sprintf("acme/greenhouse/event-%06d", i) }, 0},
 		{"no numbers", 0, func(i int) string { return "acme/greenhouse/sensor/state" }, 0},
 		{"too short", 10, func(i int) string { return "a/b" }, 0},

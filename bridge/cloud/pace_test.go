@@ -53,6 +53,9 @@ func TestServersAreNotAskedAllAtOnce(t *testing.T) {
 	timed(t, []string{"mqtt://" + hostA, "mqtt://" + hostB, "mqtt://" + hostC}, nil, func(w *web, r *rig) {
 		r.run()
 		pass(10 * time.Minute)
+		if one, two := w.tried(hostA)[0], w.tried(hostB)[0]; one == two {
+			t.Errorf("two servers are asked at the same moment, %v", one)
+		}
 		n := len(w.tried(hostA)) + len(w.tried(hostB)) + len(w.tried(hostC))
 		if n > 600 || n < 30 || len(w.tried(hostC)) == 0 {
 			t.Errorf("%d attempts in ten minutes", n)
