@@ -32,12 +32,14 @@ func TestBacklog(t *testing.T) {
 	begin := func() {
 		g.process = start(t, "/bin/sh", "-c", confine(t)+`exec "$0" "$@"`, binary, "run", "-config", config)
 	}
-	tell := func(what, format string, args ...any) { t.Logf("%-44s %s", what, fmt.Sprintf(format, args...)) }
+	tell := func(what, bound, format string, args ...any) {
+		t.Logf("|%-44s %-12s %s", what, bound, fmt.Sprintf(format, args...))
+	}
 
 	begin()
 	time.Sleep(2 * time.Second)
 	idle := g.anonymous()
-	tell("anonymous memory, idle", "%6.1f MB", mb(idle))
+	tell("anonymous memory, idle", "", "%6.1f MB", mb(idle))
 
 	peak := g.watch()
 	began := time.Now()
@@ -52,28 +54,28 @@ func TestBacklog(t *testing.T) {
 	}
 	publishing.Wait()
 	took := time.Since(began)
-	tell("published", "%d messages, %.0f per second", *backlog, float64(*backlog)/took.Seconds())
-	tell("anonymous memory, peak while it grew", "%6.1f MB above idle", mb(peak()-idle))
+	tell("published", "", "%d messages, %.0f per second", *backlog, float64(*backlog)/took.Seconds())
+	tell("anonymous memory, peak while it grew", "<= 15 MB", "%6.1f MB above idle", mb(peak()-idle))
 	time.Sleep(2 * time.Second)
-	tell("anonymous memory, 2 s after", "%6.1f MB above idle", mb(g.anonymous()-idle))
+	tell("anonymous memory, 2 s after", "<= 15 MB", "%6.1f MB above idle", mb(g.anonymous()-idle))
 	info, err := os.Stat(store)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tell("file", "%6.1f bytes per message, %.1f MB", float64(info.Size())/float64(*backlog), mb(info.Size()))
+	tell("file", "<= 200 bytes", "%6.1f bytes per message, %.1f MB", float64(info.Size())/float64(*backlog), mb(info.Size()))
 
 	g.stop()
 	began = time.Now()
 	begin()
-	tell("opening after a clean stop", "%6.2f s", time.Since(began).Seconds())
-	tell("anonymous memory, opened", "%6.1f MB above idle", mb(g.anonymous()-idle))
+	tell("opening after a clean stop", "<= 2 s", "%6.2f s", time.Since(began).Seconds())
+	tell("anonymous memory, opened", "<= 15 MB", "%6.1f MB above idle", mb(g.anonymous()-idle))
 	if f := g.read(); f.queued != int64(*backlog) {
 		t.Errorf("%d messages wait after the restart, want %d", f.queued, *backlog)
 	}
 	g.kill()
 	began = time.Now()
 	begin()
-	tell("opening after kill -9, with the check", "%6.2f s", time.Since(began).Seconds())
+	tell("opening after kill -9, with the check", "", "%6.2f s", time.Since(began).Seconds())
 
 	peak = g.watch()
 	cloud := startSink(t, cloudAddr)
@@ -81,18 +83,18 @@ func TestBacklog(t *testing.T) {
 	began = time.Now()
 	g.until("the backlog to drain", func(f figures) bool { return f.queued == 0 })
 	took = cloud.last.Sub(began)
-	tell("drained", "%v, %.0f per second", cloud, float64(*backlog)/took.Seconds())
+	tell("drained", "", "%v, %.0f per second", cloud, float64(*backlog)/took.Seconds())
 	if cloud.came != *backlog || cloud.wrong != 0 {
 		t.Errorf("the cloud got %v, want %d", cloud, *backlog)
 	}
-	tell("anonymous memory, peak while it drained", "%6.1f MB above idle", mb(peak()-idle))
+	tell("anonymous memory, peak while it drained", "<= 15 MB", "%6.1f MB above idle", mb(peak()-idle))
 	began = time.Now()
 	for time.Since(began) < time.Minute && du(t, store) > 1_000_000 {
 		time.Sleep(100 * time.Millisecond)
 	}
-	tell("room on disk afterwards", "%6.1f MB after %.0f s", mb(du(t, store)), time.Since(began).Seconds())
+	tell("room on disk afterwards", "<= 1 MB", "%6.1f MB after %.0f s", mb(du(t, store)), time.Since(began).Seconds())
 	if *memoryLimit > 0 {
-		tell("in the cgroup", "%s", cgroupFigures(t))
+		tell("in the cgroup", "", "%s", cgroupFigures(t))
 	}
 	g.stop()
 }
