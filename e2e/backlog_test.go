@@ -15,9 +15,10 @@ import (
 )
 
 var (
-	backlog      = flag.Int("backlog", 50_000, "how many messages wait in TestBacklog")
-	memoryLimit  = flag.Int64("memory-limit", 0, "run the gateway of TestBacklog in a memory cgroup (version 1) of so many bytes, page cache included; 0: in none")
-	cgroupMemory = "/sys/fs/cgroup/memory"
+	backlog       = flag.Int("backlog", 50_000, "how many messages wait in TestBacklog")
+	backlogWindow = flag.Int("window", 100, "how many messages each of the ten publishers of TestBacklog has under way")
+	memoryLimit   = flag.Int64("memory-limit", 0, "run the gateway of TestBacklog in a memory cgroup (version 1) of so many bytes, page cache included; 0: in none")
+	cgroupMemory  = "/sys/fs/cgroup/memory"
 )
 
 // A long backlog takes little memory and little room on the disk, waits for the
@@ -45,7 +46,7 @@ func TestBacklog(t *testing.T) {
 	began := time.Now()
 	var publishing sync.WaitGroup
 	for i := range 10 {
-		s := &stream{flow: flow{qos: 1, window: 1000}, addr: addr, name: fmt.Sprintf("plant-1-line-2-sensor%02d", i)}
+		s := &stream{flow: flow{qos: 1, window: *backlogWindow}, addr: addr, name: fmt.Sprintf("plant-1-line-2-sensor%02d", i)}
 		publishing.Go(func() {
 			if err := s.run(context.Background(), *backlog/10); err != nil {
 				t.Errorf("%s: %v", s.name, err)
