@@ -67,7 +67,7 @@ func (f *far) add(conns ...net.Conn) bool {
 	return !f.down
 }
 
-// cut ends all connections and takes no new ones.
+// cut ends all connections and takes no new ones until mend.
 func (f *far) cut() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -75,6 +75,13 @@ func (f *far) cut() {
 	for c := range f.conns {
 		c.Close()
 	}
+}
+
+// mend lets connections through again.
+func (f *far) mend() {
+	f.mu.Lock()
+	f.down = false
+	f.mu.Unlock()
 }
 
 // pass carries bytes one way until an end is gone; then both are.

@@ -12,15 +12,14 @@ usage() {
 	"over".
 
 	Bytes are the pages of the store that the gateway hands to pwrite, as it counts
-	them itself (gateway_store_written_bytes_total in /metrics; the last row has strace
-	count them, too). "kernel" is write_bytes of /proc/PID/io, which must be 0 where the
+	them itself (gateway_store_written_bytes_total in /metrics). "kernel" is write_bytes of /proc/PID/io, which must be 0 where the
 	bound is 0. It is no measure of the rest: it counts each large folio of the page
 	cache as a whole, however little of it is written. wchar of the same file counts
 	what goes to sockets, too.
 
 	In rows of "link up" retained_every is 24h, so that what is written at that pace
 	stays out, but for the row that names it. In rows with "fsync" strace delays each
-	fsync and fdatasync of the gateway.
+	fsync and fdatasync of the gateway. A last line tells of life while each takes 5 s.
 
 	  --time TIME  how long each row runs, 60s without it; rows run side by side
 	  --row TEXT   only rows whose title contains TEXT
@@ -52,6 +51,6 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 code=0
-go test ./e2e -count=1 -v -timeout 60m -run '^TestWear$' -parallel 4 -args -wear "$time" -rows "$row" >"$work/out" 2>&1 || code=$?
-sed -nE 's/^ +wear_test\.go:[0-9]+: \|//p' "$work/out"
+go test ./e2e -count=1 -v -timeout 60m -run '^(TestWear|TestLifeGoesOnWhileEachFsyncTakesFiveSeconds)$' -parallel 4 -args -wear "$time" -rows "$row" >"$work/out" 2>&1 || code=$?
+sed -nE 's/^ +(wear|slowdisk)_test\.go:[0-9]+: \|//p' "$work/out"
 grep -q '^--- ' "$work/out" && [ $code -eq 0 ] || { grep -vE '^=== ' "$work/out"; exit 1; }
