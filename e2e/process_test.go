@@ -67,7 +67,7 @@ func launch(t *testing.T, name string, args ...string) *process {
 // await returns when the program has said READY=1.
 func (p *process) await() {
 	p.t.Helper()
-	p.sock.SetReadDeadline(time.Now().Add(30 * time.Second))
+	p.sock.SetReadDeadline(time.Now().Add(2 * time.Minute)) // on a disk that takes 5 s for each fsync
 	buf := make([]byte, 4096)
 	for {
 		n, err := p.sock.Read(buf)
