@@ -70,7 +70,7 @@ func Load(dir string) (*Disk, error) {
 // images would not be true any more.
 func (d *Disk) Apply(e Event) error {
 	f := d.now[e.Name]
-	if f == nil && e.Op != Create && e.Op != SyncDir && e.Op != Report {
+	if f == nil && e.Op != Create && e.Op != SyncDir && e.Op != Report && e.Op != Heard {
 		return fmt.Errorf("%v %q, which does not exist", e.Op, e.Name)
 	}
 	switch e.Op {

@@ -15,6 +15,7 @@ type parser struct {
 	reports func(descriptor string) bool
 	begun   map[string]string // by process, calls that have not ended
 	cut     map[string]bool   // by process, whether its last call was not written down whole
+	place   map[string]int64  // by file, where the next write lands; as if it were open once
 	events  []Event
 }
 
@@ -80,6 +81,9 @@ func (p *parser) call(text string, begins, ends bool) error {
 	if !ends || failed {
 		return nil
 	}
+	if name == "read" {
+		return p.read(args)
+	}
 	return p.change(name, args)
 }
 
@@ -99,15 +103,30 @@ func (p *parser) write(name string, args []string) error {
 		p.events = append(p.events, Event{Op: Report, Name: describe(args[0]), Data: data})
 		return nil
 	}
-	if name != "pwrite64" {
+	at := p.place[file]
+	switch name {
+	case "write":
+		p.place[file] += int64(len(data))
+	case "pwrite64":
+		if at, err = strconv.ParseInt(args[3], 10, 64); err != nil {
+			return err
+		}
+	default:
 		return fmt.Errorf("%s to %s: it is not known where", name, file)
-	}
-	at, err := strconv.ParseInt(args[3], 10, 64)
-	if err != nil {
-		return err
 	}
 	p.events = append(p.events, Event{Op: Write, Name: file, At: at, Data: data})
 	return nil
+}
+
+func (p *parser) read(args []string) error {
+	if _, inside := p.name(args[0]); inside || !p.reports(describe(args[0])) {
+		return nil
+	}
+	data, err := unescape(args[1])
+	if err == nil && len(data) > 0 {
+		p.events = append(p.events, Event{Op: Heard, Name: describe(args[0]), Data: data})
+	}
+	return err
 }
 
 // change takes in a call that has ended, and is no write.
@@ -122,6 +141,12 @@ func (p *parser) change(name string, args []string) error {
 		file, ok := path(1)
 		if ok && file != "." && strings.Contains(args[2], "O_TRUNC") {
 			return fmt.Errorf("%s is opened with O_TRUNC, which is not understood", file)
+		}
+		if ok && strings.Contains(args[2], "O_APPEND") {
+			return fmt.Errorf("%s is opened with O_APPEND, which is not understood", file)
+		}
+		if ok {
+			p.place[file] = 0
 		}
 		if ok && strings.Contains(args[2], "O_CREAT") {
 			add(Event{Op: Create, Name: file})

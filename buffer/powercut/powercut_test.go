@@ -110,14 +110,15 @@ func TestATraceTellsWhatWasDoneAndReported(t *testing.T) {
 	}
 	dir := t.TempDir()
 	trace := filepath.Join(t.TempDir(), "trace")
-	cmd := powercut.Command(trace, "sh", "-c", `echo begin; cp /dev/null "$1/a"; truncate -s 7 "$1/a"; mv "$1/a" "$1/b"; rm "$1/b"; sync "$1"; echo end`, "sh", dir)
+	cmd := powercut.Command(trace, "sh", "-c", `read x; echo begin; cp /dev/null "$1/a"; truncate -s 7 "$1/a"; mv "$1/a" "$1/b"; rm "$1/b"; sync "$1"; echo end`, "sh", dir)
 	if _, err := exec.LookPath("truncate"); err != nil {
 		t.Skip(err)
 	}
+	cmd.Stdin = strings.NewReader("\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
-	events, err := powercut.Read(trace, dir, func(d string) bool { return strings.HasPrefix(d, "1 ") })
+	events, err := powercut.Read(trace, dir, func(d string) bool { return strings.HasPrefix(d, "1 ") || strings.HasPrefix(d, "0 ") })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +126,7 @@ func TestATraceTellsWhatWasDoneAndReported(t *testing.T) {
 	for _, e := range events {
 		got = append(got, strings.TrimSpace(strings.Join([]string{e.Op.String(), e.To, strings.TrimSpace(string(e.Data))}, " ")))
 	}
-	want := "report  begin, create, create, truncate, rename b, remove, sync the directory, report  end"
+	want := "heard, report  begin, create, create, truncate, rename b, remove, sync the directory, report  end"
 	if s := strings.Join(got, ", "); s != want {
 		t.Errorf("%s\nwant %s", s, want)
 	}

@@ -20,16 +20,17 @@ const (
 	Remove
 	SyncDir
 	Report // something was written to somewhere else
+	Heard  // something was read from there
 )
 
 func (o Op) String() string {
-	return [...]string{"write to", "truncate", "sync", "create", "rename", "remove", "sync the directory", "report"}[o]
+	return [...]string{"write to", "truncate", "sync", "create", "rename", "remove", "sync the directory", "report", "heard"}[o]
 }
 
 // Event is one call of the program.
 type Event struct {
 	Op   Op
-	Name string // of the file in the directory; of a Report, number and description of the descriptor
+	Name string // of the file in the directory; of a Report or Heard, number and description of the descriptor
 	To   string // of a Rename
 	At   int64  // offset of a Write; size of a Truncate
 	Data []byte
@@ -48,7 +49,7 @@ func Available() error {
 
 // calls are those that change a directory, tell something, or say what a descriptor
 // stands for.
-const calls = "openat,creat,write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,ftruncate,truncate,fallocate,fsync,fdatasync,sync_file_range,msync,rename,renameat,renameat2,unlink,unlinkat,link,linkat"
+const calls = "read,openat,creat,write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,ftruncate,truncate,fallocate,fsync,fdatasync,sync_file_range,msync,rename,renameat,renameat2,unlink,unlinkat,link,linkat"
 
 // Command returns a command that runs another one such that [Read] can tell what it
 // did. trace is a file to be made. Signals for the process that it starts have to be
@@ -59,8 +60,9 @@ func Command(trace string, name string, args ...string) *exec.Cmd {
 }
 
 // Read returns the events of a trace, in order: a Report from the moment when the
-// call began, a Sync from when it had ended. What a program did elsewhere is left
-// out, but for what it wrote to descriptors that reports accepts.
+// call began, a Sync and what was Heard from when it had ended. What a program did
+// elsewhere is left out, but for what it wrote to, and read from, descriptors that
+// reports accepts.
 func Read(trace, dir string, reports func(descriptor string) bool) ([]Event, error) {
 	b, err := os.ReadFile(trace)
 	if err != nil {
@@ -69,7 +71,7 @@ func Read(trace, dir string, reports func(descriptor string) bool) ([]Event, err
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, err
 	}
-	p := parser{dir: dir, reports: reports, begun: make(map[string]string), cut: make(map[string]bool)}
+	p := parser{dir: dir, reports: reports, begun: make(map[string]string), cut: make(map[string]bool), place: make(map[string]int64)}
 	for line := range strings.Lines(string(b)) {
 		if err := p.line(strings.TrimSuffix(line, "\n")); err != nil {
 			return nil, fmt.Errorf("trace %s: %w", trace, err)
