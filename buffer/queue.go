@@ -127,28 +127,11 @@ func (q *Queue) Notify(fn func()) {
 // then the highest lane that has one. ok is false when
 // there is none now. Next never waits for a commit; it may read from disk. The
 // error says that this failed; the queue is as before.
-func (q *Queue) Next() (e Entry, ok bool, err error) {
-	for {
-		q.mu.Lock()
-		it, l := q.pickLocked()
-		if it != nil {
-			e = q.handOutLocked(it)
-			q.mu.Unlock()
-			return e, true, nil
-		}
-		q.mu.Unlock()
-		if l < 0 {
-			return Entry{}, false, nil
-		}
-		if err := q.load(l, false); err != nil {
-			return Entry{}, false, err
-		}
-	}
-}
+func (q *Queue) Next() (e Entry, ok bool, err error) { return q.NextOf(EveryLane) }
 
-// pickLocked returns the entry to be handed out next, or the lane that must be
-// read first, or nil and -1.
-func (q *Queue) pickLocked() (it *item, load int) {
+// pickLocked returns the entry of some lanes to be handed out next, or the lane that
+// must be read first, or nil and -1.
+func (q *Queue) pickLocked(set LaneSet) (it *item, load int) {
 	if !q.attached || q.gone || q.s != nil && q.s.closedLocked() {
 		return nil, -1
 	}
@@ -158,7 +141,7 @@ func (q *Queue) pickLocked() (it *item, load int) {
 	var found *item
 	for i := Lanes - 1; i >= 0; i-- {
 		l := &q.lanes[i]
-		if l.unsentAgain == 0 && !l.againInGap() {
+		if !set.Has(i) || l.unsentAgain == 0 && !l.againInGap() {
 			continue
 		}
 		first := l.first()
@@ -174,6 +157,9 @@ func (q *Queue) pickLocked() (it *item, load int) {
 		return found, -1
 	}
 	for i := Lanes - 1; i >= 0; i-- {
+		if !set.Has(i) {
+			continue
+		}
 		l := &q.lanes[i]
 		if first := l.first(); first == nil {
 			if l.gap.n > 0 {

@@ -15,7 +15,7 @@ func (q *Queue) Poll() (e Entry, ok bool, err error) {
 	if err, q.readErr = q.readErr, nil; err != nil {
 		return Entry{}, false, err
 	}
-	it, lane := q.pickLocked()
+	it, lane := q.pickLocked(EveryLane)
 	switch {
 	case it != nil:
 		return q.handOutLocked(it), true, nil

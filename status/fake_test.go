@@ -70,7 +70,7 @@ func busy() status.Sources {
 	}
 	s.Clouds = []status.CloudSource{
 		fakeCloud{Name: "acme", Server: "mqtts://a.example:8883", Queued: 517, QueuedBytes: 310000, Sent: 12345, Received: 12, Dropped: 1, Rejected: 2, Resent: 3, LastError: "no route to host"},
-		fakeCloud{Name: "backup", Connected: true, Sent: 1, Connects: 1},
+		fakeCloud{Name: "backup", Connected: true, Sent: 1, Connects: 1, Draining: &cloud.Draining{Left: 4200, Rate: 70, Remaining: time.Minute}},
 	}
 	return s
 }

@@ -66,6 +66,20 @@ func cloudMetrics(p *prometheus, clouds []Cloud) {
 			p.sample(0, "cloud", c.Name)
 		}
 	}
+	p.family("gateway_cloud_backlog_messages", "gauge", "Messages of a backlog that were not sent since the link came up; 0 without one.")
+	for _, c := range clouds {
+		left := 0.0
+		if c.Draining != nil {
+			left = float64(c.Draining.Left)
+		}
+		p.sample(left, "cloud", c.Name)
+	}
+	p.family("gateway_cloud_backlog_remaining_seconds", "gauge", "Estimate of the time until a backlog is sent; absent if there is none, or it does not get smaller.")
+	for _, c := range clouds {
+		if c.Draining != nil && c.Draining.Remaining != nil {
+			p.sample(*c.Draining.Remaining, "cloud", c.Name)
+		}
+	}
 	each("gateway_cloud_sent_total", "counter", "Messages that the cloud has acknowledged.", func(c Cloud) float64 { return float64(c.Sent) })
 	each("gateway_cloud_received_total", "counter", "Messages that came from the cloud.", func(c Cloud) float64 { return float64(c.Received) })
 	each("gateway_cloud_dropped_total", "counter", "Messages for the cloud that a configured limit dropped.", func(c Cloud) float64 { return float64(c.Dropped) })

@@ -113,6 +113,7 @@ function cloud(c, link) {
       link ? el('button.right', { type: 'button', 'data-up': String(!link.up) }, link.up ? 'Cut the link' : 'Restore the link') : null),
     el('p.figure', count.format(c.queued), el('span', c.queued ? ` waiting · ${bytes(c.queued_bytes)}${known(c.oldest_seconds) ? ` · oldest ${duration(c.oldest_seconds)}` : ''}` : ' waiting')),
     spark(waited.get(c.name) || []),
+    c.draining ? el('p.note.soft', `backlog: ${count.format(c.draining.left)} left at ${rate(c.draining.per_second)}`, known(c.draining.remaining_seconds) ? `, ${duration(c.draining.remaining_seconds)} more` : '') : null,
     pairs([
       ['acknowledged by the cloud', `${count.format(c.sent)} · ${rate(c.sent_per_second)}`],
       ['received from it', count.format(c.received)],

@@ -232,4 +232,7 @@ func TestReportInventsNothing(t *testing.T) {
 	if acme := r.Clouds[0]; acme.Connected || acme.Queued != 517 || acme.Oldest != nil {
 		t.Errorf("a cloud that never answered: %+v", acme)
 	}
+	if d := r.Clouds[1].Draining; d == nil || d.Left != 4200 || d.Rate != 70 || d.Remaining == nil || *d.Remaining != 60 {
+		t.Errorf("a cloud with a backlog: %+v", d)
+	}
 }

@@ -102,6 +102,15 @@ type Cloud struct {
 	SessionKept  float64  `json:"session_kept_seconds,omitempty"` // how long the cloud keeps the session after a cut; absent: for ever, or not known
 	LastError    string   `json:"last_error,omitempty"`
 	SentRate     *float64 `json:"sent_per_second"`
+
+	Draining *Draining `json:"draining,omitempty"` // a backlog is on its way; absent: none is
+}
+
+// Draining is how far a backlog is.
+type Draining struct {
+	Left      int64    `json:"left"`              // not sent yet
+	Rate      float64  `json:"per_second"`        // acknowledged of late
+	Remaining *float64 `json:"remaining_seconds"` // an estimate; null: it does not get smaller, or nobody knows yet
 }
 
 // Broker sums up the local clients.

@@ -75,13 +75,21 @@ func brokerReport(b broker.Stats) Broker {
 }
 
 func cloudReport(c cloud.Status, now time.Time) Cloud {
-	return Cloud{
+	r := Cloud{
 		Name: c.Name, Connected: c.Connected, Server: c.Server, Since: age(now, c.Since),
 		Queued: int64(c.Queued), QueuedBytes: c.QueuedBytes, Oldest: age(now, c.Oldest),
 		Sent: c.Sent, Received: c.Received, Resent: c.Resent, Dropped: c.Dropped, Expired: c.Expired, Replaced: c.Replaced, Purged: c.Purged, Rejected: c.Rejected, Refused: c.Refused,
 		Connects: c.Connects, SessionsLost: c.SessionsLost, LastError: c.LastError,
 		SessionKept: c.SessionExpiry.Seconds(),
 	}
+	if d := c.Draining; d != nil {
+		r.Draining = &Draining{Left: int64(d.Left), Rate: d.Rate}
+		if d.Remaining > 0 {
+			left := d.Remaining.Seconds()
+			r.Draining.Remaining = &left
+		}
+	}
+	return r
 }
 
 func deviceReport(d field.DeviceStatus, now time.Time) Device {

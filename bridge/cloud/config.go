@@ -88,6 +88,15 @@ type Config struct {
 	// limit.
 	MaxQueuedAge time.Duration `toml:"max_queued_age"`
 
+	// MaxRate is how many messages per second of a backlog leave after the link was
+	// down; 0 is no limit. What arrives meanwhile brings its own place: the backlog gets
+	// smaller by this much however much arrives. As order holds, that leaves behind the
+	// backlog of its priority; a priority without a backlog is not held back.
+	MaxRate int64 `toml:"max_rate"`
+
+	// MaxBandwidth is the same in bytes of MQTT packets per second, such as "64KiB".
+	MaxBandwidth int64 `toml:"max_bandwidth,bytes"`
+
 	// Transit lets messages that came from another cloud go up to this one.
 	Transit bool `toml:"transit"`
 
@@ -178,6 +187,12 @@ func (c Config) Validate() error {
 	}
 	if c.MaxQueuedBytes < 1024 {
 		fault("max_queued_bytes must be at least 1024")
+	}
+	if c.MaxRate < 0 {
+		fault("max_rate must be 0 (no limit) or more messages per second, not %d", c.MaxRate)
+	}
+	if c.MaxBandwidth < 0 {
+		fault("max_bandwidth must be 0 (no limit) or more bytes per second, not %d", c.MaxBandwidth)
 	}
 	if c.MaxQueuedAge != 0 && c.MaxQueuedAge < time.Second {
 		fault("max_queued_age must be 0s (no limit) or at least 1s, not %v", c.MaxQueuedAge)

@@ -39,8 +39,9 @@ type link struct {
 	back chan struct{} // the first server is there again
 
 	// Of the pump alone.
-	aliases *aliases
-	held    *buffer.Entry // handed out by the queue, waiting for its identifier
+	aliases  *aliases
+	throttle *throttle
+	held     *buffer.Entry // handed out by the queue, waiting for its identifier
 
 	mu       sync.Mutex // guards what follows; the last lock in every order but the wire's
 	fault    error      // why the link has to end; the first one counts
@@ -177,6 +178,7 @@ func (l *link) accepted(ctx context.Context, ca *packets.Connack, cleanStart boo
 		}
 		return err
 	}
+	l.throttle = newThrottle(l.b.cfg.MaxRate, l.b.cfg.MaxBandwidth, l.b.queue, time.Now())
 	l.say(onlineID, "online", func(code packet.ReasonCode) {
 		if code.IsError() {
 			l.b.note(fmt.Errorf("the server refuses the status at %q: %v (may this user publish there?)", l.b.statusTopic, code))

@@ -33,6 +33,7 @@ func (b *Bridge) once(ctx context.Context, p *place, first, cleanStart bool) end
 	var helpers sync.WaitGroup
 	helpers.Go(l.pump)
 	helpers.Go(func() { l.hasten(living) })
+	helpers.Go(func() { l.follow(living) })
 	if !first && b.cfg.ReturnAfter > 0 {
 		helpers.Go(func() { l.watchFirst(living) })
 	}

@@ -3,6 +3,7 @@ package cloud
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"time"
 
 	"edgegateway/broker"
@@ -144,6 +145,14 @@ type state struct {
 	Queued    int     `json:"queued"`
 	Oldest    *string `json:"oldest"` // RFC 3339; null: nothing is queued
 	LastError string  `json:"last_error"`
+
+	Draining *drainState `json:"draining,omitempty"` // a backlog is on its way
+}
+
+type drainState struct {
+	Left      int      `json:"left"`
+	Rate      float64  `json:"per_second"`
+	Remaining *float64 `json:"remaining_seconds"` // an estimate; null: nobody knows
 }
 
 // report publishes the state on the local broker when it has changed, at most
@@ -189,6 +198,13 @@ func (s Status) json() string {
 	if s.Queued > 0 && !s.Oldest.IsZero() {
 		oldest := stamp(s.Oldest)
 		j.Oldest = &oldest
+	}
+	if d := s.Draining; d != nil {
+		j.Draining = &drainState{Left: d.Left, Rate: math.Round(10*d.Rate) / 10}
+		if d.Remaining > 0 {
+			left := math.Ceil(d.Remaining.Seconds())
+			j.Draining.Remaining = &left
+		}
 	}
 	text, _ := json.Marshal(j) // of strings and numbers: can not fail
 	return string(text)

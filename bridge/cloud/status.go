@@ -20,6 +20,10 @@ type Status struct {
 	Oldest      time.Time // when the oldest one was queued; zero if nothing waits or it is not known
 	InFlight    int       // of those, sent in this connection
 
+	// Draining is set while what waited when the link came up is on its way; it is not
+	// modified. nil: there is no backlog, or no link.
+	Draining *Draining
+
 	Sent       int64 // acknowledged by the server; QoS 0: handed to the network
 	Received   int64 // messages from the server that are safe here
 	Resent     int64 // messages sent with DUP

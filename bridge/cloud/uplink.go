@@ -103,7 +103,7 @@ func (l *link) collect(buf []byte) (_ []byte, wait time.Duration, last bool) {
 	l.mu.Unlock()
 	for !quiet && len(buf) < batchBytes {
 		var more bool
-		if buf, more = l.next(buf); !more {
+		if buf, wait, more = l.next(buf); !more {
 			break
 		}
 	}
@@ -125,40 +125,41 @@ func (l *link) resumes() bool {
 	return l.held.Again || l.held.Received
 }
 
-// next appends the packet of the next entry; more is false if there is no entry,
-// or no room for it.
-func (l *link) next(buf []byte) (_ []byte, more bool) {
+// next appends the packet of the next entry; more is false if there is no entry, or
+// no room for it. wait is after what time one may leave that is held back, 0: there is
+// none.
+func (l *link) next(buf []byte) (_ []byte, wait time.Duration, more bool) {
 	l.mu.Lock()
 	full := l.flights.len() >= l.window
 	l.mu.Unlock()
 	if full {
-		return buf, false
+		return buf, 0, false
 	}
 	if l.held == nil {
-		e, ok, err := l.b.queue.Next()
+		e, ok, wait, err := l.throttle.next(l.b.queue, time.Now())
 		if err != nil {
 			l.fail(fmt.Errorf("read the queue: %w", err))
 		}
 		if err != nil || !ok {
-			return buf, false
+			return buf, wait, false
 		}
 		l.held = &e
 	}
 	e := *l.held
 	if !l.identifierFree(e) {
-		return buf, false
+		return buf, 0, false
 	}
 	l.held = nil
 	if e.Received && l.maxQoS < 2 {
 		// A purged message, to a server that takes no QoS 2: it has no identifier to
 		// let go of [MQTT-3.2.2-11], and may not even know PUBREL.
 		l.b.queue.Ack(e.Seq)
-		return buf, true
+		return buf, 0, true
 	}
 	if e.Received {
-		return l.resume(buf, e, nil), true
+		return l.resume(buf, e, nil), 0, true
 	}
-	return l.publish(buf, e), true
+	return l.publish(buf, e), 0, true
 }
 
 // identifierFree reports whether the entry's identifier can not be taken for that
@@ -266,7 +267,9 @@ func (l *link) publish(buf []byte, e buffer.Entry) []byte {
 	if p.Size(packet.V5)+aliasCost <= l.maxPacket {
 		l.shorten(&p)
 	}
+	before := len(buf)
 	buf = p.Append(buf, packet.V5)
+	l.throttle.sent(len(buf) - before)
 	if p.QoS == 0 {
 		q.Ack(e.Seq)
 		b.counts.sent.Add(1)

@@ -197,6 +197,9 @@ func printClouds(w io.Writer, clouds []status.Cloud) {
 			}
 		}
 		fmt.Fprintf(w, "    %s\t%s acknowledged%s\t%s received\n", waiting, showCount(c.Sent), perSecond(c.SentRate), showCount(c.Received))
+		if d := c.Draining; d != nil {
+			fmt.Fprintf(w, "    backlog: %s left at %.0f per second, %s\n", showCount(d.Left), d.Rate, showRemaining(d.Remaining))
+		}
 		if c.Dropped+c.Expired+c.Rejected > 0 {
 			fmt.Fprintf(w, "    ! %s dropped by a limit, %s too old, %s rejected by the cloud\n", showCount(c.Dropped), showCount(c.Expired), showCount(c.Rejected))
 		}
@@ -210,6 +213,13 @@ func printClouds(w io.Writer, clouds []status.Cloud) {
 			fmt.Fprintf(w, "    last error: %s\n", c.LastError)
 		}
 	}
+}
+
+func showRemaining(seconds *float64) string {
+	if seconds == nil {
+		return "and nobody knows for how long"
+	}
+	return "for " + showSeconds(*seconds) + " more"
 }
 
 func perSecond(v *float64) string {

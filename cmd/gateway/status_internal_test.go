@@ -1,0 +1,26 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"edgegateway/status"
+)
+
+func TestStatusTellsHowFarABacklogIs(t *testing.T) {
+	minute := 60.0
+	for _, c := range []struct {
+		draining *status.Draining
+		want     string
+	}{
+		{&status.Draining{Left: 4200, Rate: 70, Remaining: &minute}, "backlog: 4,200 left at 70 per second, for 60 s more"},
+		{&status.Draining{Left: 4200, Rate: 70}, "backlog: 4,200 left at 70 per second, and nobody knows for how long"},
+		{nil, ""},
+	} {
+		var out strings.Builder
+		printClouds(&out, []status.Cloud{{Name: "acme", Connected: true, Draining: c.draining}})
+		if got := out.String(); !strings.Contains(got, c.want) || c.want == "" && strings.Contains(got, "backlog") {
+			t.Errorf("%+v: got\n%s", c.draining, got)
+		}
+	}
+}
