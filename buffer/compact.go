@@ -43,6 +43,7 @@ const (
 	firstCompactPause   = time.Minute
 	longestCompactPause = time.Hour
 	backupPause         = 10 * time.Second // while somebody reads the whole file
+	reopenPause         = time.Second
 )
 
 // tidiness is the committer's own.
@@ -108,6 +109,14 @@ func (s *Store) tidy() (again time.Duration) {
 	if !t.sparse() || s.doubt != nil {
 		return 0
 	}
+	if s.db == nil { // the last one could not be opened; those who read wait for it
+		if err := s.reopen(); err != nil {
+			return reopenPause
+		}
+		if s.measure(); !t.sparse() {
+			return 0
+		}
+	}
 	s.mu.Lock()
 	cancelled, failing := s.stats.Cancelled, s.err != nil
 	s.mu.Unlock()
@@ -129,6 +138,9 @@ func (s *Store) tidy() (again time.Duration) {
 		t.pause = min(max(2*t.pause, firstCompactPause), longestCompactPause)
 		t.notBefore = s.now() + t.pause
 		s.log.Warn("the store's file could not be made smaller; it is tried again", "path", s.path, "size", before, "again_in", t.pause, "err", err)
+		if s.db == nil {
+			return reopenPause
+		}
 		return t.pause
 	}
 	t.pause, t.notBefore = 0, 0

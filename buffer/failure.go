@@ -54,16 +54,7 @@ func (s *Store) reconcile(b *batch, cause error) (applied bool, err error) {
 	if fatal != nil {
 		return false, fatal
 	}
-	s.lockFile()
-	if s.db != nil {
-		s.db.Close() // its error says nothing new
-		s.db = nil
-	}
-	if _, err = os.Stat(s.path); err == nil { // bbolt would begin a new file, and everything would be lost
-		s.db, err = openFile(s.path, s.cfg)
-	}
-	s.unlockFile()
-	if err != nil {
+	if err := s.reopen(); err != nil {
 		return false, err
 	}
 	err = s.view(func(tx *bbolt.Tx) error {
@@ -82,18 +73,34 @@ func (s *Store) reconcile(b *batch, cause error) (applied bool, err error) {
 		}
 	}
 	if s.distrust {
-		if _, err := s.rewrite(); err != nil {
+		swapped, err := s.rewrite()
+		if swapped { // the fresh file counts its transactions anew; this one is decided
+			b.txid = 0
+			if applied {
+				b.txid = 1
+			}
+		}
+		if err != nil {
 			return false, err
 		}
 		s.distrust = false
-		// The fresh file counts its transactions anew; this one is decided.
-		if !applied {
-			b.txid = 0
-		} else {
-			b.txid = 1
-		}
 	}
 	return applied, nil
+}
+
+// reopen leaves the file and opens it as it is on disk.
+func (s *Store) reopen() (err error) {
+	s.lockFile()
+	defer s.unlockFile()
+	if s.db != nil {
+		s.db.Close() // its error says nothing new
+		s.db = nil
+	}
+	if _, err := os.Stat(s.path); err != nil { // bbolt would begin a new file, and everything would be lost
+		return err
+	}
+	s.db, err = openFile(s.path, s.cfg)
+	return err
 }
 
 // abandon tells everyone who waits that the store has failed for good.
