@@ -60,8 +60,8 @@ func (s *Salvaged) Total() (t SalvagedPart) {
 //
 // A mark of [Queue.Received] is only believed in its place: a wrong one would lose a
 // message, a missing one costs a repetition. Numbers jump ahead of everything that
-// may have been given out. If a queue may have lost something, the fresh file is none
-// that goes on where the old one stopped: see [Store.Restored].
+// may have been given out. If a queue or table may have lost something, the fresh file
+// is none that goes on where the old one stopped: see [Store.Restored].
 //
 // The error wraps [ErrNewer] if a newer version wrote the file.
 func Salvage(from, to string) (_ Salvaged, err error) {
@@ -263,16 +263,15 @@ func (s *salvage) notes(ref bucketRef) {
 	}
 }
 
-// goOn has the store go on where it stopped if nothing of a queue is missing. Else it
-// is a file that knows less than the receivers do: see [Store.Restored].
+// goOn has the store go on where it stopped if nothing is missing. Else it is a file
+// that knows less than others do, or, where a table has pairs of the commit before,
+// something that was true once: see [Store.Restored].
 func (s *salvage) goOn() {
 	if s.in([]byte(metaBucket)); s.err != nil {
 		return
 	}
-	for _, q := range s.kept.Queues {
-		if q.Lost > 0 || q.More {
-			return
-		}
+	if t := s.kept.Total(); t.Lost > 0 || t.More {
+		return
 	}
 	for _, k := range [][]byte{runKey, lineageKey} {
 		if v := s.noted[string(k)]; v != nil {
