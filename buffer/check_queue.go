@@ -42,7 +42,7 @@ func (c *checker) pair(p *pageData, k []byte, from, to uint64) error {
 		b.state = bytes.Clone(v)
 	case ok && kind < Lanes:
 		// The header says how long it is and so how much is data.
-		head, err := p.bytes(from, min(to, from+headerSize+deadlineSize+keyHashSize))
+		head, err := p.bytes(from, min(to, from+headerSize+deadlineSize+keyHashSize+ageSize))
 		if err != nil {
 			return err
 		}

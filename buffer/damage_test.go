@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"edgegateway/buffer"
 )
@@ -240,6 +241,46 @@ func TestAPageFromBeforeARemovalIsFoundOutByTheCount(t *testing.T) {
 		}
 	}
 	if err := os.WriteFile(path, now, 0o600); err != nil || !found {
+		t.Fatal(err, found)
+	}
+	if err := buffer.Check(path); err == nil || !strings.Contains(err.Error(), "are there") {
+		t.Errorf("Check: %v", err)
+	}
+}
+
+// TestAShorterEntryIsFoundOutByTheBytes puts a page of another store in the place of
+// one: only the length of an entry, whose header has all that a header can have, is
+// different.
+func TestAShorterEntryIsFoundOutByTheBytes(t *testing.T) {
+	made := func(first string) []byte {
+		path := filepath.Join(inMemory(t), "store.db")
+		s := open(t, path, fast())
+		q := queue(t, s, "q", buffer.Limits{Age: 1000 * time.Hour})
+		do(t, s, func(c *buffer.Change) {
+			for i := range 100 {
+				data := strings.Repeat("x", 100)
+				if i == 0 {
+					data = first
+				}
+				add(t, c, q, buffer.Record{Data: []byte(data), Deadline: 1000 * time.Hour, Key: 7, Urgency: buffer.Sync})
+			}
+		})
+		mustClose(t, s)
+		b, err := os.ReadFile(path)
+		if err != nil || buffer.Check(path) != nil {
+			t.Fatal(err, buffer.Check(path))
+		}
+		return b
+	}
+	ours, other := made("first "+strings.Repeat("x", 94)), made("first "+strings.Repeat("x", 93))
+	found := false
+	for id, kind := range livePages(ours) {
+		if kind == "leaf" && bytes.Contains(ours[id*page:(id+1)*page], []byte("first ")) {
+			found = copy(ours[id*page:(id+1)*page], other[id*page:]) > 0
+		}
+	}
+	path := filepath.Join(inMemory(t), "store.db")
+	if err := os.WriteFile(path, ours, 0o600); err != nil || !found {
 		t.Fatal(err, found)
 	}
 	if err := buffer.Check(path); err == nil || !strings.Contains(err.Error(), "are there") {
