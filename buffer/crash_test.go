@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -52,9 +53,18 @@ var crashQueues = []string{"one", "two"}
 //	ack q n       it is about to be acknowledged
 //
 // With an end, "kill 30" or "close 30", it ends by itself after 30 records; with
-// "fail 30" as well, and its fifth commit fails.
+// "fail 30" as well, and its fifth commit fails. With "compact 30" it begins when the
+// file was made smaller. With "restore <file>" it puts that in place and tells
+// "restored".
 func child(path string, first int, seed uint64, end string) error {
 	how, last := "", -1
+	if from, ok := strings.CutPrefix(end, "restore "); ok {
+		_, err := buffer.Restore(path, from)
+		if err == nil {
+			_, err = fmt.Println("restored")
+		}
+		return err
+	}
 	if end != "" {
 		if _, err := fmt.Sscan(end, &how, &last); err != nil {
 			return err
@@ -77,6 +87,9 @@ func child(path string, first int, seed uint64, end string) error {
 		fmt.Fprintf(os.Stdout, format+"\n", args...) // one write: lines stay whole
 	}
 	tell("open")
+	for how == "compact" && s.Stats().Compactions == 0 {
+		time.Sleep(time.Millisecond)
+	}
 	queues := make([]*buffer.Queue, len(crashQueues))
 	for i, name := range crashQueues {
 		if queues[i], err = s.Queue(name, buffer.Limits{}); err != nil {

@@ -105,24 +105,27 @@ func (st markerState) line() string {
 	line := "open"
 	switch {
 	case st.restored:
-		return "restored end\n"
+		line = "restored"
 	case st.clean:
 		line = fmt.Sprintf("clean %d %d %d", st.size, st.txid, int64(st.clock))
 	}
 	for _, run := range st.runs {
-		line += fmt.Sprintf(" %x", run)
+		if !st.restored { // then it does not count whose it was
+			line += fmt.Sprintf(" %x", run)
+		}
 	}
-	return line + " end\n"
+	return fmt.Sprintf("%-*s\n", markerSize-1, line+" end")
 }
+
+// markerSize is the length of every line, so that one replaces another with one write
+// inside a sector, which a power cut does not tear. A cut between the write and a new
+// length would leave the whole of neither, and then nobody knows whose the file is.
+const markerSize = 160
 
 // write replaces the content, on disk when it returns. A write that was torn reads
 // as a stop that was not clean.
 func (m *marker) write(st markerState) error {
-	line := st.line()
-	if _, err := m.f.WriteAt([]byte(line), 0); err != nil {
-		return err
-	}
-	if err := m.f.Truncate(int64(len(line))); err != nil {
+	if _, err := m.f.WriteAt([]byte(st.line()), 0); err != nil {
 		return err
 	}
 	return m.f.Sync()

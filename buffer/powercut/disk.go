@@ -93,6 +93,8 @@ func (d *Disk) Apply(e Event) error {
 		f.steps = nil
 	case Rename:
 		d.change(rename{e.Name, e.To, f})
+	case Link:
+		d.change(rename{to: e.To, f: f})
 	case Remove:
 		d.change(rename{from: e.Name, f: f})
 	case SyncDir:

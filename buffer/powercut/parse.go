@@ -3,6 +3,7 @@ package powercut
 import (
 	"encoding/hex"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -15,7 +16,7 @@ type parser struct {
 	reports func(descriptor string) bool
 	begun   map[string]string // by process, calls that have not ended
 	cut     map[string]bool   // by process, whether its last call was not written down whole
-	place   map[string]int64  // by file, where the next write lands; as if it were open once
+	place   map[string]int64  // by file, where the next write or copy begins; as if it were open once
 	events  []Event
 }
 
@@ -81,8 +82,11 @@ func (p *parser) call(text string, begins, ends bool) error {
 	if !ends || failed {
 		return nil
 	}
-	if name == "read" {
+	switch name {
+	case "read":
 		return p.read(args)
+	case "copy_file_range":
+		return p.copy(args, rest[end[1]:])
 	}
 	return p.change(name, args)
 }
@@ -129,6 +133,31 @@ func (p *parser) read(args []string) error {
 	return err
 }
 
+// copy takes in a copy_file_range from a file elsewhere, which has to be there still.
+func (p *parser) copy(args []string, returned string) error {
+	to, inside := p.name(args[2])
+	_, from, _ := strings.Cut(describe(args[0]), " ")
+	if _, both := p.name(args[0]); both || inside && (args[1] != "NULL" || args[3] != "NULL") {
+		return fmt.Errorf("copy_file_range to %s is not understood", to)
+	}
+	n, err := strconv.ParseInt(strings.Fields(returned)[0], 10, 64)
+	if err != nil || !inside || n == 0 {
+		return err
+	}
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	at := p.place[from]
+	if at+n > int64(len(b)) {
+		return fmt.Errorf("%s was copied, and is shorter now", from)
+	}
+	p.events = append(p.events, Event{Op: Write, Name: to, At: p.place[to], Data: b[at : at+n]})
+	p.place[from] += n
+	p.place[to] += n
+	return nil
+}
+
 // change takes in a call that has ended, and is no write.
 func (p *parser) change(name string, args []string) error {
 	add := func(e Event) { p.events = append(p.events, e) }
@@ -139,9 +168,6 @@ func (p *parser) change(name string, args []string) error {
 	switch name {
 	case "openat":
 		file, ok := path(1)
-		if ok && file != "." && strings.Contains(args[2], "O_TRUNC") {
-			return fmt.Errorf("%s is opened with O_TRUNC, which is not understood", file)
-		}
 		if ok && strings.Contains(args[2], "O_APPEND") {
 			return fmt.Errorf("%s is opened with O_APPEND, which is not understood", file)
 		}
@@ -150,6 +176,9 @@ func (p *parser) change(name string, args []string) error {
 		}
 		if ok && strings.Contains(args[2], "O_CREAT") {
 			add(Event{Op: Create, Name: file})
+		}
+		if ok && strings.Contains(args[2], "O_TRUNC") {
+			add(Event{Op: Truncate, Name: file})
 		}
 	case "ftruncate":
 		if file, ok := p.name(args[0]); ok {
@@ -167,18 +196,21 @@ func (p *parser) change(name string, args []string) error {
 		case ok:
 			add(Event{Op: Sync, Name: file})
 		}
-	case "renameat", "renameat2", "rename":
-		from, to := 1, 3
-		if name == "rename" {
+	case "renameat", "renameat2", "rename", "linkat", "link":
+		from, to, op := 1, 3, Rename
+		if name == "rename" || name == "link" {
 			from, to = 0, 1
+		}
+		if strings.HasPrefix(name, "link") {
+			op = Link
 		}
 		a, inA := path(from)
 		b, inB := path(to)
 		if inA != inB {
-			return fmt.Errorf("rename across the border of the directory")
+			return fmt.Errorf("%s across the border of the directory", name)
 		}
 		if inA {
-			add(Event{Op: Rename, Name: a, To: b})
+			add(Event{Op: op, Name: a, To: b})
 		}
 	case "unlinkat", "unlink":
 		at := len(args) - 2

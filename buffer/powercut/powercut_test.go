@@ -84,6 +84,8 @@ func TestImagesHoldWhatWasSyncedAndAnyPartOfTheRest(t *testing.T) {
 		{"an append", []powercut.Event{create, write(0, "a"), sync, syncDir, write(1, "b")}, "f", "a a0 ab"},
 		{"a rename: the new name", []powercut.Event{create, write(0, "a"), sync, syncDir, rename}, "g", "a -"},
 		{"a rename: the old name", []powercut.Event{create, write(0, "a"), sync, syncDir, rename}, "f", "a -"},
+		{"a second name", []powercut.Event{create, write(0, "a"), sync, syncDir, {Op: powercut.Link, Name: "f", To: "g"}}, "g", "a -"},
+		{"a second name leaves the first", []powercut.Event{create, write(0, "a"), sync, syncDir, {Op: powercut.Link, Name: "f", To: "g"}}, "f", "a"},
 		{"a rename that is synced", []powercut.Event{create, write(0, "a"), sync, syncDir, rename, syncDir}, "f", "-"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -110,7 +112,7 @@ func TestATraceTellsWhatWasDoneAndReported(t *testing.T) {
 	}
 	dir := t.TempDir()
 	trace := filepath.Join(t.TempDir(), "trace")
-	cmd := powercut.Command(trace, "sh", "-c", `read x; echo begin; cp /dev/null "$1/a"; truncate -s 7 "$1/a"; mv "$1/a" "$1/b"; rm "$1/b"; sync "$1"; echo end`, "sh", dir)
+	cmd := powercut.Command(trace, "sh", "-c", `read x; echo begin; cp /dev/null "$1/a"; truncate -s 7 "$1/a"; mv "$1/a" "$1/b"; ln "$1/b" "$1/c"; rm "$1/b"; sync "$1"; echo end`, "sh", dir)
 	if _, err := exec.LookPath("truncate"); err != nil {
 		t.Skip(err)
 	}
@@ -126,7 +128,7 @@ func TestATraceTellsWhatWasDoneAndReported(t *testing.T) {
 	for _, e := range events {
 		got = append(got, strings.TrimSpace(strings.Join([]string{e.Op.String(), e.To, strings.TrimSpace(string(e.Data))}, " ")))
 	}
-	want := "heard, report  begin, create, create, truncate, rename b, remove, sync the directory, report  end"
+	want := "heard, report  begin, create, create, truncate, rename b, link c, remove, sync the directory, report  end"
 	if s := strings.Join(got, ", "); s != want {
 		t.Errorf("%s\nwant %s", s, want)
 	}

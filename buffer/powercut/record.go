@@ -17,6 +17,7 @@ const (
 	Sync
 	Create // or opened, if it is there
 	Rename
+	Link // a second name
 	Remove
 	SyncDir
 	Report // something was written to somewhere else
@@ -24,14 +25,14 @@ const (
 )
 
 func (o Op) String() string {
-	return [...]string{"write to", "truncate", "sync", "create", "rename", "remove", "sync the directory", "report", "heard"}[o]
+	return [...]string{"write to", "truncate", "sync", "create", "rename", "link", "remove", "sync the directory", "report", "heard"}[o]
 }
 
 // Event is one call of the program.
 type Event struct {
 	Op   Op
 	Name string // of the file in the directory; of a Report or Heard, number and description of the descriptor
-	To   string // of a Rename
+	To   string // of a Rename or Link
 	At   int64  // offset of a Write; size of a Truncate
 	Data []byte
 }
@@ -49,7 +50,7 @@ func Available() error {
 
 // calls are those that change a directory, tell something, or say what a descriptor
 // stands for.
-const calls = "read,openat,creat,write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,ftruncate,truncate,fallocate,fsync,fdatasync,sync_file_range,msync,rename,renameat,renameat2,unlink,unlinkat,link,linkat"
+const calls = "read,openat,creat,write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,ftruncate,truncate,fallocate,fsync,fdatasync,sync_file_range,msync,rename,renameat,renameat2,unlink,unlinkat,link,linkat,copy_file_range,sendfile,splice"
 
 // Command returns a command that runs another one such that [Read] can tell what it
 // did. trace is a file to be made. Signals for the process that it starts have to be
