@@ -413,6 +413,33 @@ func TestIdentifiersOfTwoPrioritiesNeverMeet(t *testing.T) {
 	})
 }
 
+// A message that may have been sent with QoS 2 keeps that when its route goes down to
+// QoS 1: with another QoS the server would pass it on a second time, and keep its
+// identifier for a message that never comes.
+func TestAMessageThatMayHaveBeenSentKeepsItsQoSWhenTheRouteChanges(t *testing.T) {
+	bubble(t, testConfig("mqtt://a:1"), nil, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		p := s["a:1"].welcome(false)
+		r.offer("g/boiler/state", "sent", 2)
+		id := p.message("sent", 2, false).ID
+		r.close()
+		r.cfg.Up[0].QoS = 1
+		r.open()
+		r.offer("g/boiler/state", "later", 2)
+		r.run()
+		p = s["a:1"].welcome(true)
+		if again := p.message("sent", 2, true).ID; again != id {
+			t.Errorf("sent again as %d, was %d", again, id)
+		}
+		p.ack(packet.PUBREC, id)
+		later := p.message("later", 1, false).ID
+		p.ack(packet.PUBACK, later)
+		p.wantAck(packet.PUBREL, id, 0)
+		p.ack(packet.PUBCOMP, id)
+		r.drained()
+	})
+}
+
 // The older message of the lower priority leaves when the younger ones are done with.
 // One of them had its identifier, and comes back after a kill until its removal is on
 // disk: so that comes first.

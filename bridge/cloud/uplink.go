@@ -251,6 +251,9 @@ func (l *link) publish(buf []byte, e buffer.Entry) []byte {
 	if !ok {
 		return l.setAside(buf, e, fmt.Errorf("no route leads %q up any more", rec.Message.Topic))
 	}
+	if e.Again {
+		qos = rec.QoS // that of the route when it came: the server may be in a handshake with it
+	}
 	p := packet.Publish{
 		Topic:      []byte(to),
 		Payload:    rec.Message.Payload,
