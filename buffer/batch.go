@@ -130,6 +130,9 @@ func (qb *queueBatch) fillLocked(s *Store, b *batch) {
 		return
 	}
 	qb.removals, q.removals = q.removals, nil
+	if b.lean && len(q.newRejects) > 0 {
+		qb.removals, q.removals = q.splitRejectedLocked(qb.removals)
+	}
 	q.removing, q.oldestDue[1] = qb.removals, q.oldestDue[0]
 	s.removals -= len(qb.removals)
 	if len(q.marks) > 0 {

@@ -50,6 +50,23 @@ func (q *Queue) Reject(seq uint64, reason string) {
 	q.removeLocked(it)
 }
 
+// splitRejectedLocked divides removals into those of entries that are not rejected
+// ones, and those that wait for the commit that puts the entry into the list.
+func (q *Queue) splitRejectedLocked(all []removal) (others, rejected []removal) {
+	noted := make(map[uint64]bool, len(q.newRejects))
+	for i := range q.newRejects {
+		noted[q.newRejects[i].seq] = true
+	}
+	for _, r := range all {
+		if noted[r.seq] {
+			rejected = append(rejected, r)
+		} else {
+			others = append(others, r)
+		}
+	}
+	return others, rejected
+}
+
 // Rejected returns the rejected entries that are on disk, the oldest first.
 func (q *Queue) Rejected() ([]Rejection, error) {
 	var list []Rejection
