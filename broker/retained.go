@@ -251,23 +251,31 @@ func (b *Broker) giveSessionLocked(sub *subscription, w *work, v *recordView, p 
 	if s.gone || s.rights != nil && !s.rights.may(mayRead, string(p.Topic)) {
 		return
 	}
-	p.QoS = min(p.QoS, sub.qos)
+	wanted, ok := s.wantsRetained(sub, v, string(p.Topic))
+	if !ok {
+		return
+	}
+	plan, qos := s.plain(sub.lane), sub.qos
+	if wanted != nil {
+		plan, qos = *wanted, packet.QoS(wanted.QoS)
+	}
+	p.QoS = min(p.QoS, qos)
 	p.Retain = true // [MQTT-3.3.1-8] [v3 MQTT-3.3.1-8]
 	p.Properties.SubscriptionIDs = sub.ids()
 	h := v.head()
 	if !s.durable || p.QoS == 0 && s.local == nil {
-		b.giveLocked(s, &h, p, sub.lane, buffer.Lazy, nil, w)
+		b.giveLocked(s, &h, p, plan, buffer.Lazy, nil, w)
 		return
 	}
 	change := b.store.Begin()
-	b.giveLocked(s, &h, p, sub.lane, buffer.Lazy, change, w)
+	b.giveLocked(s, &h, p, plan, buffer.Lazy, change, w)
 	change.Commit(nil)
 }
 
 // giveLocked is what a session gets of a message that is ready for it: its QoS,
 // RETAIN and properties are as they are to be sent. What goes to a queue on disk is
 // appended to the Change.
-func (b *Broker) giveLocked(s *Session, h *recordHead, p *packet.Publish, lane uint8, u buffer.Urgency, change *buffer.Change, w *work) {
+func (b *Broker) giveLocked(s *Session, h *recordHead, p *packet.Publish, plan Plan, u buffer.Urgency, change *buffer.Change, w *work) {
 	p.ID = 0
 	if p.QoS == 0 && s.local == nil {
 		c := s.conn
@@ -292,8 +300,14 @@ func (b *Broker) giveLocked(s *Session, h *recordHead, p *packet.Publish, lane u
 		change = b.volatile
 	}
 	r := h.entry(p.Append(h.append(nil), packet.V5))
-	r.Lane, r.Early, r.Urgency = lane, p.QoS < packet.QoS2, u
-	r.Brief, r.Key = r.Early, s.keyOf(p.Topic)
+	if plan.TTL > 0 {
+		plan.limit(&r, b.clock.now(), func() []byte {
+			h.timed = true
+			return p.Append(h.append(nil), packet.V5)
+		})
+	}
+	r.Lane, r.Early, r.Urgency = plan.Lane, p.QoS < packet.QoS2, u
+	r.Brief, r.Key = r.Early, plan.keyOf(p.Topic)
 	if _, err := change.Append(q, r); err != nil {
 		b.turnedAwayLocked(s, err)
 		return

@@ -86,8 +86,15 @@ func (b *Broker) matchLocked(r *route) {
 		}
 		if s.session.match != b.match {
 			s.session.match = b.match
-			s.session.matchAt = len(r.targets)
-			r.targets = append(r.targets, target{session: s.session})
+			plan, ok := s.session.planned(r.topic)
+			if s.session.matchAt = len(r.targets); !ok {
+				s.session.matchAt = -1
+				return
+			}
+			r.targets = append(r.targets, target{session: s.session, plan: plan})
+		}
+		if s.session.matchAt < 0 {
+			return // it does not want it
 		}
 		t := &r.targets[s.session.matchAt]
 		if s.noLocal && t.all == nil {
@@ -169,10 +176,14 @@ func (p *publication) committed(r *Receipt) func(error) {
 
 // refuses asks queues that rather refuse than drop whether they have room.
 func (t *target) refuses(p *publication) error {
-	if t.session == nil || t.session.limits.WhenFull != buffer.Refuse || t.session.isOwn(p) {
+	if t.session == nil || t.session.limits.WhenFull != buffer.Refuse || t.session.isOwn(p) || !t.session.wants(p) {
 		return nil
 	}
-	if err := t.session.queue.Room(recordHeader + len(p.route.name) + len(p.payload)); err != nil {
+	var key uint64
+	if t.plan != nil {
+		key = t.plan.valueKey(p.route)
+	}
+	if err := t.session.queue.Room(recordHeader+len(p.route.name)+len(p.payload), key); err != nil {
 		return ErrRefused{packet.QuotaExceeded, "queue " + t.session.id + " is full"}
 	}
 	return nil
@@ -200,6 +211,13 @@ func (b *Broker) deliverLocked(p *publication, t *target, w *work) {
 			t = &rest
 		}
 	}
+	if !s.wants(p) {
+		return
+	}
+	if t.plan != nil {
+		b.enqueueLocked(p, s, min(p.qos, packet.QoS(t.plan.QoS)), p.retain && t.retainAsPublished, t.ids, *t.plan, "", w)
+		return
+	}
 	// 3.8.4, v3 3.8.4; [MQTT-3.3.1-12] [MQTT-3.3.1-13] [v3 MQTT-3.3.1-9]
 	b.deliverSessionLocked(p, s, min(p.qos, t.qos), p.retain && t.retainAsPublished, t.ids, t.lane, "", w)
 }
@@ -209,7 +227,7 @@ func (b *Broker) deliverLocked(p *publication, t *target, w *work) {
 // "" if it comes by others.
 func (b *Broker) deliverSessionLocked(p *publication, s *Session, qos packet.QoS, retain bool, ids []uint32, lane uint8, shared string, w *work) {
 	if qos > 0 || s.local != nil {
-		b.enqueueLocked(p, s, qos, retain, ids, lane, shared, w)
+		b.enqueueLocked(p, s, qos, retain, ids, s.plain(lane), shared, w)
 		return
 	}
 	c := s.conn
@@ -247,7 +265,7 @@ func (b *Broker) deliverSinkLocked(p *publication, t *target) {
 }
 
 // enqueueLocked appends a message to the queue of a session.
-func (b *Broker) enqueueLocked(p *publication, s *Session, qos packet.QoS, retain bool, ids []uint32, lane uint8, shared string, w *work) {
+func (b *Broker) enqueueLocked(p *publication, s *Session, qos packet.QoS, retain bool, ids []uint32, plan Plan, shared string, w *work) {
 	q := s.queueLocked()
 	change := b.volatile
 	if s.durable {
@@ -255,13 +273,20 @@ func (b *Broker) enqueueLocked(p *publication, s *Session, qos packet.QoS, retai
 	}
 	data := p.record(qos, retain, ids, shared)
 	r := p.head.entry(data)
-	r.Lane, r.Urgency = lane, p.urgency()
+	if plan.TTL > 0 {
+		plan.limit(&r, b.clock.now(), func() []byte {
+			h := p.mustHead()
+			h.timed = true
+			return p.recordBehind(&h, qos, retain, ids)
+		})
+	}
+	r.Lane, r.Urgency = plan.Lane, p.urgency()
 	// What was sent before its commit, and is lost with it, gives its sequence
 	// number and so its packet identifier to another message, which the
 	// receiver of a QoS 2 message would take for a repetition.
 	r.Early = p.qos < packet.QoS2
 	r.Brief = qos < packet.QoS2 // 4.1: a receiver keeps no identifier of QoS 1
-	r.Key = s.valueKey(p.route)
+	r.Key = plan.valueKey(p.route)
 	if _, err := change.Append(q, r); err != nil {
 		b.turnedAwayLocked(s, err)
 		return

@@ -39,6 +39,8 @@ type Session struct {
 	erased    chan struct{} // closed when the end of a durable session is on disk; set with gone
 	will      *will         // of the connection, or waiting for its delay
 	limits    buffer.Limits
+	plan      func(topic string) (Plan, bool) // of a Local's, see Choose; nil: what the subscriptions say
+	from      func(local string) bool         // nil: everybody
 	subs      subscriptionSet
 	nextSub   uint32
 	dropped   int64
@@ -96,20 +98,20 @@ func (s *Session) queueLocked() *buffer.Queue {
 	return s.queue
 }
 
-// valueKey is what the queue of the session knows a message as a value of: its
-// topic, where it keeps the last value only; else 0.
-func (s *Session) valueKey(r *route) uint64 {
-	if s.limits.WhenFull != buffer.KeepLast {
+// valueKey is what a queue knows a message as a value of: its topic, where only the
+// last one waits; else 0.
+func (p *Plan) valueKey(r *route) uint64 {
+	if !p.Last {
 		return 0
 	}
 	if r.hash == 0 {
-		r.hash = s.keyOf(r.name)
+		r.hash = p.keyOf(r.name)
 	}
 	return r.hash
 }
 
-func (s *Session) keyOf(topic []byte) uint64 {
-	if s.limits.WhenFull != buffer.KeepLast {
+func (p *Plan) keyOf(topic []byte) uint64 {
+	if !p.Last {
 		return 0
 	}
 	return max(1, mix(fnv(string(topic))))

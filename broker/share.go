@@ -190,7 +190,7 @@ func (b *Broker) bequeathLocked(v *recordView, change *buffer.Change, w *work) b
 	p.Properties.SubscriptionIDs = m.ids()
 	h := v.head()
 	h.share = g.full // should this member end as well
-	b.giveLocked(m.session, &h, p, m.lane, buffer.Sync, change, w)
+	b.giveLocked(m.session, &h, p, m.session.plain(m.lane), buffer.Sync, change, w)
 	return true
 }
 

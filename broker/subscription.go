@@ -96,6 +96,7 @@ type target struct {
 	retainAsPublished bool
 	ids               []uint32
 	lane              uint8
+	plan              *Plan // what the session wants of the topic; nil: what its subscriptions say
 
 	// all is set if some of the filters are No Local: then it depends on the
 	// publisher which of them count.

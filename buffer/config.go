@@ -123,6 +123,10 @@ type Limits struct {
 	Bytes    int64 // of record data, without the overhead of the file
 	WhenFull Policy
 
+	// Values has records with a key replace older ones as under KeepLast, whatever
+	// WhenFull says of the limits.
+	Values bool
+
 	// Age is the longest time, by [Store.Clock] and to the second above, that an entry
 	// waits; every entry gets it at Append. One that is too old, or has passed the
 	// deadline of its [Record], and was certainly never sent, is dropped: before Next

@@ -145,11 +145,11 @@ func TestWhatHasExpiredAtTheHeadMakesRoomAtOnce(t *testing.T) {
 	c := s.Begin()
 	add(t, c, q, due(s.Clock()+time.Hour, "goes"))
 	add(t, c, q, early("stays"))
-	if err := q.Room(1); !errors.Is(err, buffer.ErrFull) {
+	if err := q.Room(1, 0); !errors.Is(err, buffer.ErrFull) {
 		t.Errorf("a full queue has room: %v", err)
 	}
 	s.AdvanceClock(s.Clock() + 2*time.Hour)
-	if err := q.Room(1); err != nil {
+	if err := q.Room(1, 0); err != nil {
 		t.Error(err)
 	}
 	add(t, c, q, early("new"))

@@ -23,7 +23,7 @@ type hold struct {
 func (q *Queue) setLimitsLocked(l Limits) (lookUp bool) {
 	q.limits = l
 	switch {
-	case l.WhenFull != KeepLast:
+	case l.WhenFull != KeepLast && !l.Values:
 		if q.s != nil {
 			q.s.values -= len(q.values)
 		}

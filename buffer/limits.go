@@ -2,12 +2,12 @@ package buffer
 
 import "fmt"
 
-// Room returns an error that wraps ErrFull if an Append of n bytes would be
-// refused now, by a queue whose policy is Refuse.
-func (q *Queue) Room(n int) error {
+// Room returns an error that wraps ErrFull if an Append of n bytes with this key
+// would be refused now, by a queue whose policy is Refuse.
+func (q *Queue) Room(n int, key uint64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.limits.WhenFull == Refuse && q.overLocked(n, 0) && !q.expiryMadeRoomLocked(n, 0) {
+	if q.limits.WhenFull == Refuse && q.overLocked(n, key) && !q.expiryMadeRoomLocked(n, key) {
 		return q.fullLocked()
 	}
 	return nil

@@ -467,7 +467,7 @@ func TestLimits(t *testing.T) {
 				var got []string
 				do(t, s, func(ch *buffer.Change) {
 					for _, x := range c.then {
-						room := q.Room(len(x) - 1)
+						room := q.Room(len(x)-1, 0)
 						_, err := ch.Append(q, lane(x[0]-'0', x[1:]))
 						got = append(got, full(err))
 						if c.limits.WhenFull == buffer.Refuse && full(room) != full(err) {

@@ -106,7 +106,7 @@ func New(cfg Config, env Env, br *broker.Broker, st *buffer.Store, log *slog.Log
 	}
 	b := &Bridge{
 		cfg: cfg, env: env, log: log.With("cloud", cfg.Name), tuning: defaultTuning(),
-		up: newRoutes(cfg.Up), down: newRoutes(cfg.Down),
+		up: newRoutes(cfg.Up, cfg.WhenFull), down: newRoutes(cfg.Down, ""),
 		clientID: cfg.ClientID, statusTopic: cfg.StatusTopic,
 		records: br.Decoder(),
 		store:   st, table: st.Table(localPrefix + cfg.Name),
@@ -148,19 +148,17 @@ func (b *Bridge) restore(br *broker.Broker) error {
 	rights.Publish = append(rights.Publish, b.stateTopic(), b.connectionTopic())
 	b.local = br.Local(localPrefix+b.cfg.Name, rights)
 
-	policy, _ := parsePolicy(b.cfg.WhenFull) // checked by Validate
 	var err error
-	b.session, err = b.local.Session(buffer.Limits{Messages: b.cfg.MaxQueuedMessages, Bytes: b.cfg.MaxQueuedBytes, Age: b.cfg.MaxQueuedAge, WhenFull: policy})
-	if err != nil {
+	if b.session, err = b.local.Session(b.limits()); err != nil {
 		return fmt.Errorf("open the session: %w", err)
 	}
+	b.session.Choose(b.wants, b.hears)
 	b.queue = b.session.Queue()
 	for _, r := range b.cfg.Up {
 		// Without an identifier: which route a message takes is looked up when it
 		// leaves, as the routes may have changed while it waited.
 		err := b.session.Subscribe(r.From, broker.SubscribeOptions{
 			QoS: byte(r.QoS), RetainAsPublished: true, RetainHandling: packet.SendRetainedIfNew,
-			Lane: uint8(r.Priority),
 		})
 		if err != nil {
 			return fmt.Errorf("subscribe to %q: %w", r.From, err)

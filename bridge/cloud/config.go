@@ -124,7 +124,8 @@ type TLS struct {
 	MinVersion string `toml:"min_version"` // oldest TLS that we speak: "1.2" or "1.3"
 }
 
-// Route carries messages from one side to the other.
+// Route carries messages from one side to the other. Of several that take a topic the
+// first one counts.
 type Route struct {
 	// From is a topic filter. To is the topic there, with the same wildcards in
 	// the same order; what a wildcard stood for is carried over.
@@ -135,9 +136,26 @@ type Route struct {
 	// a message keeps its own where that is lower.
 	QoS int `toml:"qos"`
 
-	// Priority is 0 to 9, for routes up alone: what waits on a route of a higher
-	// priority leaves first. Inside one priority order holds.
+	// What follows is for routes up alone.
+
+	// Priority is 0 to 9: what waits on a route of a higher priority leaves first.
+	// Inside one priority order holds.
 	Priority int `toml:"priority"`
+
+	// Retain is whether messages are to be retained at the server. Not set, they are as
+	// the publisher said.
+	Retain *bool `toml:"retain"`
+
+	// TTL is how long a message waits at most, by the time that the gateway runs; then it
+	// is dropped, unless it may have been sent. 0 is no limit. The server is not told: a
+	// message expiry interval is the publisher's.
+	TTL time.Duration `toml:"ttl"`
+
+	// WhenFull is keep-last for a route on which only the newest message of each topic
+	// waits, whatever the cloud's when_full says; or, where that is keep-last,
+	// drop-oldest for one on which all wait. Not set, it is the cloud's. The limits are
+	// those of the cloud: its routes share one queue.
+	WhenFull string `toml:"when_full"`
 }
 
 // SetDefaults fills in what a configuration file may leave out.
@@ -221,14 +239,17 @@ func (c Config) Validate() error {
 		if err := r.validate(); err != nil {
 			fault("up[%d].%w", i, err)
 		}
+		if err := r.validateUp(c.WhenFull); err != nil {
+			fault("up[%d].%w", i, err)
+		}
 	}
 	for i, r := range c.Down {
 		if err := r.validate(); err != nil {
 			fault("down[%d].%w", i, err)
 			continue
 		}
-		if r.Priority != 0 {
-			fault("down[%d].priority is for routes up: what comes down comes in the server's order", i)
+		if err := r.validateDown(); err != nil {
+			fault("down[%d].%w", i, err)
 		}
 		// A server may send one message once for each subscription that matches
 		// (3.3.4): with filters that overlap, exactly once could not be promised.
@@ -265,6 +286,8 @@ func parseExpiry(s string) (uint32, error) {
 	return uint32(d / time.Second), nil
 }
 
+const keepLast = "keep-last"
+
 func parsePolicy(s string) (buffer.Policy, error) {
 	switch s {
 	case "drop-oldest":
@@ -273,7 +296,7 @@ func parsePolicy(s string) (buffer.Policy, error) {
 		return buffer.DropNewest, nil
 	case "refuse":
 		return buffer.Refuse, nil
-	case "keep-last":
+	case keepLast:
 		return buffer.KeepLast, nil
 	}
 	return 0, fmt.Errorf("must be drop-oldest, drop-newest, refuse or keep-last, not %q", s)

@@ -58,6 +58,14 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		{"qos", func(c *cloud.Config) { c.Up[0].QoS = 3 }, "up[0].qos must be"},
 		{"priority", func(c *cloud.Config) { c.Up[0].Priority = 10 }, "up[0].priority must be"},
 		{"priority down", func(c *cloud.Config) { c.Down[0].Priority = 1 }, "down[0].priority is for routes up"},
+		{"ttl", func(c *cloud.Config) { c.Up[0].TTL = time.Millisecond }, "up[0].ttl must be"},
+		{"drop-newest beside others", func(c *cloud.Config) { c.Up[0].WhenFull = "drop-newest" }, "up[0].when_full of a route must be keep-last or that of the cloud (drop-oldest)"},
+		{"drop-oldest beside refuse", func(c *cloud.Config) { c.WhenFull, c.Up[0].WhenFull = "refuse", "drop-oldest" }, "up[0].when_full of a route"},
+		{"retain down", func(c *cloud.Config) { c.Down[0].Retain = new(bool) }, "down[0].retain is for routes up"},
+		{"ttl down", func(c *cloud.Config) { c.Down[0].TTL = time.Hour }, "down[0].ttl is for routes up"},
+		{"when_full down", func(c *cloud.Config) { c.Down[0].WhenFull = "keep-last" }, "down[0].when_full is for routes up"},
+		{"max_rate", func(c *cloud.Config) { c.MaxRate = -1 }, "max_rate must be"},
+		{"max_bandwidth", func(c *cloud.Config) { c.MaxBandwidth = -1 }, "max_bandwidth must be"},
 		{"twice the same topic", func(c *cloud.Config) { c.Down = append(c.Down, cloud.Route{From: "acme/#", To: "h/#"}) }, "match the same topics"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -76,5 +84,18 @@ func TestRouteDefaults(t *testing.T) {
 	r.SetDefaults()
 	if r.QoS != 1 {
 		t.Errorf("the QoS of a route that does not say is %d, want 1", r.QoS)
+	}
+}
+
+func TestWhenFullOfARoute(t *testing.T) {
+	for _, c := range []struct{ cloud, route string }{
+		{"drop-oldest", "keep-last"}, {"refuse", "keep-last"}, {"drop-newest", "keep-last"}, {"keep-last", "keep-last"},
+		{"refuse", "refuse"}, {"keep-last", "drop-oldest"},
+	} {
+		cfg := good()
+		cfg.WhenFull, cfg.Up[0].WhenFull = c.cloud, c.route
+		if err := cfg.Validate(); err != nil {
+			t.Errorf("%s of a cloud with %s: %v", c.route, c.cloud, err)
+		}
 	}
 }

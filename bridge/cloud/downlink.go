@@ -98,15 +98,15 @@ func (l *link) deliver(m inboundMessage, done func(error), opts ...broker.Publis
 		b.countArrival(err)
 		done(err)
 	}
-	to, qos, ok := b.down.find(m.Topic)
+	to, route := b.down.find(m.Topic)
 	switch {
-	case !ok:
+	case route == nil:
 		// Of a subscription of old that is about to go: nobody wants it any more.
 		count(broker.ErrRefused{Code: packet.ImplementationSpecificError, Reason: "no route leads it down"})
 	case isOwn(b.env.Prefix, to):
 		count(broker.ErrRefused{Code: packet.NotAuthorized, Reason: "only the gateway itself speaks of itself"})
 	default:
-		m.Topic, m.QoS = to, min(m.QoS, qos)
+		m.Topic, m.QoS = to, min(m.QoS, route.qos)
 		b.local.Publish(m.Message, opts...).Done(count)
 	}
 }

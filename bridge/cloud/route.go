@@ -5,20 +5,30 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"edgegateway/broker"
 	"edgegateway/broker/topic"
 	"edgegateway/buffer"
 )
 
 // A mapping is a route that is ready to be applied.
 type mapping struct {
-	from string
-	to   []string // levels
-	qos  byte
+	from   string
+	to     []string // levels
+	qos    byte
+	retain *bool       // nil: as published
+	plan   broker.Plan // of a route up
 }
 
-func newMapping(r Route) mapping {
-	return mapping{from: r.From, to: strings.Split(r.To, "/"), qos: byte(r.QoS)}
+func newMapping(r Route, whenFull string) mapping {
+	if r.WhenFull != "" {
+		whenFull = r.WhenFull
+	}
+	return mapping{
+		from: r.From, to: strings.Split(r.To, "/"), qos: byte(r.QoS), retain: r.Retain,
+		plan: broker.Plan{QoS: byte(r.QoS), Lane: uint8(r.Priority), TTL: r.TTL, Last: whenFull == keepLast},
+	}
 }
 
 // apply is the topic on the other side; ok is false if the route does not take
@@ -52,22 +62,22 @@ func (m mapping) apply(name string) (to string, ok bool) {
 // routes are the mappings of one direction, in the order of the configuration.
 type routes []mapping
 
-func newRoutes(list []Route) routes {
+func newRoutes(list []Route, whenFull string) routes {
 	var rs routes
 	for _, r := range list {
-		rs = append(rs, newMapping(r))
+		rs = append(rs, newMapping(r, whenFull))
 	}
 	return rs
 }
 
-// find applies the first route that takes the topic.
-func (rs routes) find(name string) (to string, qos byte, ok bool) {
-	for _, m := range rs {
-		if to, ok := m.apply(name); ok {
-			return to, m.qos, true
+// find applies the first route that takes the topic; nil: none does.
+func (rs routes) find(name string) (to string, by *mapping) {
+	for i := range rs {
+		if to, ok := rs[i].apply(name); ok {
+			return to, &rs[i]
 		}
 	}
-	return "", 0, false
+	return "", nil
 }
 
 // validate checks one route by itself.
@@ -93,8 +103,39 @@ func (r Route) validate() error {
 	if r.QoS < 0 || r.QoS > 2 {
 		return fmt.Errorf("qos must be 0, 1 or 2, not %d", r.QoS)
 	}
+	return nil
+}
+
+// validateUp checks what only a route up has. whenFull is that of the cloud.
+func (r Route) validateUp(whenFull string) error {
 	if r.Priority < 0 || r.Priority >= buffer.Lanes {
 		return fmt.Errorf("priority must be from 0 to %d, not %d", buffer.Lanes-1, r.Priority)
+	}
+	if r.TTL != 0 && r.TTL < time.Second {
+		return fmt.Errorf("ttl must be 0s (no limit) or at least 1s, not %v", r.TTL)
+	}
+	switch r.WhenFull {
+	case "", keepLast, whenFull:
+		return nil
+	case "drop-oldest":
+		if whenFull == keepLast {
+			return nil // which is that at the limits
+		}
+	}
+	return fmt.Errorf("when_full of a route must be keep-last or that of the cloud (%s), not %q: all routes of a cloud share one queue, and at its limits one of them would drop what another must not lose", whenFull, r.WhenFull)
+}
+
+// validateDown refuses what a route down does not have.
+func (r Route) validateDown() error {
+	switch {
+	case r.Priority != 0:
+		return errors.New("priority is for routes up: what comes down comes in the server's order")
+	case r.Retain != nil:
+		return errors.New("retain is for routes up: a command that the server had retained has to be known as one")
+	case r.TTL != 0:
+		return errors.New("ttl is for routes up: what comes down does not wait here")
+	case r.WhenFull != "":
+		return errors.New("when_full is for routes up: what comes down does not wait here")
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func TestRouteCarriesWildcardsOver(t *testing.T) {
 			if err := r.validate(); err != nil {
 				t.Fatalf("validate: %v", err)
 			}
-			got, ok := newMapping(r).apply(c.topic)
+			got, ok := newMapping(r, "").apply(c.topic)
 			if got != c.want || ok != (c.want != "") {
 				t.Errorf("%s -> %s of %q = %q, %v; want %q", c.from, c.to, c.topic, got, ok, c.want)
 			}
@@ -36,14 +36,14 @@ func TestRouteCarriesWildcardsOver(t *testing.T) {
 }
 
 func TestFirstRouteWins(t *testing.T) {
-	rs := newRoutes([]Route{{From: "a/b", To: "first", QoS: 2}, {From: "a/#", To: "second/#", QoS: 1}})
-	if to, qos, ok := rs.find("a/b"); to != "first" || qos != 2 || !ok {
-		t.Errorf("a/b goes to %q at QoS %d, %v", to, qos, ok)
+	rs := newRoutes([]Route{{From: "a/b", To: "first", QoS: 2}, {From: "a/#", To: "second/#", QoS: 1}}, "")
+	if to, by := rs.find("a/b"); to != "first" || by != &rs[0] {
+		t.Errorf("a/b goes to %q by %v", to, by)
 	}
-	if to, qos, ok := rs.find("a/c"); to != "second/c" || qos != 1 || !ok {
-		t.Errorf("a/c goes to %q at QoS %d, %v", to, qos, ok)
+	if to, by := rs.find("a/c"); to != "second/c" || by != &rs[1] {
+		t.Errorf("a/c goes to %q by %v", to, by)
 	}
-	if to, _, ok := rs.find("b"); ok {
+	if to, by := rs.find("b"); by != nil {
 		t.Errorf("b goes to %q, want nowhere", to)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"edgegateway/broker"
@@ -247,8 +246,8 @@ func (l *link) publish(buf []byte, e buffer.Entry) []byte {
 		q.Ack(e.Seq)
 		return buf
 	}
-	to, qos, ok := b.up.find(rec.Message.Topic)
-	if !ok {
+	to, route := b.up.find(rec.Message.Topic)
+	if route == nil {
 		return l.setAside(buf, e, fmt.Errorf("no route leads %q up any more", rec.Message.Topic))
 	}
 	if e.Again {
@@ -257,8 +256,8 @@ func (l *link) publish(buf []byte, e buffer.Entry) []byte {
 	p := packet.Publish{
 		Topic:      []byte(to),
 		Payload:    rec.Message.Payload,
-		QoS:        packet.QoS(min(qos, rec.QoS, l.maxQoS)),
-		Retain:     rec.Retain && l.retain,
+		QoS:        packet.QoS(min(route.qos, rec.QoS, l.maxQoS)),
+		Retain:     route.retains(rec.Retain) && l.retain,
 		Properties: upProperties(&rec),
 	}
 	if p.QoS > 0 {
@@ -301,11 +300,10 @@ func (l *link) shorten(p *packet.Publish) {
 	}
 }
 
-// staysHome reports whether a message never goes up although a route would take
-// it: what speaks of the gateway itself, and what came from another cloud.
+// staysHome reports whether a message is not to go up that is in the queue: from a
+// time when another configuration was in force.
 func (b *Bridge) staysHome(rec *broker.Record) bool {
-	return isOwn(b.env.Prefix, rec.Message.Topic) ||
-		!b.cfg.Transit && strings.HasPrefix(rec.Message.Origin, localPrefix)
+	return isOwn(b.env.Prefix, rec.Message.Topic) || !b.hears(rec.Message.Origin)
 }
 
 // upProperties are those of the message, and when and as what it entered the
