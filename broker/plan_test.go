@@ -3,6 +3,7 @@ package broker_test
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"edgegateway/broker"
 	"edgegateway/broker/packet"
@@ -41,6 +42,7 @@ func TestASessionChoosesAmongLocalsNotClients(t *testing.T) {
 		change.Commit(nil)
 		h.Local("x", broker.Rights{}).Publish(broker.Message{Topic: "a", QoS: 2})
 		want("of QoS 2", 3)
+		time.Sleep(time.Second) // it is on disk
 		for range 3 {
 			e, _, err := s.Queue().Next()
 			if err != nil {
