@@ -250,13 +250,14 @@ func (l *link) publish(buf []byte, e buffer.Entry) []byte {
 	if route == nil {
 		return l.setAside(buf, e, fmt.Errorf("no route leads %q up any more", rec.Message.Topic))
 	}
+	qos := route.qos
 	if e.Again {
 		qos = rec.QoS // that of the route when it came: the server may be in a handshake with it
 	}
 	p := packet.Publish{
 		Topic:      []byte(to),
 		Payload:    rec.Message.Payload,
-		QoS:        packet.QoS(min(route.qos, rec.QoS, l.maxQoS)),
+		QoS:        packet.QoS(min(qos, rec.QoS, l.maxQoS)),
 		Retain:     route.retains(rec.Retain) && l.retain,
 		Properties: upProperties(&rec),
 	}
