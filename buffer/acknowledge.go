@@ -32,6 +32,9 @@ func (q *Queue) takeOutLocked(it *item) {
 	if it.key != 0 {
 		q.unindexLocked(it.key, it.seq)
 	}
+	if q.walking { // its number may lie in the gap by the time that the walk comes back
+		q.removed = append(q.removed, removal{it.seq, it.lane})
+	}
 }
 
 // removeLocked takes an entry out of memory and sees to it that the disk follows.

@@ -40,7 +40,7 @@ type Queue struct {
 	newMarks   []mark
 	removals   []removal
 	removing   []removal // by the transaction that is being written
-	removed    []removal // since the disk is being read
+	removed    []removal // since the disk is being read: from it, or from memory
 	outdated   []removal // of values for which there is a newer one, that is not written
 	replacing  []removal // of outdated, by the transaction that is being written
 	walking    bool      // the disk is being read, with readMu held
