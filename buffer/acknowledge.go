@@ -82,9 +82,14 @@ func (q *Queue) Received(seq uint64, done func(error)) bool {
 		}
 		return true
 	}
-	if it.received {
+	switch {
+	case q.s.finished:
+		if done != nil {
+			go done(q.s.closedErrLocked()) // as in closedCallLocked
+		}
+	case it.received:
 		q.s.callLocked(done, nil)
-	} else {
+	default:
 		q.newMarks = append(q.newMarks, mark{it, q.forgets, done})
 		q.s.dirtyLocked(q, Sync)
 	}
