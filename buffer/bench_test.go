@@ -2,6 +2,7 @@ package buffer_test
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -138,6 +139,32 @@ func BenchmarkBacklog(b *testing.B) {
 			}
 			b.StopTimer()
 			report(b, before, s.Stats())
+		})
+	}
+}
+
+// BenchmarkManyNewPairs writes new pairs in one commit, as after a minute of new
+// retained messages. The time for each must not grow with their number.
+func BenchmarkManyNewPairs(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				s := open(b, filepath.Join(b.TempDir(), "store.db"), patient())
+				c := s.Begin()
+				for i := range n {
+					c.Put(s.Table("t"), fmt.Appendf(nil, "t/%d", i), make([]byte, 40), buffer.Idle)
+				}
+				c.Commit(nil)
+				b.StartTimer()
+				if err := s.Sync(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				mustClose(b, s)
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/pair")
 		})
 	}
 }

@@ -1,6 +1,11 @@
 package buffer
 
-import "go.etcd.io/bbolt"
+import (
+	"maps"
+	"slices"
+
+	"go.etcd.io/bbolt"
+)
 
 // write puts the batch into tx.
 func (b *batch) write(tx *bbolt.Tx, arena *arena) error {
@@ -14,7 +19,9 @@ func (b *batch) write(tx *bbolt.Tx, arena *arena) error {
 		if err != nil {
 			return err
 		}
-		for _, p := range t.writing {
+		// In order: a page that is filled from the middle is moved about for each pair.
+		for _, key := range slices.Sorted(maps.Keys(t.writing)) {
+			p := t.writing[key]
 			k := diskKey(p.key)
 			if p.deleted {
 				err = bucket.Delete(k)
