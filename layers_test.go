@@ -35,10 +35,11 @@ var layers = map[string]string{
 	"drivers/sim":        "drivers",
 	"drivers/all":        "drivers drivers/gpio drivers/serial drivers/host drivers/sim",
 	// floor 2: two bridges that never meet
-	"bridge/cloud": "broker broker/packet broker/topic buffer",
-	"bridge/field": "broker broker/packet drivers",
+	"bridge/cloud":         "broker broker/packet broker/topic buffer",
+	"bridge/field":         "bridge/homeassistant broker broker/packet drivers",
+	"bridge/homeassistant": "drivers", // the format, no more
 	// floor 3
-	"config": "config/strict broker bridge/cloud bridge/field buffer drivers status",
+	"config": "config/strict broker bridge/cloud bridge/field bridge/homeassistant buffer drivers status",
 	"status": "broker bridge/cloud bridge/field buffer drivers",
 	// floor 4
 	"cmd/gateway": "*",

@@ -19,6 +19,7 @@ import (
 
 	"edgegateway/bridge/cloud"
 	"edgegateway/bridge/field"
+	"edgegateway/bridge/homeassistant"
 	"edgegateway/broker"
 	"edgegateway/buffer"
 	"edgegateway/config/strict"
@@ -43,6 +44,7 @@ type Config struct {
 	Buffer        buffer.Config        `toml:"buffer"`
 	Cloud         []cloud.Config       `toml:"cloud"`
 	Devices       []field.DeviceConfig `toml:"devices"`
+	HomeAssistant homeassistant.Config `toml:"home_assistant"`
 	Status        status.Config        `toml:"status"`
 
 	doc *strict.Document // where the values came from; nil without a file
@@ -127,6 +129,32 @@ func (c Config) Fault(path, format string, args ...any) error {
 	return c.doc.Errorf(path, format, args...)
 }
 
+// Field is what the devices need to know.
+func (c Config) Field(version string) field.Config {
+	return field.Config{
+		Prefix: c.Prefix, Devices: c.Devices, ID: c.ID, Version: version,
+		HomeAssistant: c.HomeAssistant, Site: c.site(),
+	}
+}
+
+// site is where Home Assistant is.
+func (c Config) site() homeassistant.Site {
+	for _, one := range c.Cloud {
+		if one.Name != c.HomeAssistant.Via || one.Name == homeassistant.Local {
+			continue
+		}
+		return homeassistant.Site{
+			Name:   one.Name,
+			Up:     func(topic string) (string, bool) { return one.Above(c.Prefix, topic) },
+			Origin: func(topic string) (string, bool) { return one.LeadsUp(c.Prefix, topic) },
+			Down:   one.Below,
+			Source: one.LeadsDown,
+			Status: one.StatusAt(c.ID),
+		}
+	}
+	return homeassistant.Site{}
+}
+
 // Keys lists every key that a file may have, with its default.
 func Keys() []strict.Key {
 	return strict.Keys(base(func(string) string { return "" }, "gateway"), elements()...)
@@ -143,6 +171,7 @@ func base(getenv func(string) string, hostname string) Config {
 		Log:           Log{Level: "info", Format: "text"},
 		Broker:        broker.DefaultConfig(),
 		Buffer:        buffer.DefaultConfig(),
+		HomeAssistant: homeassistant.DefaultConfig(),
 		Status:        status.DefaultConfig(),
 	}
 }

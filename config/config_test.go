@@ -159,7 +159,10 @@ func TestTheValueOfAMistakePointsAtItself(t *testing.T) {
 		{"prefix with a wildcard", "prefix = 'a/+'", `1:10: prefix must be a topic without + and #, not start with $ or /, not end with /, and have 1 to 256 bytes, not "a/+"`},
 		{"prefix of the broker's own topics", "prefix = '$SYS'", `1:10: prefix must be a topic without + and #, not start with $ or /, not end with /, and have 1 to 256 bytes, not "$SYS"`},
 		{"level", "[log]\nlevel = 'loud'", `2:9: log.level must be debug, info, warn or error, not "loud"`},
-		{"section of another name", "[home_assistant]\ndiscovery = true", `1:2: unknown key "home_assistant"`},
+		{"section of another name", "[homeassist]\ndiscovery = true", `1:2: unknown key "homeassist"`},
+		{"Home Assistant nowhere", "[home_assistant]\nvia = 'acme'", `2:7: home_assistant.via "acme" is neither "local" nor the name of a cloud`},
+		{"Home Assistant hears of nothing", cloudUp("p/#") + "[home_assistant]\nvia = 'acme'", `8:7: home_assistant.via "acme": no route up of this cloud leads to homeassistant/device/+/config there, so Home Assistant would not hear of any device; add { from = "homeassistant/#", to = "homeassistant/#" } to its up`},
+		{"Home Assistant sees no state", cloudUp("homeassistant/#") + "[home_assistant]\nvia = 'acme'", `8:7: home_assistant.via "acme": no route up of this cloud takes p/a/state, which Home Assistant needs of every device; add one such as { from = "p/a/state", to = "p/a/state" }`},
 		{"broker", "[broker]\nmax_connections = 0", `2:19: broker.max_connections must be at least 1, not 0`},
 		{"listener", "[[broker.listeners]]\naddress = 'x'", `2:11: broker.listeners.address must be tcp://, tls://, ws:// or wss://host:port, or unix:///path, not "x"`},
 		{"every mistake of a section", "[buffer]\nsync = '2h'\nlazy = '2h'", "2:8: buffer.sync must be between 0s and 1m0s\n3:8: buffer.lazy must be between 0s and 1h0m0s"},
@@ -279,4 +282,10 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("an error without a position: %v", err)
 		}
 	})
+}
+
+// cloudUp is a file with a device and a cloud that takes these topics, 6 lines long.
+func cloudUp(filter string) string {
+	return "prefix = 'p'\ndevices = [{ name = 'a', kind = 'x' }]\n[[cloud]]\nname = 'acme'\nservers = ['mqtt://a']\n" +
+		"up = [{ from = '" + filter + "', to = '" + filter + "' }]\n"
 }

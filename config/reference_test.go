@@ -34,6 +34,7 @@ var sections = map[string]string{
 	"[[cloud.up]]":         "A route to the cloud. Shorter: `up = [{ from = \"...\", to = \"...\" }]`.",
 	"[[cloud.down]]":       "A route from the cloud.",
 	"[[devices]]":          "A sensor or an actuator. `gateway devices` lists the kinds, and `gateway devices KIND` prints an example of one. The keys that only the kind has stand in `[devices.options]`, below the device they belong to.",
+	"[home_assistant]":     "Home Assistant finds the devices by itself (MQTT discovery).",
 	"[status]":             "The status page, `/metrics` for Prometheus and `/healthz`.",
 }
 

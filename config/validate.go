@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"edgegateway/bridge/field"
+	"edgegateway/bridge/homeassistant"
 	"edgegateway/config/strict"
 )
 
@@ -60,13 +60,31 @@ func (c Config) faults() []strict.Errors {
 	for i, one := range c.Devices {
 		sections = append(sections, section{fmt.Sprintf("devices[%d]", i), one})
 	}
-	sections = append(sections, section{"devices", field.Config{Prefix: c.Prefix, Devices: c.Devices}})
+	sections = append(sections, section{"devices", c.Field("")}, section{"home_assistant", c.HomeAssistant})
 
 	var all []strict.Errors
 	for _, s := range sections {
 		all = append(all, c.doc.Locate(s.path, s.part.Validate()))
 	}
-	return append(all, c.sameClouds())
+	return append(all, c.sameClouds(), c.unreached())
+}
+
+// unreached finds what is missing on the way to a Home Assistant at a cloud.
+func (c Config) unreached() (errs strict.Errors) {
+	h := c.HomeAssistant
+	if h.Via == "" || h.Via == homeassistant.Local || !h.Discovery || h.Validate() != nil {
+		return nil
+	}
+	site := c.site()
+	if site.Name == "" {
+		return append(errs, c.doc.Errorf("home_assistant.via", "home_assistant.via %q is neither %q nor the name of a cloud", h.Via, homeassistant.Local))
+	}
+	for _, d := range c.Devices {
+		if err := site.Check(h, d.Base(c.Prefix)); err != nil {
+			return append(errs, c.doc.Errorf("home_assistant.via", "home_assistant.%v", err))
+		}
+	}
+	return nil
 }
 
 // sameClouds finds clouds of one name: they would share a queue.

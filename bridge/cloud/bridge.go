@@ -107,7 +107,7 @@ func New(cfg Config, env Env, br *broker.Broker, st *buffer.Store, log *slog.Log
 	b := &Bridge{
 		cfg: cfg, env: env, log: log.With("cloud", cfg.Name), tuning: defaultTuning(),
 		up: newRoutes(cfg.Up, cfg.WhenFull), down: newRoutes(cfg.Down, ""),
-		clientID: cfg.ClientID, statusTopic: cfg.StatusTopic,
+		clientID: cfg.ClientID, statusTopic: cfg.StatusAt(env.ID),
 		records: br.Decoder(),
 		store:   st, table: st.Table(localPrefix + cfg.Name),
 		changed: make(chan struct{}, 1),
@@ -118,9 +118,6 @@ func New(cfg Config, env Env, br *broker.Broker, st *buffer.Store, log *slog.Log
 			return nil, fmt.Errorf("cloud %q: %w", cfg.Name, err)
 		}
 		b.clientID = env.ID + "-" + id[:6]
-	}
-	if b.statusTopic == "" {
-		b.statusTopic = "gateways/" + env.ID + "/status"
 	}
 	for _, s := range cfg.Servers {
 		srv, _ := parseServer(s) // checked by Validate

@@ -29,6 +29,7 @@ type Bridge struct {
 	local   *broker.Local
 	log     *slog.Logger
 	devices []*device
+	tells   *announcer // of the devices to Home Assistant
 
 	refused chan outcome // results that Deliver must not publish itself
 	lost    atomic.Int64 // of those, the ones that found no room
@@ -46,6 +47,10 @@ func New(cfg Config, br *broker.Broker, kinds []drivers.Kind, ports drivers.Port
 		local:   br.Local(localName, broker.Rights{}),
 		log:     log,
 		refused: make(chan outcome, unanswered),
+	}
+	var err error
+	if b.tells, err = newAnnouncer(b, br); err != nil {
+		return nil, fmt.Errorf("listen to Home Assistant: %w", err)
 	}
 	for _, c := range cfg.Devices {
 		kind, _ := find(kinds, c.Kind)
@@ -102,6 +107,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	}
 	ended := make(chan struct{})
 	answering.Go(func() { b.answer(ended) })
+	running.Go(func() { b.tells.run(ctx) })
 	<-ctx.Done() // also without any device
 	running.Wait()
 	close(ended)

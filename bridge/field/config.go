@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"edgegateway/bridge/homeassistant"
 )
 
 // Config is what the bridge needs to know.
@@ -14,6 +16,11 @@ type Config struct {
 	Prefix string
 
 	Devices []DeviceConfig
+
+	HomeAssistant homeassistant.Config
+	Site          homeassistant.Site // where Home Assistant is; goes with its Via
+
+	ID, Version string // of the gateway; for Home Assistant
 }
 
 // DeviceConfig is one [[devices]] table.
@@ -34,6 +41,9 @@ type DeviceConfig struct {
 
 	// Topic takes the place of <prefix>/<name> in all topics of the device.
 	Topic string `toml:"topic"`
+
+	// Title is what people see of the device in Home Assistant. Default: its name.
+	Title string `toml:"title"`
 
 	// Options are the keys that only the kind knows.
 	//
@@ -95,8 +105,8 @@ func notInName(r rune) bool {
 	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_-.", r)
 }
 
-// base is the topic that all topics of the device begin with.
-func (c DeviceConfig) base(prefix string) string {
+// Base is the topic that all topics of the device begin with.
+func (c DeviceConfig) Base(prefix string) string {
 	if c.Topic != "" {
 		return c.Topic
 	}
@@ -136,7 +146,7 @@ func (c Config) Validate() error {
 	var errs []error
 	for i, d := range c.Devices {
 		for _, other := range c.Devices[:i] {
-			a, b := d.base(c.Prefix), other.base(c.Prefix)
+			a, b := d.Base(c.Prefix), other.Base(c.Prefix)
 			switch {
 			case d.Name == "":
 			case d.Name == other.Name:

@@ -70,7 +70,7 @@ func newDevice(b *Bridge, c DeviceConfig, kind drivers.Kind, ports drivers.Ports
 	d := &device{
 		bridge: b,
 		cfg:    c,
-		base:   c.base(b.cfg.Prefix),
+		base:   c.Base(b.cfg.Prefix),
 		log:    b.log.With("device", c.Name),
 		jobs:   make(chan drivers.Job, mailbox),
 		reason: errNotOpened,
@@ -117,6 +117,7 @@ func (d *device) Online(channels []drivers.Channel, check func(drivers.Command) 
 	d.channels, d.check = channels, check
 	d.last = nil // values from before may not be true any more
 	d.mu.Unlock()
+	d.bridge.tells.look()
 	d.publish("availability", []byte("online"), true)
 }
 
@@ -157,6 +158,7 @@ func (d *device) merge(values []drivers.Value) {
 				at = len(d.last)
 			}
 			d.last = slices.Insert(d.last, at, v)
+			d.bridge.tells.look()
 		case !d.crowded:
 			d.crowded = true
 			d.log.Warn("device names too many channels; further ones are left out of its state", "limit", mostChannels, "channel", v.Channel)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edgegateway/bridge/field"
@@ -240,4 +241,17 @@ func values(pairs ...any) []drivers.Value {
 		all = append(all, drivers.Value{Channel: fmt.Sprint(pairs[i]), V: pairs[i+1]})
 	}
 	return all
+}
+
+// The times of announcements, in the bubbles of synctest.
+const (
+	gatherTime = time.Second
+	birthLeast = time.Second
+	birthTime  = 5 * time.Second
+)
+
+// sleep lets the time of a bubble pass, and what it brings.
+func sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }

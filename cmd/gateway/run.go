@@ -84,7 +84,7 @@ func open(cfg config.Config, s surroundings) (_ *gateway, err error) {
 	}
 
 	// Floor 2: the bridges. They subscribe here and move below.
-	g.field, err = field.New(field.Config{Prefix: cfg.Prefix, Devices: cfg.Devices}, g.broker, all.Kinds(), s.ports, part(s.log, "field"))
+	g.field, err = field.New(cfg.Field(version), g.broker, all.Kinds(), s.ports, part(s.log, "field"))
 	if err != nil {
 		return nil, err
 	}

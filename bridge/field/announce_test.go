@@ -1,0 +1,187 @@
+package field_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"edgegateway/bridge/field"
+	"edgegateway/bridge/homeassistant"
+	"edgegateway/broker"
+	"edgegateway/drivers"
+)
+
+// home is what Home Assistant hears from bridges that run one after the other on one
+// broker, in bubbles of their own.
+type home struct {
+	t      *testing.T
+	broker *broker.Broker
+	client *broker.Local
+
+	mu   sync.Mutex
+	told []string // topic and payload of every message
+}
+
+func (h *home) Deliver(d *broker.Delivery) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if d.Replay {
+		return
+	}
+	if !d.Message.Retain {
+		h.t.Errorf("%s is not retained", d.Message.Topic)
+	}
+	h.told = append(h.told, d.Message.Topic+" "+string(d.Message.Payload))
+}
+
+// heard returns and forgets what was told.
+func (h *home) heard() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := strings.Join(h.told, "\n")
+	h.told = nil
+	return all
+}
+
+func newHome(t *testing.T) *home {
+	h := &home{t: t, broker: openBroker(t)}
+	h.client = h.broker.Local("home", broker.Rights{})
+	if err := h.client.Subscribe("+/device/+/config", broker.SubscribeOptions{QoS: 1, RetainAsPublished: true}, h); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// during runs a bridge as long as fn runs.
+func (h *home) during(cfg homeassistant.Config, fn func(), kinds []drivers.Kind, devices ...field.DeviceConfig) {
+	h.t.Helper()
+	all := field.Config{Prefix: "p", ID: "pi", Version: "1", Devices: devices, HomeAssistant: cfg}
+	b, err := field.New(all, h.broker, kinds, drivers.Ports{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background()) // that of the test is outside of the bubble
+	var running sync.WaitGroup
+	running.Go(func() { _ = b.Run(ctx) })
+	fn()
+	cancel()
+	running.Wait()
+}
+
+func TestHomeAssistantHearsOfEveryDeviceOnceAndAgainWhenItIsBorn(t *testing.T) {
+	h := newHome(t)
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(valve, flow)
+		x := device("x", "a")
+		x.Title = "Attic"
+		h.during(homeassistant.DefaultConfig(), func() {
+			synctest.Wait()
+			if got := h.heard(); !strings.HasPrefix(got, "homeassistant/device/pi/config {") || strings.Contains(got, "pi_x") {
+				t.Errorf("at the start: %s", got)
+			}
+			sleep(2 * gatherTime)
+			got := h.heard()
+			for _, want := range []string{"homeassistant/device/pi_x/config {", `"name":"Attic"`, `"p/x/valve/set"`, `"unique_id":"edgegateway/pi/x/flow"`} {
+				if strings.Count(got, want) != 1 {
+					t.Errorf("not once %s in %s", want, got)
+				}
+			}
+			sleep(2 * birthTime)
+			if got := h.heard(); got != "" {
+				t.Errorf("without a reason: %s", got)
+			}
+			for _, payload := range []string{"offline", "online", "online"} {
+				h.client.Publish(broker.Message{Topic: "homeassistant/status", Payload: []byte(payload)})
+			}
+			sleep(birthLeast / 2)
+			if got := h.heard(); got != "" {
+				t.Errorf("before its time: %s", got)
+			}
+			sleep(2 * birthTime)
+			if again := h.heard(); strings.Count(again, "\n") != 1 || !strings.Contains(again, got) {
+				t.Errorf("after its birth:\n%s\nwant beside the gateway\n%s", again, got)
+			}
+		}, []drivers.Kind{kind("a", f, actuator{f})}, x)
+	})
+}
+
+func TestADeviceThatIsGoneIsTakenBackAlsoOverARestart(t *testing.T) {
+	h := newHome(t)
+	run := func(cfg homeassistant.Config, names ...string) string {
+		synctest.Test(t, func(t *testing.T) {
+			var kinds []drivers.Kind
+			var devices []field.DeviceConfig
+			for _, name := range names {
+				f := newFake(flow)
+				kinds = append(kinds, kind(name, f, actuator{f}))
+				devices = append(devices, device(name, name))
+			}
+			h.during(cfg, func() { sleep(2 * gatherTime) }, kinds, devices...)
+		})
+		return h.heard()
+	}
+	// What others told is none of ours.
+	h.broker.Local("zigbee", broker.Rights{}).Publish(broker.Message{Topic: "homeassistant/device/other/config", Payload: []byte("{}"), Retain: true})
+
+	cfg := homeassistant.DefaultConfig()
+	if got := run(cfg, "x", "y"); strings.Count(got, "config {\"") != 3 {
+		t.Errorf("first: %s", got)
+	}
+	if got := run(cfg, "y"); !strings.Contains(got, "homeassistant/device/pi_x/config \n") || strings.Count(got, "config \n") != 1 {
+		t.Errorf("x is gone: %s", got)
+	}
+	cfg.Prefix = "ha"
+	if got := run(cfg, "y"); !strings.Contains(got, "homeassistant/device/pi_y/config \n") || !strings.Contains(got, "homeassistant/device/pi/config \n") || !strings.Contains(got, "ha/device/pi_y/config {") {
+		t.Errorf("another prefix: %s", got)
+	}
+	cfg.Discovery = false
+	if got := run(cfg, "y"); got != "ha/device/pi/config \nha/device/pi_y/config " {
+		t.Errorf("turned off: %s", got)
+	}
+	if kept := h.broker.Retained("+/device/+/config", 0); len(kept) != 1 || kept[0].Topic != "homeassistant/device/other/config" {
+		t.Errorf("left: %+v", kept)
+	}
+}
+
+func TestAChannelThatIsGoneIsTakenBack(t *testing.T) {
+	h := newHome(t)
+	for _, channels := range [][]drivers.Channel{{valve, flow}, {valve}} {
+		h.heard()
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake(channels...)
+			h.during(homeassistant.DefaultConfig(), func() { sleep(2 * gatherTime) }, []drivers.Kind{kind("a", f, actuator{f})}, device("x", "a"))
+		})
+	}
+	lines := strings.Split(strings.TrimSpace(h.heard()), "\n")
+	if len(lines) != 3 || !strings.Contains(lines[1], `"flow":{"platform":"sensor"}`) || strings.Contains(lines[2], "flow") {
+		t.Errorf("got %s", strings.Join(lines, "\n"))
+	}
+}
+
+func TestChannelsThatOnlyReadingsNameAreAnnouncedByTheirValues(t *testing.T) {
+	h := newHome(t)
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		h.during(homeassistant.DefaultConfig(), func() {
+			f.readings <- drivers.Reading{At: noon, Values: values("door", true, "level", 2.5)}
+			sleep(2 * gatherTime)
+			if got := h.heard(); !strings.Contains(got, `"door":{"platform":"binary_sensor"`) || !strings.Contains(got, `"level":{"platform":"sensor"`) {
+				t.Errorf("got %s", got)
+			}
+		}, []drivers.Kind{kind("w", f, watcher{f})}, device("x", "w"))
+	})
+	// After a restart the level is not known at first, and stays.
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		h.during(homeassistant.DefaultConfig(), func() {
+			f.readings <- drivers.Reading{At: noon, Values: values("door", true, "new", "text")}
+			sleep(2 * gatherTime)
+			if got := h.heard(); !strings.Contains(got, `"level":{"platform":"sensor"`) || !strings.Contains(got, `"new":{"platform":"sensor"`) {
+				t.Errorf("got %s", got)
+			}
+		}, []drivers.Kind{kind("w", f, watcher{f})}, device("x", "w"))
+	})
+}

@@ -1,0 +1,218 @@
+package homeassistant_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"edgegateway/bridge/homeassistant"
+	"edgegateway/drivers"
+)
+
+var gateway = homeassistant.Gateway{ID: "pi", Version: "1.2.3", Status: "farm/status"}
+
+func plain(c drivers.Channel) homeassistant.Channel {
+	return homeassistant.Channel{Channel: c, Decimals: -1}
+}
+
+func TestTheMessageOfADevice(t *testing.T) {
+	one := homeassistant.Device{
+		Name: "boiler", Kind: "sim", Base: "farm/boiler", QoS: 1,
+		Channels: []homeassistant.Channel{plain(drivers.Channel{Name: "temperature", Quantity: drivers.Temperature, Unit: "°C", Type: drivers.Float})},
+	}
+	m, readOnly, err := homeassistant.DefaultConfig().OfDevice(gateway, one, homeassistant.Site{})
+	if err != nil || readOnly != nil {
+		t.Fatal(readOnly, err)
+	}
+	if m.Topic != "homeassistant/device/pi_boiler/config" {
+		t.Errorf("topic %s", m.Topic)
+	}
+	want := `{"device":{"identifiers":["edgegateway/pi/boiler"],"name":"boiler","manufacturer":"edgegateway","model":"sim","via_device":"edgegateway/pi"},` +
+		`"origin":{"name":"edgegateway","sw_version":"1.2.3"},"state_topic":"farm/boiler/state","qos":1,` +
+		`"availability":[{"topic":"farm/status"},{"topic":"farm/boiler/availability"}],"availability_mode":"all",` +
+		`"components":{"temperature":{"platform":"sensor","unique_id":"edgegateway/pi/boiler/temperature","name":"Temperature",` +
+		`"value_template":"{{ value_json[\"temperature\"] | default('') }}","device_class":"temperature","state_class":"measurement","unit_of_measurement":"°C"}}}`
+	if got := string(m.Payload); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestTheMessageOfTheGatewayItself(t *testing.T) {
+	m, err := homeassistant.DefaultConfig().OfGateway(gateway, homeassistant.Site{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"device":{"identifiers":["edgegateway/pi"],"name":"pi","manufacturer":"edgegateway","model":"MQTT edge gateway","sw_version":"1.2.3"},` +
+		`"origin":{"name":"edgegateway","sw_version":"1.2.3"},"state_topic":"farm/status","qos":1,` +
+		`"components":{"status":{"platform":"binary_sensor","unique_id":"edgegateway/pi/status","name":"Status","device_class":"connectivity",` +
+		`"payload_on":"online","payload_off":"offline","entity_category":"diagnostic"}}}`
+	if got := string(m.Payload); m.Topic != "homeassistant/device/pi/config" || got != want {
+		t.Errorf("%s\ngot  %s\nwant %s", m.Topic, got, want)
+	}
+}
+
+// components announces channels and returns what became of each.
+func components(t *testing.T, site homeassistant.Site, channels ...homeassistant.Channel) map[string]map[string]any {
+	t.Helper()
+	m, _, err := homeassistant.DefaultConfig().OfDevice(gateway, homeassistant.Device{Name: "x", Title: "X", Base: "farm/x", Channels: channels}, site)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Components map[string]map[string]any `json:"components"`
+	}
+	if err := json.Unmarshal(m.Payload, &got); err != nil {
+		t.Fatal(err)
+	}
+	return got.Components
+}
+
+func TestChannelsBecomeEntities(t *testing.T) {
+	decimals := plain(drivers.Channel{Name: "a", Type: drivers.Float})
+	decimals.Decimals, decimals.Title = 0, "Alpha"
+	for _, c := range []struct {
+		name    string
+		channel homeassistant.Channel
+		want    string // keys beside platform, unique_id, name, value_template
+	}{
+		{"a plain number", plain(drivers.Channel{Name: "a", Type: drivers.Int}), `sensor {"state_class":"measurement"}`},
+		{"a counter", plain(drivers.Channel{Name: "a", Type: drivers.Int, Quantity: drivers.Count, Cumulative: true}), `sensor {"state_class":"total_increasing"}`},
+		{"a text", plain(drivers.Channel{Name: "a", Type: drivers.Text}), `sensor {}`},
+		{"an input", plain(drivers.Channel{Name: "a", Type: drivers.Bool, Quantity: drivers.State}), `binary_sensor {"payload_off":"OFF","payload_on":"ON"}`},
+		{"a switch", plain(drivers.Channel{Name: "a", Type: drivers.Bool, Writable: true}), `switch {"command_topic":"farm/x/a/set","payload_off":"OFF","payload_on":"ON"}`},
+		{"a number with limits", plain(drivers.Channel{Name: "a", Type: drivers.Float, Writable: true, Unit: "%", Range: drivers.Range{Min: 0, Max: 5}}),
+			`number {"command_topic":"farm/x/a/set","max":5,"min":0,"mode":"auto","step":0.001,"unit_of_measurement":"%"}`},
+		{"a whole number without", plain(drivers.Channel{Name: "a", Type: drivers.Int, Writable: true}),
+			`number {"command_topic":"farm/x/a/set","max":1000000000,"min":-1000000000,"mode":"box","step":1}`},
+		{"a text to set", plain(drivers.Channel{Name: "a", Type: drivers.Text, Writable: true}), `text {"command_topic":"farm/x/a/set"}`},
+		{"decimals", decimals, `sensor {"state_class":"measurement","suggested_display_precision":0}`},
+	} {
+		one := components(t, homeassistant.Site{}, c.channel)["a"]
+		platform := one["platform"]
+		if one["unique_id"] != "edgegateway/pi/x/a" {
+			t.Errorf("%s: unique_id %v", c.name, one["unique_id"])
+		}
+		for _, k := range []string{"platform", "unique_id", "name", "value_template"} {
+			if one[k] == nil {
+				t.Errorf("%s: no %s", c.name, k)
+			}
+			delete(one, k)
+		}
+		text, _ := json.Marshal(one)
+		if got := fmt.Sprintf("%s %s", platform, text); got != c.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", c.name, got, c.want)
+		}
+	}
+	if got := components(t, homeassistant.Site{}, decimals)["a"]["name"]; got != "Alpha" {
+		t.Errorf("name %v", got)
+	}
+}
+
+func TestAChannelOfAnyNameIsQuotedAndNotSet(t *testing.T) {
+	name := `a"/b` + "\n}}"
+	one := components(t, homeassistant.Site{}, plain(drivers.Channel{Name: name, Type: drivers.Float, Writable: true}))[name]
+	if got, want := one["value_template"], `{{ value_json["a\"/b\n}}"] | default('') }}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if one["platform"] != "sensor" {
+		t.Errorf("got %v: its command would need a topic with a level more", one["platform"])
+	}
+}
+
+// cloud is a Site with the routes farm/# to up/farm/#, homeassistant/# as it is, and
+// down/# to farm/#.
+func cloud(up, down bool) homeassistant.Site {
+	route := func(from, to string, there bool) func(string) (string, bool) {
+		return func(topic string) (string, bool) {
+			if strings.HasPrefix(topic, "homeassistant/") {
+				return topic, true
+			}
+			rest, ok := strings.CutPrefix(topic, from)
+			return to + rest, ok && there
+		}
+	}
+	return homeassistant.Site{
+		Name: "acme", Status: "gateways/pi/status",
+		Up: route("farm/", "up/farm/", up), Origin: route("up/farm/", "farm/", up),
+		Down: route("down/", "farm/", down), Source: route("farm/", "down/", down),
+	}
+}
+
+func TestAtACloudTheTopicsAreThoseOfTheCloud(t *testing.T) {
+	valve := plain(drivers.Channel{Name: "valve", Type: drivers.Bool, Writable: true})
+	one := homeassistant.Device{Name: "x", Base: "farm/x", Channels: []homeassistant.Channel{valve}}
+	m, readOnly, err := homeassistant.DefaultConfig().OfDevice(gateway, one, cloud(true, true))
+	if err != nil || readOnly != nil {
+		t.Fatal(readOnly, err)
+	}
+	for _, want := range []string{`"state_topic":"up/farm/x/state"`, `[{"topic":"gateways/pi/status"},{"topic":"up/farm/x/availability"}]`, `"command_topic":"down/x/valve/set"`} {
+		if !strings.Contains(string(m.Payload), want) {
+			t.Errorf("no %s in %s", want, m.Payload)
+		}
+	}
+	if m, err := homeassistant.DefaultConfig().OfGateway(gateway, cloud(true, true)); err != nil || !strings.Contains(string(m.Payload), `"state_topic":"gateways/pi/status"`) {
+		t.Errorf("%v %s", err, m.Payload)
+	}
+
+	m, readOnly, err = homeassistant.DefaultConfig().OfDevice(gateway, one, cloud(true, false))
+	if err != nil || len(readOnly) != 1 || readOnly[0] != "valve" || !strings.Contains(string(m.Payload), `"platform":"binary_sensor"`) {
+		t.Errorf("without a route down: %v, %v\n%s", readOnly, err, m.Payload)
+	}
+	if _, _, err := homeassistant.DefaultConfig().OfDevice(gateway, one, cloud(false, true)); err == nil ||
+		!strings.Contains(err.Error(), `no route up of this cloud takes farm/x/state`) {
+		t.Errorf("without a route up: %v", err)
+	}
+}
+
+func TestWhatGoesAwayIsTakenBackFirst(t *testing.T) {
+	payload := func(components string) []byte {
+		return []byte(`{"device":{"identifiers":["x"]},"origin":{"name":"o"},"components":{` + components + `}}`)
+	}
+	const a, b, c = `"a":{"platform":"sensor","unique_id":"1"}`, `"b":{"platform":"switch","unique_id":"2"}`, `"b":{"platform":"sensor","unique_id":"2"}`
+	for _, step := range []struct{ name, old, next, want string }{
+		{"the same", a, a, ""},
+		{"more", a, a + "," + b, ""},
+		{"one goes", a + "," + b, a, `"components":{"a":{"platform":"sensor","unique_id":"1"},"b":{"platform":"switch"}}`},
+		{"another platform", b, c, `"components":{"b":{"platform":"switch"}}`},
+	} {
+		got := string(homeassistant.Interim(payload(step.old), payload(step.next)))
+		if (got == "") != (step.want == "") || !strings.Contains(got, step.want) {
+			t.Errorf("%s: got %s, want %s", step.name, got, step.want)
+		}
+		if got != "" && !strings.Contains(got, `"origin":{"name":"o"}`) {
+			t.Errorf("%s: not complete: %s", step.name, got)
+		}
+	}
+	if got := homeassistant.Interim([]byte("not JSON"), payload(a)); got != nil {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestChannelsThatAreNotSeenYetStay(t *testing.T) {
+	earlier := []byte(`{"components":{"old":{"platform":"sensor","unique_id":"u"},"a":{"platform":"text"}}}`)
+	one := homeassistant.Device{Name: "x", Base: "farm/x", Earlier: earlier, Channels: []homeassistant.Channel{plain(drivers.Channel{Name: "a", Type: drivers.Bool})}}
+	m, _, err := homeassistant.DefaultConfig().OfDevice(gateway, one, homeassistant.Site{})
+	if err != nil || !strings.Contains(string(m.Payload), `"old":{"platform":"sensor","unique_id":"u"}`) || !strings.Contains(string(m.Payload), `"a":{"platform":"binary_sensor"`) {
+		t.Errorf("%v %s", err, m.Payload)
+	}
+}
+
+func TestWhatTheSectionMayHold(t *testing.T) {
+	for _, c := range []struct {
+		edit func(*homeassistant.Config)
+		want string
+	}{
+		{func(c *homeassistant.Config) {}, ""},
+		{func(c *homeassistant.Config) { c.Prefix = "a/+" }, `prefix must be`},
+		{func(c *homeassistant.Config) { c.Prefix = "" }, `prefix must be`},
+		{func(c *homeassistant.Config) { c.Via = "" }, `via must be "local" or the name of a cloud`},
+	} {
+		one := homeassistant.DefaultConfig()
+		c.edit(&one)
+		err := one.Validate()
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %s", err, c.want)
+		}
+	}
+}
