@@ -1,6 +1,9 @@
 package buffer
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Room returns an error that wraps ErrFull if an Append of n bytes with this key
 // would be refused now, by a queue whose policy is Refuse.
@@ -11,18 +14,6 @@ func (q *Queue) Room(n int, key uint64) error {
 		return q.fullLocked()
 	}
 	return nil
-}
-
-// Room returns an error that wraps ErrFull while so much waits for the disk that
-// nothing more should be begun whose commit somebody waits for. Append takes
-// records of class Sync all the same, so that what was begun is not torn.
-func (s *Store) Room() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.pendingBytes <= 2*s.cfg.Memory {
-		return nil
-	}
-	return fmt.Errorf("%d bytes wait for the disk: %w", s.pendingBytes, ErrFull)
 }
 
 // overLocked reports whether one more record of n bytes would break a limit, in the
@@ -126,4 +117,45 @@ func (q *Queue) dropOldestLocked(most int) (dropped, later bool) {
 		}
 	}
 	return false, false
+}
+
+// cut brings queues that are over their limits, and whose oldest entries are on
+// disk only, back to them. It runs on the committer, before a batch is taken.
+func (s *Store) cut() {
+	s.mu.Lock()
+	var over []*Queue
+	for _, q := range s.dirtyQueues {
+		if q.trim && !q.gone {
+			over = append(over, q)
+		}
+	}
+	s.mu.Unlock()
+	for _, q := range over {
+		if err := q.cut(); err != nil {
+			s.log.Warn("queue could not be cut to its limits", "queue", q.name, "err", err)
+		}
+	}
+}
+
+func (q *Queue) cut() error {
+	for {
+		q.mu.Lock()
+		later := false
+		for q.excessLocked() && q.s.removals < mostRemovals {
+			var dropped bool
+			if dropped, later = q.dropOldestLocked(Lanes - 1); !dropped {
+				break
+			}
+		}
+		if q.trim = q.excessLocked() && later; !later {
+			q.trim = q.excessLocked() && q.s.removals >= mostRemovals // go on after the next commit
+			q.mu.Unlock()
+			return nil
+		}
+		lane := slices.IndexFunc(q.lanes[:], func(l lane) bool { return l.gap.n > 0 })
+		q.mu.Unlock()
+		if err := q.load(lane, true); err != nil {
+			return err
+		}
+	}
 }

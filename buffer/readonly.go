@@ -11,13 +11,6 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Find returns the queue of this name, or nil if there is none.
-func (s *Store) Find(name string) *Queue {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.queues[name]
-}
-
 // OpenReadOnly opens a store to be looked at: [Store.Queues], [Store.Find],
 // [Queue.Each], [Queue.Stats], [Queue.Rejected], tables. Nothing is written, not
 // even that it was opened, and everything that would write is refused with

@@ -310,53 +310,6 @@ func (s *Store) Sync(ctx context.Context) error {
 	}
 }
 
-// Admits reports whether Admit would return at once.
-func (s *Store) Admits(n int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closedLocked() || s.admitsLocked(n)
-}
-
-func (s *Store) admitsLocked(n int) bool {
-	return s.pendingBytes == 0 || s.pendingBytes+int64(n) <= s.cfg.Memory
-}
-
-// Admit waits while n bytes more would exceed the memory for what waits for a
-// commit. Call it without locks, before Begin; it reserves nothing. It returns the
-// error of ctx, or one that wraps [ErrClosed].
-func (s *Store) Admit(ctx context.Context, n int) error {
-	for {
-		s.mu.Lock()
-		if s.closedLocked() {
-			defer s.mu.Unlock()
-			return s.closedErrLocked()
-		}
-		if s.admitsLocked(n) {
-			s.mu.Unlock()
-			return nil
-		}
-		if s.room == nil {
-			s.room = make(chan struct{})
-		}
-		room := s.room
-		s.forceLocked()
-		s.mu.Unlock()
-		select {
-		case <-room:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.ended:
-		}
-	}
-}
-
-func (s *Store) roomLocked() {
-	if s.room != nil {
-		close(s.room)
-		s.room = nil
-	}
-}
-
 // closedLocked reports whether nothing is taken any more.
 func (s *Store) closedLocked() bool { return s.closed || s.fatal != nil }
 
