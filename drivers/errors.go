@@ -78,12 +78,17 @@ func (e *MissingError) Unwrap() error { return e.Err }
 
 // A NoAnswerError says that the bus works and the device did not answer.
 type NoAnswerError struct {
-	What string // "address 0x76 on bus 1"
+	What string // "address 0x76 on I2C bus 1"
+	Hint string // a clause of its own behind what to check; "" = none
 	Err  error
 }
 
 func (e *NoAnswerError) Error() string {
-	return "no answer from " + e.What + "; check its address, wiring and power"
+	s := "no answer from " + e.What + "; check its address, wiring and power"
+	if e.Hint != "" {
+		s += "; " + e.Hint
+	}
+	return s
 }
 func (e *NoAnswerError) Unwrap() error { return e.Err }
 

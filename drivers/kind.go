@@ -70,6 +70,10 @@ type Ports struct {
 	// ("gpiochip0:17"), for the caller alone. The pin may implement io.Closer; then
 	// the caller closes it.
 	Pin func(name string) (gpio.PinIO, error)
+
+	// I2C finds a chip on a bus, for the caller alone. It does not ask whether the
+	// chip answers.
+	I2C func(I2CConfig) (I2CChip, error)
 }
 
 // SerialConfig says which port to open and how.

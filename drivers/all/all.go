@@ -5,6 +5,7 @@ import (
 	"edgegateway/drivers"
 	"edgegateway/drivers/gpio"
 	"edgegateway/drivers/host"
+	"edgegateway/drivers/i2c"
 	"edgegateway/drivers/serial"
 	"edgegateway/drivers/sim"
 )
@@ -12,16 +13,28 @@ import (
 // Kinds returns every kind of device, by name.
 func Kinds() []drivers.Kind {
 	return []drivers.Kind{
+		i2c.ADS1015Kind(),
+		i2c.ADS1115Kind(),
+		i2c.BH1750Kind(),
+		i2c.BME280Kind(),
+		i2c.BMP280Kind(),
 		gpio.InKind(),
 		gpio.OutKind(),
 		host.Kind(),
+		i2c.RegisterKind(),
+		i2c.INA219Kind(),
+		i2c.MCP9808Kind(),
+		i2c.SCD4xKind(),
 		serial.LineKind(),
+		i2c.SHT3xKind(),
+		i2c.SHT4xKind(),
 		sim.Kind(),
+		i2c.TMP102Kind(),
 	}
 }
 
 // SystemPorts returns the ways to the hardware of this machine. A process calls it
 // once, before it opens other files; see gpio.NewSystem.
 func SystemPorts() drivers.Ports {
-	return drivers.Ports{Serial: serial.Open, Pin: gpio.NewSystem().Pin}
+	return drivers.Ports{Serial: serial.Open, Pin: gpio.NewSystem().Pin, I2C: i2c.NewBuses(i2c.System).Chip}
 }

@@ -1,0 +1,223 @@
+package i2c_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"edgegateway/drivers"
+	"edgegateway/drivers/i2c"
+	"edgegateway/drivers/i2c/i2ctest"
+)
+
+// Words of the datasheet SBOS397, tables 5 and 6: 12 bits, and 13 in extended mode.
+func TestTMP102(t *testing.T) {
+	for word, line := range map[uint16]string{
+		0x7ff0: "temperature=127.9375",
+		0x6400: "temperature=100",
+		0x0040: "temperature=0.25",
+		0x0000: "temperature=0",
+		0xffc0: "temperature=-0.25",
+		0xe700: "temperature=-25",
+		0xc900: "temperature=-55",
+		0x4b01: "temperature=150",
+		0xfff1: "temperature=-0.125",
+		0x8000: "a temperature of -128 is outside of what the chip measures, -55 to 150; check its wiring and power",
+	} {
+		got := measured(t, i2c.TMP102Kind(), 0x48, i2ctest.Words{0: word, 1: 0x60a0}, "", 1)
+		want(t, got, line)
+	}
+}
+
+// A TMP105 comes up with 9 bits, and somebody may have put it to sleep.
+func TestTMP105GivesAllItsBits(t *testing.T) {
+	got := measured(t, i2c.TMP102Kind(), 0x49, i2ctest.Recorded("01 > 01\n01 60\n00 > 19 10\n01 > 60\n00 > 19 20"), "address = 0x49", 2)
+	want(t, got, "temperature=25.0625", "temperature=25.125")
+}
+
+// Bits of the datasheet DS25095A, register 5-4; the three highest are alarms.
+func TestMCP9808(t *testing.T) {
+	for word, line := range map[uint16]string{
+		0xc194: "temperature=25.25",
+		0x0001: "temperature=0.0625",
+		0x3fff: "temperature=-0.0625",
+		0x1e70: "temperature=-25",
+		0x07ff: "a temperature of 127.9 is outside...",
+	} {
+		chip := i2ctest.Words{1: 0x0118, 5: word, 6: 0x0054, 7: 0x0400}
+		want(t, measured(t, i2c.MCP9808Kind(), 0x18, chip, "", 1), line)
+		if chip[1] != 0x0018 {
+			t.Errorf("the chip sleeps on: %#04x", chip[1])
+		}
+	}
+	want(t, measured(t, i2c.MCP9808Kind(), 0x18, i2ctest.Words{6: 0x0054, 7: 0x0201}, "", 1),
+		"address 0x18 on I2C bus 1 is no MCP9808: it gives maker 0x0054 and identification 0x0201")
+}
+
+// The example of the datasheet BH1750FVI, page 10; and the sun, page 11.
+func TestBH1750(t *testing.T) {
+	got := measured(t, i2c.BH1750Kind(), 0x23, i2ctest.Recorded("42\n65\n20\n> 83 90"), "", 1)
+	want(t, got, "illuminance=28066.7")
+	got = measured(t, i2c.BH1750Kind(), 0x5c, i2ctest.Recorded("42\n65\n21\n> 00 06"), "address = 0x5c\nresolution = 0.5", 1)
+	want(t, got, "illuminance=2.5")
+	got = measured(t, i2c.BH1750Kind(), 0x23, i2ctest.Recorded("42\n65\n20\n> ff ff\n40\n7f\n20\n> d2 f0"), "", 1)
+	want(t, got, "illuminance=100161.3")
+}
+
+// The example of the datasheet SBOS448G, section 8.5.2 with table 8: 11.98 V, 20 mV over 2 mΩ.
+func TestINA219(t *testing.T) {
+	const options = "shunt = 0.002\naverage = 1"
+	got := measured(t, i2c.INA219Kind(), 0x40, i2ctest.Recorded(`
+		00 3c 43
+		02 > 5d 98    # not ready
+		02 > 5d 9a
+		01 > 07 d0
+		00 3c 43
+		02 > 5d 9a
+		01 > f8 30    # the other way
+		00 3c 43
+		02 > 5d 9a
+		01 > 7d 00
+	`), options, 3)
+	want(t, got, "voltage=11.98 current=10 power=119.8", "voltage=11.98 current=-10 power=-119.8",
+		"voltage=11.98 the current is beyond what the resistor of 0.002 Ω allows, ±160 A")
+	got = measured(t, i2c.INA219Kind(), 0x40, i2ctest.Words{}, "", 1)
+	want(t, got, "the chip does not finish a measurement; is it an INA219? power-cycle it")
+}
+
+// Codes of the datasheet SBAS444, config register; output codes of table 3.
+func TestADS1115(t *testing.T) {
+	got := measured(t, i2c.ADS1115Kind(), 0x48, i2ctest.Recorded(`
+		01 c3 83
+		01 > 43 83    # converting
+		01 > c3 83
+		00 > 40 00
+		01 b5 83      # the pair 2-3 with gain 2
+		01 > b5 83
+		00 > e0 00
+	`), `channels = [{ name = "a", input = 0 }, { name = "b", input = "2-3", gain = 2, scale = 10, offset = 1.5, unit = "bar" }]`, 1)
+	want(t, got, "a=2.048 b=-3.62")
+}
+
+func TestADS1115TellsWhichInputIsBeyondItsRange(t *testing.T) {
+	got := measured(t, i2c.ADS1115Kind(), 0x48, i2ctest.Recorded(`
+		01 c3 83
+		01 > c3 83
+		00 > 7f ff
+		01 d1 83
+		01 > d1 83
+		00 > 00 01
+	`), `channels = [{ name = "a", input = 0 }, { name = "b", input = 1, gain = "2/3" }]`, 1)
+	want(t, got, `b=0.000188 channel "a" is beyond ±4.096 V; choose a lower gain, or look at the wiring`)
+}
+
+func TestADS1015(t *testing.T) {
+	got := measured(t, i2c.ADS1015Kind(), 0x48, i2ctest.Recorded(`
+		01 c3 83
+		01 > c3 83
+		00 > 7f e0
+		01 c3 83
+		01 > c3 83
+		00 > 7f f0    # full scale: 12 bits on the left
+		01 c3 83
+		01 > 85 83    # somebody else has begun a conversion
+	`), `channels = [{ name = "a", input = 0 }]`, 3)
+	want(t, got, "a=4.092", `channel "a" is beyond ±4.096 V...`, "the config register holds 0x8583 instead of 0xc383...")
+}
+
+func TestADSWithoutChannelsHasAllInputs(t *testing.T) {
+	chip := i2ctest.Words{0: 0x2000}
+	want(t, measured(t, i2c.ADS1115Kind(), 0x48, chip, "", 1), "in0=1.024 in1=1.024 in2=1.024 in3=1.024")
+}
+
+func TestRegister(t *testing.T) {
+	for channel, c := range map[string]struct{ traffic, line string }{
+		`register = 0, width = 16, signed = true, mask = 0xffe0, shift = 5, scale = 0.125`: {"00 > e7 3f", "x=-24.875"},
+		`register = 5`:                  {"05 > ff", "x=255"},
+		`register = 5, signed = true`:   {"05 > ff", "x=-1"},
+		`width = 16, endian = "little"`: {"> 34 12", "x=4660"},
+		`register = 0x10, width = 24, endian = "little", signed = true`: {"10 > fe ff ff", "x=-2"},
+		`register = 0x100, width = 32`:                                  {"01 00 > ff ff ff ff", "x=4294967295"},
+		`register = 7, wide = true, mask = 0x30, shift = 4`:             {"00 07 > ef", "x=2"},
+		`register = 7, mask = 0xf0, signed = true`:                      {"07 > f5", "x=-16"},
+		`register = 7, mask = 0x80, shift = 7`:                          {"07 > 80", "x=1"},
+		`register = 7, scale = 0.1, offset = -40`:                       {"07 > fd", "x=-14.7"},
+		`register = 7, width = 16, scale = 0.1`:                         {"07 > 00 d5", "x=21.3"},
+		`register = 7, scale = 0.1, max = 20, min = 1`:                  {"07 > fd", `channel "x": 25.3 is outside of 1 to 20`},
+	} {
+		got := measured(t, i2c.RegisterKind(), 0x20, i2ctest.Recorded(c.traffic), `address = 0x20
+			channels = [{ name = "x", `+channel+` }]`, 1)
+		if len(got) != 1 || got[0] != c.line {
+			t.Errorf("%s: %q, want %q", channel, got, c.line)
+		}
+	}
+}
+
+func TestRegisterWritesWhatItIsTold(t *testing.T) {
+	got := measured(t, i2c.RegisterKind(), 0x20, i2ctest.Recorded(`
+		01 60 a0
+		02
+		03 01
+		00 > 07
+		0c > 08
+		03 01
+		00 > 09
+		0c > nack
+	`), `address = 0x20
+		init = [[1, 0x60, "0xa0"], [2]]
+		start = [[3, 1]]
+		wait = "30ms"
+		channels = [{ name = "a", register = 0 }, { name = "b", register = 12 }]`, 2)
+	want(t, got, "a=7 b=8", `a=9 channel "b": no answer from address 0x20 on I2C bus 1...`)
+}
+
+func TestWrongOptions(t *testing.T) {
+	for _, c := range []struct {
+		kind          drivers.Kind
+		options, want string
+	}{
+		{i2c.BME280Kind(), "address = 0x44", "address of the BME280 or BMP280 must be between 0x76 and 0x77, not 0x44"},
+		{i2c.BME280Kind(), "oversampling = 3", "oversampling must be 1, 2, 4, 8 or 16, not 3"},
+		{i2c.BME280Kind(), `bus = "first"`, `bus: must be a whole number such as 1 or 0x76, not "first"`},
+		{i2c.BME280Kind(), `bus = -1`, "bus must be the number of a bus"},
+		{i2c.SHT3xKind(), `repeatability = "best"`, "repeatability must be"},
+		{i2c.SHT4xKind(), `address = 0x47`, "address of the SHT4x must be"},
+		{i2c.SCD4xKind(), `altitude = 4000`, "altitude must be"},
+		{i2c.TMP102Kind(), `address = 0x50`, "address of the TMP102 must be"},
+		{i2c.MCP9808Kind(), `address = 0x20`, "address of the MCP9808 must be"},
+		{i2c.BH1750Kind(), `address = 0x24`, "address of the BH1750 must be"},
+		{i2c.BH1750Kind(), `resolution = 2`, "resolution must be"},
+		{i2c.INA219Kind(), `shunt = 0`, "shunt must be"},
+		{i2c.INA219Kind(), `average = 3`, "average must be"},
+		{i2c.ADS1115Kind(), `rate = 1600`, "rate of an ADS1115 must be one of 8 16 32 64 128 250 475 860, not 1600"},
+		{i2c.ADS1015Kind(), `channels = [{ name = "a", input = "1-2" }]`, "channels.input of"},
+		{i2c.ADS1015Kind(), `channels = [{ name = "a", input = 1, gain = 3 }]`, "channels.gain of"},
+		{i2c.ADS1015Kind(), `channels = [{ input = 1 }]`, "channels.name must"},
+		{i2c.ADS1015Kind(), `channels = [{ name = "a", input = 1 }, { name = "a", input = 2 }]`, "channels.name is"},
+		{i2c.RegisterKind(), `channels = [{ name = "a" }]`, "address is missing"},
+		{i2c.RegisterKind(), `address = 0x80`, "address must be between 0x08 and 0x77"},
+		{i2c.RegisterKind(), `address = 0x20`, "channels must be 1 to 64"},
+		{i2c.RegisterKind(), "address = 0x20\ninit = [[256]]", "init must be a list of writes"},
+		{i2c.RegisterKind(), "address = 0x20\nwait = \"1m\"", "wait must be"},
+	} {
+		err := c.kind.Check(with(c.options))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s, %s: %v, want %s", c.kind.Name, c.options, err, c.want)
+		}
+	}
+	for channel, want := range map[string]string{
+		`register = 0`:                    "channels.name must",
+		`name = "x", register = 65536`:    "channels.register of",
+		`name = "x", width = 12`:          "channels.width of",
+		`name = "x", endian = "middle"`:   "channels.endian of",
+		`name = "x", mask = 0x100`:        "channels.mask of",
+		`name = "x", shift = 8`:           "channels.shift of",
+		`name = "x", mask = 3, shift = 2`: "channels.shift of",
+		`name = "x", min = 2, max = 1`:    "channels.min of",
+	} {
+		err := i2c.RegisterKind().Check(with(fmt.Sprintf("address = 0x20\nchannels = [{ %s }]", channel)))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", channel, err, want)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package i2c
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"math/bits"
+	"time"
+
+	"edgegateway/drivers"
+)
+
+//go:embed examples/ina219.toml
+var ina219Example string
+
+// INA219Options are the keys of the kind ina219.
+type INA219Options struct {
+	Place
+	Shunt   float64 `toml:"shunt"`   // ohms of the resistor that the current flows through
+	Average int     `toml:"average"` // measurements for one value: 1, 2, 4 ... 128
+}
+
+// Validate checks what can be checked without the chip.
+func (o INA219Options) Validate() error {
+	if err := o.oneOf("INA219", 0x40, 0x4f); err != nil {
+		return err
+	}
+	if !(o.Shunt > 0 && o.Shunt <= 1000) {
+		return fmt.Errorf("shunt must be more than 0 and at most 1000 ohms, not %v", o.Shunt)
+	}
+	if o.Average < 1 || o.Average > 128 || bits.OnesCount(uint(o.Average)) != 1 {
+		return fmt.Errorf("average must be 1, 2, 4, 8, 16, 32, 64 or 128, not %d", o.Average)
+	}
+	return nil
+}
+
+// INA219Kind returns the kind ina219.
+func INA219Kind() drivers.Kind {
+	return drivers.KindOf("ina219", "Voltage, current and power by an INA219 on an I2C bus.", ina219Example,
+		func() INA219Options { return INA219Options{at(0x40), 0.1, 16} }, openINA219)
+}
+
+type ina219 struct {
+	link
+	config   uint16
+	shunt    float64
+	duration time.Duration
+}
+
+// openINA219: datasheet SBOS448G, registers in section 8.6. The chip could compute
+// current and power from a calibration that is written to it; computing them here
+// leaves nothing in the chip that a brown-out could take, and no rounding in between.
+func openINA219(ctx context.Context, o INA219Options, ports drivers.Ports) (drivers.Device, error) {
+	const range32V, gain320mV, both = 0x2000, 0x1800, 0x0003 // BRNG; PG; triggered, shunt and bus
+	const longest = 586 * time.Microsecond                   // of 12 bits: section 7.5
+	adc := uint16(8 | bits.TrailingZeros(uint(o.Average)))   // table 5
+	return attach(ctx, o.Place, ports, func(_ context.Context, c link) (*sensor, error) {
+		d := &ina219{c, range32V | gain320mV | adc<<7 | adc<<3 | both, o.Shunt, 2 * time.Duration(o.Average) * longest}
+		return &sensor{
+			channels: []drivers.Channel{
+				{Name: "voltage", Quantity: drivers.Voltage, Unit: "V", Type: drivers.Float},
+				{Name: "current", Quantity: drivers.Current, Unit: "A", Type: drivers.Float},
+				{Name: "power", Quantity: drivers.Power, Unit: "W", Type: drivers.Float},
+			},
+			measure: d.measure,
+		}, nil
+	})
+}
+
+func (d *ina219) measure(ctx context.Context) ([]any, error) {
+	const configRegister, shuntRegister, busRegister, ready = 0, 1, 2, 0x0002
+	if err := d.setWord(ctx, configRegister, d.config); err != nil {
+		return nil, err
+	}
+	for range patience {
+		if err := pause(ctx, d.duration); err != nil {
+			return nil, err
+		}
+		bus, err := d.word(ctx, busRegister)
+		if err != nil {
+			return nil, err
+		}
+		if bus&ready == 0 {
+			continue
+		}
+		shunt, err := d.word(ctx, shuntRegister)
+		if err != nil {
+			return nil, err
+		}
+		return d.values(bus, int16(shunt))
+	}
+	return nil, errors.New("the chip does not finish a measurement; is it an INA219? power-cycle it")
+}
+
+// values: 4 mV per bit of the bus voltage, 10 µV per bit of that over the resistor,
+// which ends at 320 mV.
+func (d *ina219) values(bus uint16, shunt int16) ([]any, error) {
+	const most = 32000
+	volts := float64(bus>>3) * 0.004
+	if shunt >= most || shunt <= -most {
+		return []any{round(volts, 3), nil, nil},
+			fmt.Errorf("the current is beyond what the resistor of %v Ω allows, ±%.3g A", d.shunt, 0.32/d.shunt)
+	}
+	amperes := float64(shunt) * 10e-6 / d.shunt
+	return []any{round(volts, 3), round(amperes, 6), round(volts*amperes, 6)}, nil
+}

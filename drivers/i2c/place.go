@@ -1,0 +1,66 @@
+package i2c
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"edgegateway/drivers"
+)
+
+// A Place is where a chip is; every kind has its keys.
+type Place struct {
+	Bus     Number `toml:"bus"`     // 1 is /dev/i2c-1
+	Address Number `toml:"address"` // 7 bits, as `i2cdetect -y 1` shows it
+}
+
+// at is a Place on the bus that every Raspberry Pi has on its header.
+func at(address Number) Place { return Place{Bus: 1, Address: address} }
+
+func (p Place) validate() error {
+	if p.Bus < 0 || p.Bus > 1<<20 {
+		return fmt.Errorf("bus must be the number of a bus, like 1 for /dev/i2c-1, not %d", p.Bus)
+	}
+	// The rest has a meaning of its own: I2C-bus specification (NXP UM10204), table 4.
+	if p.Address < 0x08 || p.Address > 0x77 {
+		return fmt.Errorf("address must be between 0x08 and 0x77, 7 bits without the one for reading and writing, not %#02x", int(p.Address))
+	}
+	return nil
+}
+
+// oneOf checks the address of a chip that can have few.
+func (p Place) oneOf(chip string, first, last Number) error {
+	if err := p.validate(); err != nil {
+		return err
+	}
+	if p.Address < first || p.Address > last {
+		return fmt.Errorf("address of the %s must be between %#02x and %#02x, not %#02x", chip, int(first), int(last), int(p.Address))
+	}
+	return nil
+}
+
+func (p Place) chip(ports drivers.Ports) (drivers.I2CChip, error) {
+	if ports.I2C == nil {
+		return nil, errors.New("this gateway has no I2C buses")
+	}
+	return ports.I2C(drivers.I2CConfig{Bus: int(p.Bus), Address: uint16(p.Address)})
+}
+
+// A Number is a whole number that may also be written as a text, as numbers of buses
+// and registers often are: 1, "1", "/dev/i2c-1", 0x76, "0x76".
+type Number int
+
+// UnmarshalText reads a Number.
+func (n *Number) UnmarshalText(text []byte) error {
+	s := strings.TrimPrefix(strings.TrimPrefix(string(text), "/dev/"), "i2c-")
+	i, err := strconv.ParseInt(s, 0, 33)
+	if err != nil {
+		return fmt.Errorf("must be a whole number such as 1 or 0x76, not %q", text)
+	}
+	if int64(Number(i)) != i {
+		return fmt.Errorf("must be smaller than 2147483648, not %q", text)
+	}
+	*n = Number(i)
+	return nil
+}

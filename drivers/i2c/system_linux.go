@@ -1,0 +1,110 @@
+package i2c
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"edgegateway/drivers"
+)
+
+// System opens a bus of this machine through its character device
+// (Documentation/i2c/dev-interface.rst). The library's own way was not taken: it
+// tells errors by text alone, so that a chip that does not answer cannot be told
+// from a bus that has left, and gives the kernel addresses of buffers that may have
+// moved meanwhile.
+func System(number int) (Wire, error) {
+	path := fmt.Sprintf("/dev/i2c-%d", number)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &drivers.MissingError{What: path, Check: missing("/", number), Err: err}
+	}
+	if err != nil {
+		return nil, drivers.Explain(err, path, "i2c", "")
+	}
+	return wire{f, number}, nil
+}
+
+// missing says how a bus comes to be.
+func missing(root string, number int) string {
+	if _, err := os.Stat(filepath.Join(root, fmt.Sprintf("sys/bus/i2c/devices/i2c-%d", number))); err == nil {
+		return "the kernel has the bus: load the module i2c-dev (`modprobe i2c-dev`, and its name in /etc/modules-load.d)"
+	}
+	how := "put dtparam=i2c_arm=on into config.txt and restart the machine (Raspberry Pi), or switch the bus on in the device tree"
+	if number != 1 {
+		how = "switch the bus on in the device tree: on a Raspberry Pi by an overlay in config.txt, such as dtoverlay=i2c3"
+	}
+	if found, _ := filepath.Glob(filepath.Join(root, "dev/i2c-*")); len(found) > 0 { // the pattern is ours and well formed
+		return how + "; there is " + strings.Join(found[:min(len(found), 8)], ", ")
+	}
+	return how
+}
+
+// wire is the file of a bus.
+type wire struct {
+	*os.File
+	number int
+}
+
+// Numbers and layouts of linux/i2c-dev.h and linux/i2c.h.
+const (
+	ioctlSlave = 0x0703 // I2C_SLAVE: EBUSY if a driver of the kernel has the address
+	ioctlRDWR  = 0x0707 // I2C_RDWR: one transfer of several messages
+	flagRead   = 0x0001 // I2C_M_RD
+)
+
+type message struct {
+	address, flags, length uint16
+	buffer                 *byte
+}
+
+type transfer struct {
+	messages *message
+	count    uint32
+}
+
+func (w wire) Claim(address uint16) error {
+	err := unix.IoctlSetInt(int(w.Fd()), ioctlSlave, int(address))
+	if err == unix.EBUSY {
+		name, _ := os.ReadFile(fmt.Sprintf("/sys/bus/i2c/devices/%d-%04x/name", w.number, address))
+		return fmt.Errorf("%w (%s)", err, strings.TrimSpace(string(name)))
+	}
+	return err
+}
+
+func (w wire) Tx(address uint16, out, in []byte) error {
+	var messages [2]message
+	t := transfer{messages: &messages[0]}
+	for _, m := range []message{{address, 0, 0, unsafe.SliceData(out)}, {address, flagRead, 0, unsafe.SliceData(in)}} {
+		n := len(out)
+		if m.flags == flagRead {
+			n = len(in)
+		}
+		if n > 0xffff {
+			return fmt.Errorf("a transfer of %d bytes: %w", n, syscall.EMSGSIZE)
+		}
+		if n > 0 {
+			m.length = uint16(n)
+			messages[t.count] = m
+			t.count++
+		}
+	}
+	if t.count == 0 {
+		return nil
+	}
+	done, _, errno := unix.Syscall(unix.SYS_IOCTL, w.Fd(), ioctlRDWR, uintptr(unsafe.Pointer(&t)))
+	switch {
+	case errno != 0:
+		return errno
+	case done != uintptr(t.count):
+		return fmt.Errorf("only %d of %d messages were sent: %w", done, t.count, syscall.EIO)
+	}
+	return nil
+}
