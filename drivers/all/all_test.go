@@ -10,6 +10,7 @@ import (
 	"edgegateway/drivers"
 	"edgegateway/drivers/all"
 	"edgegateway/drivers/gpio/gpiotest"
+	"edgegateway/drivers/i2c/i2ctest"
 	"edgegateway/drivers/serial/serialtest"
 )
 
@@ -32,6 +33,25 @@ func parse(t *testing.T, text string) entry {
 	return file.Devices[0]
 }
 
+// chips is an I2C bus with what each example expects at its address.
+func chips(kind string) *i2ctest.Bus {
+	bosch := i2ctest.Memory{0xd0: 0x60, 0x89: 1, 0x8f: 1, 0xe2: 1}
+	if kind == "bmp280" {
+		bosch[0xd0] = 0x58
+	}
+	sensirion := i2ctest.Func(func(_, r []byte) error {
+		for i := range r {
+			r[i] = []byte{0xbe, 0xef, 0x92}[i%3]
+		}
+		return nil
+	})
+	bus := new(i2ctest.Bus).Attach(0x76, &bosch).Attach(0x44, sensirion).Attach(0x62, sensirion)
+	for _, address := range []uint16{0x23, 0x40, 0x48, 0x4f} {
+		bus.Attach(address, i2ctest.Words{})
+	}
+	return bus.Attach(0x18, i2ctest.Words{6: 0x0054, 7: 0x0400})
+}
+
 func TestEveryExampleOpens(t *testing.T) {
 	var board gpiotest.Board
 	fakes := drivers.Ports{Serial: serialtest.New().Ports().Serial, Pin: board.Ports().Pin}
@@ -44,6 +64,7 @@ func TestEveryExampleOpens(t *testing.T) {
 			if err := k.Check(example.Options); err != nil {
 				t.Fatal(err)
 			}
+			fakes.I2C = i2ctest.Ports(map[int]*i2ctest.Bus{1: chips(k.Name)}).I2C
 			dev, err := k.Open(t.Context(), example.Options, fakes)
 			if err != nil {
 				t.Fatal(err)
@@ -100,6 +121,9 @@ func TestSystemPortsSayWhatIsMissing(t *testing.T) {
 	p := all.SystemPorts()
 	if _, err := p.Serial(drivers.SerialConfig{Path: "/dev/no-such-port", Baud: 9600}); err == nil || !strings.Contains(err.Error(), "check the cable") {
 		t.Errorf("a port that is not there: %v", err)
+	}
+	if _, err := p.I2C(drivers.I2CConfig{Bus: 987, Address: 0x48}); err == nil || !strings.Contains(err.Error(), "device tree") {
+		t.Errorf("a bus that is not there: %v", err)
 	}
 	if _, err := p.Pin("no such line"); err == nil {
 		t.Error("a line that is not there was found")
