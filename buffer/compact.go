@@ -118,10 +118,10 @@ func (s *Store) tidy() (again time.Duration) {
 		}
 	}
 	s.mu.Lock()
-	cancelled, failing := s.stats.Cancelled, s.err != nil
+	cancelled, failing := s.stats.Cancelled, s.err != nil || s.fatal != nil
 	s.mu.Unlock()
 	if failing {
-		return 0 // a commit follows, and another look
+		return 0 // a commit follows, and another look; or the store has failed for good
 	}
 	now := s.now()
 	t.worked(now, 0, cancelled)

@@ -105,3 +105,27 @@ func TestWhatBecameOfACommitIsNotAskedOfAFreshFile(t *testing.T) {
 		wantWhole(t, open(t, path, fast()), 31)
 	})
 }
+
+func TestAStoreThatHasFailedIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var broken atomic.Bool
+		var steps atomic.Int32
+		s := open(t, filepath.Join(t.TempDir(), "store.db"), fast(),
+			buffer.WithFaults(buffer.Faults{Read: func() {
+				if broken.Load() {
+					panic("a sector that can not be read")
+				}
+			}}),
+			buffer.WithSteps(func(string) error { steps.Add(1); return nil }))
+		bloat(t, s, large, 3)
+		broken.Store(true)
+		if _, _, err := s.Table("t").Get([]byte("other")); err == nil || s.Err() == nil {
+			t.Fatalf("Get: %v, Err: %v", err, s.Err())
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n := steps.Load(); n != 0 {
+			t.Errorf("%d steps of a compaction of a file that can not be read", n)
+		}
+	})
+}
