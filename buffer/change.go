@@ -172,12 +172,12 @@ func (s *Store) DropQueue(c *Change, q *Queue) { c.ops = append(c.ops, queueOp{q
 // Commit hands the Change over. It never blocks and may be called with locks held.
 // Changes are applied in the order of their Commit calls.
 //
-// done may be nil. It is called exactly once, by the committer, outside the lock of
-// the store. nil means that every Sync and Lazy operation is on disk, or was
-// cancelled because its entry was acknowledged before it was written, or was
-// dropped by a limit. An error means that it is not on disk and never will be.
-// Idle operations are not waited for. done must not block: what else was committed
-// is told behind it.
+// done may be nil. It is called exactly once, by a goroutine of the store that calls
+// nothing else meanwhile, without locks; after the end of Close by one of its own. nil
+// means that every Sync and Lazy operation is on disk, or need not be: its entry was
+// acknowledged before it was on disk, or was dropped by a limit. An error means that
+// it is not on disk and never will be. Idle operations are not waited for. done must
+// not block: what else was committed is told behind it.
 func (c *Change) Commit(done func(error)) {
 	s := c.s
 	if done == nil && len(c.items)+len(c.puts)+len(c.ops) == 0 {

@@ -5,7 +5,8 @@
 // handed over by [Change.Commit]; the committer writes everything that waits in
 // one transaction. When the done function of a Change is called with nil, the
 // Change survives a power cut, or needs no disk any more because every entry in
-// it was acknowledged before it was written: such an entry never costs a write.
+// it was acknowledged. One that is acknowledged before its turn to be written comes
+// never costs a write.
 //
 // A [Queue] hands out its entries in order and forgets those that were
 // acknowledged. Its sequence numbers are never given twice to entries that
