@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +30,9 @@ func newDecoder(o LineOptions) decoder {
 		parse = parsePairs
 	case "csv":
 		parse = func(line []byte) ([]drivers.Value, error) { return parseColumns(line, o.Separator, o.Columns) }
+	case "regex":
+		pattern := regexp.MustCompile(o.Pattern) // Validate has compiled it
+		parse = func(line []byte) ([]drivers.Value, error) { return parsePattern(line, pattern) }
 	default:
 		parse = parseJSON
 	}
@@ -38,6 +42,8 @@ func newDecoder(o LineOptions) decoder {
 		}
 		values, err := parse(line)
 		switch {
+		case err == errNoMatch:
+			return nil, fmt.Errorf("%w: %s", err, excerpt(line))
 		case err != nil:
 			return nil, fmt.Errorf("a line is not %s: %w: %s", o.Format, err, excerpt(line))
 		case len(values) > mostValues:
@@ -142,6 +148,44 @@ func parseColumns(line []byte, separator string, names []string) ([]drivers.Valu
 		if cell = strings.TrimSpace(cell); names[i] != "" && cell != "" {
 			values = append(values, drivers.Value{Channel: names[i], V: scalar(cell)})
 		}
+	}
+	return values, nil
+}
+
+var errNoMatch = errors.New("a line does not fit the pattern")
+
+// groupsOf compiles a pattern and names its groups, each once.
+func groupsOf(pattern string) ([]string, error) {
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("pattern is not a regular expression: %w", err)
+	}
+	var names []string
+	for _, name := range re.SubexpNames() {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, errors.New("pattern must have a named group for each value, like (?P<power>[0-9.]+)")
+	}
+	return names, nil
+}
+
+// parsePattern takes the named groups. A group that took no part in the match has
+// no value; of groups with the same name the first that took part counts.
+func parsePattern(line []byte, pattern *regexp.Regexp) ([]drivers.Value, error) {
+	at := pattern.FindSubmatchIndex(line)
+	if at == nil {
+		return nil, errNoMatch
+	}
+	var values []drivers.Value
+	for i, name := range pattern.SubexpNames() {
+		taken := slices.ContainsFunc(values, func(v drivers.Value) bool { return v.Channel == name })
+		if name == "" || taken || at[2*i] < 0 || at[2*i] == at[2*i+1] {
+			continue
+		}
+		values = append(values, drivers.Value{Channel: name, V: scalar(string(line[at[2*i]:at[2*i+1]]))})
 	}
 	return values, nil
 }

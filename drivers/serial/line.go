@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -18,48 +17,38 @@ var lineExample string
 
 // LineOptions are the keys of the kind serial-line.
 type LineOptions struct {
-	Path     string `toml:"path"`      // "/dev/serial/by-id/..." stays the same when ports are counted anew
-	Baud     int    `toml:"baud"`      // bits per second
-	DataBits int    `toml:"data_bits"` // 5 to 8
-	Parity   string `toml:"parity"`    // none, odd, even
-	StopBits int    `toml:"stop_bits"` // 1 or 2
+	PortOptions
 
-	Format     string        `toml:"format"`         // json, kv or csv
+	Format     string        `toml:"format"`         // json, kv, csv or regex
 	LineEnding string        `toml:"line_ending"`    // "" = CR, LF or both
 	MaxLine    int64         `toml:"max_line,bytes"` // longer lines are dropped and counted
 	Separator  string        `toml:"separator"`      // csv: between columns
 	Columns    []string      `toml:"columns"`        // csv: names in order, "" = not wanted
+	Pattern    string        `toml:"pattern"`        // regex: with a named group (?P<name>...) for each value
 	Fields     []Field       `toml:"fields"`         // names and units; empty = everything as it comes
 	Silence    time.Duration `toml:"silence"`        // without a line for so long the device is offline; 0 = it may be silent
 }
 
 // A Field takes one value of a line, and says what it is.
 type Field struct {
-	From     string `toml:"from"`     // name in the line; "a.b" for b inside a in JSON
+	From     string `toml:"from"`     // name in the line, "a.b" for b inside a in JSON
 	Name     string `toml:"name"`     // of the channel; "" = as in the line
 	Unit     string `toml:"unit"`     // "" = that of the quantity, as the device sends it
 	Quantity string `toml:"quantity"` // e.g. "temperature"
 }
 
 func lineDefaults() LineOptions {
-	return LineOptions{Baud: 115200, DataBits: 8, Parity: "none", StopBits: 1, Format: "json", MaxLine: 1024, Separator: ","}
+	return LineOptions{PortOptions: DefaultPort(115200), Format: "json", MaxLine: 1024, Separator: ","}
 }
 
 // Validate checks what can be checked without a port.
 func (o LineOptions) Validate() error {
+	if err := o.PortOptions.Validate(); err != nil {
+		return err
+	}
 	switch {
-	case !filepath.IsAbs(o.Path):
-		return fmt.Errorf("path must be a device like \"/dev/ttyUSB0\", not %q", o.Path)
-	case !slices.Contains(bauds(), o.Baud):
-		return fmt.Errorf("baud must be one of %v, not %d", bauds(), o.Baud)
-	case o.DataBits < 5 || o.DataBits > 8:
-		return fmt.Errorf("data_bits must be 5, 6, 7 or 8, not %d", o.DataBits)
-	case !slices.Contains([]string{"none", "odd", "even"}, o.Parity):
-		return fmt.Errorf("parity must be none, odd or even, not %q", o.Parity)
-	case o.StopBits != 1 && o.StopBits != 2:
-		return fmt.Errorf("stop_bits must be 1 or 2, not %d", o.StopBits)
-	case !slices.Contains([]string{"json", "kv", "csv"}, o.Format):
-		return fmt.Errorf("format must be json, kv or csv, not %q", o.Format)
+	case !slices.Contains([]string{"json", "kv", "csv", "regex"}, o.Format):
+		return fmt.Errorf("format must be json, kv, csv or regex, not %q", o.Format)
 	case len(o.LineEnding) > 8:
 		return fmt.Errorf("line_ending must not be longer than 8 bytes")
 	case o.MaxLine < 16 || o.MaxLine > 64<<10:
@@ -70,6 +59,8 @@ func (o LineOptions) Validate() error {
 		return fmt.Errorf("columns is for format = \"csv\"; format is %q", o.Format)
 	case o.Format == "csv" && o.Separator == "":
 		return errors.New("separator must not be empty")
+	case o.Format != "regex" && o.Pattern != "":
+		return fmt.Errorf("pattern is for format = \"regex\"; format is %q", o.Format)
 	case o.Silence < 0:
 		return errors.New("silence must not be negative")
 	case o.Silence > 0 && o.Silence < time.Second:
@@ -82,6 +73,15 @@ func (o LineOptions) Validate() error {
 		}
 		seen[c] = true
 	}
+	if o.Format == "regex" {
+		groups, err := groupsOf(o.Pattern)
+		if err != nil {
+			return err
+		}
+		for _, g := range groups {
+			seen[g] = true
+		}
+	}
 	names := make(map[string]bool)
 	for _, f := range o.Fields {
 		switch {
@@ -89,6 +89,8 @@ func (o LineOptions) Validate() error {
 			return errors.New("fields.from must name a value of the line")
 		case o.Format == "csv" && !seen[f.From]:
 			return fmt.Errorf("fields.from is %q, which is none of the columns", f.From)
+		case o.Format == "regex" && !seen[f.From]:
+			return fmt.Errorf("fields.from is %q, which is none of the named groups of the pattern", f.From)
 		case names[f.channel()]:
 			return fmt.Errorf("fields gives the name %q twice", f.channel())
 		}
@@ -107,7 +109,7 @@ func (f Field) channel() string {
 // LineKind returns the kind serial-line: a device that sends a line of text for
 // each of its measurements.
 func LineKind() drivers.Kind {
-	return drivers.KindOf("serial-line", "A device that sends lines over a serial port: JSON, key=value or CSV.",
+	return drivers.KindOf("serial-line", "A device that sends lines over a serial port: JSON, key=value, CSV or a regular expression.",
 		lineExample, lineDefaults, openLine)
 }
 
@@ -124,12 +126,7 @@ type lineDevice struct {
 var _ drivers.Watcher = (*lineDevice)(nil)
 
 func openLine(_ context.Context, o LineOptions, p drivers.Ports) (drivers.Device, error) {
-	if p.Serial == nil {
-		return nil, errors.New("this gateway has no serial ports")
-	}
-	port, err := p.Serial(drivers.SerialConfig{
-		Path: o.Path, Baud: o.Baud, DataBits: o.DataBits, Parity: o.Parity, StopBits: o.StopBits,
-	})
+	port, err := o.open(p)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +144,11 @@ func (d *lineDevice) Channels() (channels []drivers.Channel) {
 		channels = append(channels, drivers.Channel{Name: f.channel(), Unit: f.Unit, Quantity: drivers.Quantity(f.Quantity)})
 	}
 	if len(channels) == 0 {
-		for _, c := range d.options.Columns {
+		names := d.options.Columns
+		if d.options.Format == "regex" {
+			names, _ = groupsOf(d.options.Pattern) // it was valid
+		}
+		for _, c := range names {
 			if c != "" {
 				channels = append(channels, drivers.Channel{Name: channelName(c)})
 			}

@@ -54,6 +54,7 @@ func script(t *testing.T, options string, send ...string) (got []drivers.Reading
 func TestLines(t *testing.T) {
 	const at = "path = \"/dev/ttyUSB0\"\n"
 	csv := at + "format = \"csv\"\ncolumns = [\"t\", \"rh\", \"\"]\n"
+	const pattern = at + "format = \"regex\"\npattern = '^(?P<obis>[0-9:.-]+)\\((?P<v>[0-9.]+)?'"
 	for _, c := range []struct {
 		name, options, line string
 		want                map[string]any
@@ -72,6 +73,10 @@ func TestLines(t *testing.T) {
 		{"csv", csv, " 21.5 ,40,99", map[string]any{"t": 21.5, "rh": int64(40)}, ""},
 		{"csv, empty cell", csv, "21.5,,99", map[string]any{"t": 21.5}, ""},
 		{"csv, cut", csv, "21.5,40", nil, "2 columns instead of 3"},
+		{"regex", pattern, "1-0:1.8.1(002331.5*kWh)", map[string]any{"obis": "1-0:1.8.1", "v": 2331.5}, ""},
+		{"regex, a group that took no part", pattern, "1-0:2.7.0()", map[string]any{"obis": "1-0:2.7.0"}, ""},
+		{"regex, picked and renamed", pattern + "\nfields = [{from = \"v\", name = \"energy\"}]", "1-0:1.8.1(002331.5*kWh)", map[string]any{"energy": 2331.5}, ""},
+		{"regex, no match", pattern, "/ISK5", nil, `does not fit the pattern: "/ISK5"`},
 		{"wrong baud rate", at, "\xf8\x80\x00\xfe", nil, "is the baud rate right?"},
 		{"not UTF-8", at, "{\"t\":\"\xff\"}", nil, "is the baud rate right?"},
 		{"control characters", at, "{\"t\":\x011}", nil, "is the baud rate right?"},
@@ -177,8 +182,12 @@ func TestWrongOptions(t *testing.T) {
 		`path = "/d"` + "\ncolumns = [\"a\"]":       `columns is for`,
 		`path = "/d"` + "\nmax_line = 3":            `max_line must be`,
 		`path = "/d"` + "\nfields = [{name=\"a\"}]": `fields.from must`,
-		`path = "/d"` + "\nformat = \"csv\"\ncolumns = [\"a\"]\nfields = [{from=\"b\"}]": `fields.from is "b"`,
-		`path = "/d"` + "\nfields = [{from=\"b\"}, {from=\"c\", name=\"b\"}]":            `fields gives`,
+		`path = "/d"` + "\nformat = \"csv\"\ncolumns = [\"a\"]\nfields = [{from=\"b\"}]":        `fields.from is "b"`,
+		`path = "/d"` + "\nformat = \"regex\"":                                                  `pattern must have a named group`,
+		`path = "/d"` + "\nformat = \"regex\"\npattern = \"(?P<a>\"":                            `pattern is not a regular expression`,
+		`path = "/d"` + "\npattern = \"(?P<a>.)\"":                                              `pattern is for`,
+		`path = "/d"` + "\nformat = \"regex\"\npattern = \"(?P<a>.)\"\nfields = [{from=\"b\"}]": `fields.from is "b", which is none of the named groups`,
+		`path = "/d"` + "\nfields = [{from=\"b\"}, {from=\"c\", name=\"b\"}]":                   `fields gives`,
 	} {
 		if err := serial.LineKind().Check(with(options)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", options, err, want)

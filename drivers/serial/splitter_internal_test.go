@@ -48,7 +48,7 @@ func FuzzDecodersTakeAnything(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		for _, o := range []LineOptions{{Format: "json"}, {Format: "kv"}, {Format: "csv", Separator: ",", Columns: []string{"a", "", "c"}}} {
+		for _, o := range []LineOptions{{Format: "json"}, {Format: "kv"}, {Format: "csv", Separator: ",", Columns: []string{"a", "", "c"}}, {Format: "regex", Pattern: `(?P<a>\d+)(?P<b>.)?`}} {
 			values, err := newDecoder(o)(line)
 			if (err == nil) != (len(values) > 0) || len(values) > mostValues {
 				t.Errorf("%s of %q: %v, %v", o.Format, line, values, err)
