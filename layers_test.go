@@ -33,9 +33,11 @@ var layers = map[string]string{
 	"drivers/i2c/...":    "drivers drivers/i2c",
 	"drivers/serial":     "drivers",
 	"drivers/serial/...": "drivers drivers/serial",
+	"drivers/modbus":     "drivers drivers/serial",
+	"drivers/modbus/...": "drivers drivers/modbus",
 	"drivers/host":       "drivers",
 	"drivers/sim":        "drivers",
-	"drivers/all":        "drivers drivers/gpio drivers/i2c drivers/serial drivers/host drivers/sim",
+	"drivers/all":        "drivers drivers/gpio drivers/i2c drivers/serial drivers/modbus drivers/host drivers/sim",
 	// floor 2: two bridges that never meet
 	"bridge/cloud":         "broker broker/packet broker/topic buffer",
 	"bridge/field":         "bridge/homeassistant broker broker/packet drivers",

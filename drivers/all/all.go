@@ -6,6 +6,7 @@ import (
 	"edgegateway/drivers/gpio"
 	"edgegateway/drivers/host"
 	"edgegateway/drivers/i2c"
+	"edgegateway/drivers/modbus"
 	"edgegateway/drivers/serial"
 	"edgegateway/drivers/sim"
 )
@@ -24,6 +25,8 @@ func Kinds() []drivers.Kind {
 		i2c.RegisterKind(),
 		i2c.INA219Kind(),
 		i2c.MCP9808Kind(),
+		modbus.RTUKind(),
+		modbus.TCPKind(),
 		i2c.SCD4xKind(),
 		serial.LineKind(),
 		i2c.SHT3xKind(),

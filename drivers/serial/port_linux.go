@@ -147,6 +147,14 @@ func (p *port) Read(b []byte) (int, error) {
 	return 0, os.ErrDeadlineExceeded
 }
 
+// DiscardInput forgets what has come and was not read.
+func (p *port) DiscardInput() error {
+	if err := unix.IoctlSetInt(int(p.hold.Fd()), unix.TCFLSH, unix.TCIFLUSH); err != nil {
+		return p.gone(err)
+	}
+	return nil
+}
+
 func (p *port) hungUp() bool {
 	fds := []unix.PollFd{{Fd: int32(p.hold.Fd())}} // errors and hang-ups are always told
 	_, err := unix.Poll(fds, 0)

@@ -18,6 +18,7 @@ type Port struct {
 
 	mu      sync.Mutex // guards what follows
 	in, out bytes.Buffer
+	respond func(sent []byte) string
 	gone    bool
 	closed  bool
 }
@@ -45,6 +46,21 @@ func (p *Port) Feed(text string) {
 	p.in.WriteString(text)
 	p.mu.Unlock()
 	p.wake()
+}
+
+// Respond makes the device at the other end send what f returns after each Write.
+func (p *Port) Respond(f func(sent []byte) string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.respond = f
+}
+
+// DiscardInput forgets what was fed and not read.
+func (p *Port) DiscardInput() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.in.Reset()
+	return nil
 }
 
 // Unplug makes the port fail as an adapter does that is pulled out.
@@ -113,11 +129,17 @@ func (p *Port) Read(b []byte) (int, error) {
 // Write keeps what is written for Sent.
 func (p *Port) Write(b []byte) (int, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	respond := p.respond
 	if p.gone || p.closed {
+		p.mu.Unlock()
 		return 0, fmt.Errorf("unplugged: %w", drivers.ErrGone)
 	}
-	return p.out.Write(b)
+	p.out.Write(b)
+	p.mu.Unlock()
+	if respond != nil {
+		p.Feed(respond(b))
+	}
+	return len(b), nil
 }
 
 // Close closes the port for its user.

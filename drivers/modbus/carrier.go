@@ -1,0 +1,77 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"edgegateway/drivers"
+)
+
+// A carrier takes a request to a unit and brings its answer. One goroutine at a time
+// uses it.
+type carrier interface {
+	// ask returns the PDU of the answer. It returns soon after ctx ends.
+	ask(ctx context.Context, unit byte, r request, w waits) ([]byte, error)
+	Close() error
+}
+
+// waits are what one unit needs, be it alone on its line or not.
+type waits struct {
+	answer time.Duration // from the end of a request to the first byte of its answer
+	delay  time.Duration // before a request, if the standard's silence is too short
+}
+
+// receive reads until done is content with what has come, or until a moment. port is
+// any reader that gives up after some time with os.ErrDeadlineExceeded, as a
+// drivers.SerialPort does. What began in time may take longer.
+func receive(ctx context.Context, port drivers.SerialPort, until time.Time, done func(got []byte) (bool, error)) error {
+	var got []byte
+	buf := make([]byte, 512)
+	for {
+		n, err := port.Read(buf)
+		if n > 0 {
+			got = append(got, buf[:n]...)
+			if ready, err := done(got); ready || err != nil {
+				return err
+			}
+		}
+		switch {
+		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case len(got) > mostReceived:
+			return cut(got)
+		case n > 0 || time.Now().Before(until):
+		case len(got) > 0:
+			return cut(got)
+		default:
+			return os.ErrDeadlineExceeded
+		}
+	}
+}
+
+// mostReceived is far more than any answer, also with noise around it.
+const mostReceived = 1024
+
+// noAnswer is the error of a unit that is silent.
+func noAnswer(what string) error {
+	return &drivers.NoAnswerError{What: what, Err: os.ErrDeadlineExceeded}
+}
+
+// pause waits, at most until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

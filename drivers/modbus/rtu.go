@@ -1,0 +1,170 @@
+package modbus
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"edgegateway/drivers"
+)
+
+// crc16 is the check of a frame, sent low byte first (Serial Line V1.02, 6.2.2).
+func crc16(frame []byte) uint16 {
+	crc := uint16(0xFFFF)
+	for _, b := range frame {
+		crc ^= uint16(b)
+		for range 8 {
+			odd := crc&1 != 0
+			crc >>= 1
+			if odd {
+				crc ^= 0xA001
+			}
+		}
+	}
+	return crc
+}
+
+// appendRTU appends a frame: unit, PDU, CRC.
+func appendRTU(dst []byte, unit byte, r request) []byte {
+	begin := len(dst)
+	dst = r.append(append(dst, unit))
+	return binary.LittleEndian.AppendUint16(dst, crc16(dst[begin:]))
+}
+
+const (
+	frameAround = 3 // bytes of a frame that are not PDU: unit and CRC
+	shortest    = 5 // bytes of the shortest answer, an exception
+)
+
+// silence is how long a line must be silent between two frames: the time of 3.5
+// characters, from 19200 bit/s on always 1.75 ms (Serial Line V1.02, 2.5.1.1).
+func silence(baud, bitsOfCharacter int) time.Duration {
+	if baud > 19200 {
+		return 1750 * time.Microsecond
+	}
+	return characters(7, baud, bitsOfCharacter) / 2
+}
+
+// characters is how long so many characters take on the line.
+func characters(n, baud, bitsOfCharacter int) time.Duration {
+	return time.Duration(n*bitsOfCharacter) * time.Second / time.Duration(baud)
+}
+
+// An rtu carries frames over a serial line, or over a TCP connection to a converter
+// that takes bytes as they are.
+type rtu struct {
+	name string // of the port, for errors
+	port drivers.SerialPort
+
+	silence   time.Duration           // between two frames
+	airtime   func(int) time.Duration // of so many bytes; nil = not known
+	echo      bool                    // what is sent comes back first
+	lastByte  time.Time               // when it was sent or received
+	lateComer bool                    // the answer to an earlier request may still come
+}
+
+// A discarder is a port that can forget what it has received and nobody has read.
+type discarder interface{ DiscardInput() error }
+
+func (c *rtu) ask(ctx context.Context, unit byte, r request, w waits) ([]byte, error) {
+	if err := c.quiet(ctx, w.delay); err != nil {
+		return nil, unsentError{err}
+	}
+	frame := appendRTU(nil, unit, r)
+	// Until a good answer has come, a bad one may.
+	c.lateComer = true
+	if _, err := c.port.Write(frame); err != nil {
+		return nil, err
+	}
+	sent := time.Now()
+	if c.airtime != nil {
+		sent = sent.Add(c.airtime(len(frame))) // the kernel has taken it, the wire has not
+	}
+	c.lastByte = sent
+
+	var pdu []byte
+	err := receive(ctx, c.port, sent.Add(w.answer), func(got []byte) (ready bool, err error) {
+		c.lastByte = time.Now()
+		if c.echo {
+			if len(got) < len(frame) {
+				return false, nil
+			}
+			if !bytes.HasPrefix(got, frame) {
+				return false, fmt.Errorf("%w: % x came back of % x", errDamaged, got[:len(frame)], frame)
+			}
+			got = got[len(frame):]
+		}
+		pdu, err = find(got, unit, r)
+		return pdu != nil, err
+	})
+	if err == os.ErrDeadlineExceeded {
+		return nil, noAnswer(fmt.Sprintf("unit %d on %s", unit, c.name))
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.lateComer = false
+	return pdu, nil
+}
+
+// find looks for the answer in what has come; nil means that it is not complete. A
+// line that changes its direction may put bytes of noise before it.
+func find(got []byte, unit byte, r request) ([]byte, error) {
+	for len(got) >= 2 && (got[0] != unit || got[1]&^failed != r.function) {
+		got = got[1:]
+	}
+	size := r.answer() + frameAround
+	if len(got) >= 2 && got[1]&failed != 0 {
+		size = shortest
+	}
+	if len(got) < size {
+		return nil, nil
+	}
+	frame := got[:size]
+	end := size - 2
+	if crc16(frame[:end]) != binary.LittleEndian.Uint16(frame[end:]) {
+		return nil, fmt.Errorf("%w: wrong CRC in % x", errDamaged, frame[:min(size, 16)])
+	}
+	return frame[1:end], nil
+}
+
+func cut(got []byte) error {
+	return fmt.Errorf("%w: it ends after % x", errDamaged, got[:min(len(got), 16)])
+}
+
+// mostLate is how many reads may still bring something after a bad answer.
+const mostLate = 20
+
+// quiet waits until a request may be sent. Where an answer may still come it waits
+// until a whole read brings nothing: a late answer to one request would look like the
+// answer to the next, which may ask for another register.
+func (c *rtu) quiet(ctx context.Context, delay time.Duration) error {
+	if d, ok := c.port.(discarder); ok {
+		if err := d.DiscardInput(); err != nil {
+			return err
+		}
+	}
+	buf := make([]byte, 512)
+	for i := 0; c.lateComer; i++ {
+		_, err := c.port.Read(buf)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			c.lateComer = false
+		case err != nil:
+			return err
+		case i == mostLate:
+			return fmt.Errorf("%s is never silent; is the baud rate right, is there another master?", c.name)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		c.lastByte = time.Now()
+	}
+	return pause(ctx, time.Until(c.lastByte.Add(max(c.silence, delay))))
+}
+
+func (c *rtu) Close() error { return c.port.Close() }
