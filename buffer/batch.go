@@ -29,7 +29,8 @@ type queueBatch struct {
 	unmarks  []uint64
 	rejects  []rejection
 	outdated []rejection // rejected entries that make room
-	replaced []removal   // values that make room for a newer one
+	unreject []uint64    // rejected entries that went elsewhere
+	replaced []removal   // entries that something in this batch stands for
 	tombs    []*tomb
 	forget   bool
 	drop     bool
@@ -184,6 +185,7 @@ func (qb *queueBatch) fillRestLocked(s *Store, b *batch) {
 			qb.tombs = append(qb.tombs, t)
 		}
 	}
+	qb.unreject, q.unrejects = q.unrejects, nil
 	qb.rejects, q.newRejects = q.newRejects, nil
 	q.rejected = append(q.rejected, qb.rejects...)
 	size := 0

@@ -48,6 +48,7 @@ type queueOp struct {
 	q       *Queue
 	kind    opKind
 	urgency Urgency
+	known   known // of what is taken out
 }
 
 type opKind uint8
@@ -57,6 +58,8 @@ const (
 	opDetach
 	opForget
 	opDrop
+	opTake
+	opUnreject
 )
 
 // Begin returns an empty Change.
@@ -153,21 +156,29 @@ func (c *Change) Delete(t *Table, key []byte, u Urgency) {
 
 // Attach says that the receiver is there: entries may be handed out from now on,
 // and after a crash the first entries of each lane count as handed out.
-func (c *Change) Attach(q *Queue, u Urgency) { c.ops = append(c.ops, queueOp{q, opAttach, u}) }
+func (c *Change) Attach(q *Queue, u Urgency) {
+	c.ops = append(c.ops, queueOp{q: q, kind: opAttach, urgency: u})
+}
 
 // Detach says that the receiver is gone: what comes later was certainly never
 // sent. It does not give back what is in flight, [Queue.Rewind] does.
-func (c *Change) Detach(q *Queue, u Urgency) { c.ops = append(c.ops, queueOp{q, opDetach, u}) }
+func (c *Change) Detach(q *Queue, u Urgency) {
+	c.ops = append(c.ops, queueOp{q: q, kind: opDetach, urgency: u})
+}
 
 // Forget says that the receiver lost its session: marks, and what is known of
 // earlier hand-outs, are cleared, and every entry that is not acknowledged will be
 // handed out as new, in order.
-func (c *Change) Forget(q *Queue, u Urgency) { c.ops = append(c.ops, queueOp{q, opForget, u}) }
+func (c *Change) Forget(q *Queue, u Urgency) {
+	c.ops = append(c.ops, queueOp{q: q, kind: opForget, urgency: u})
+}
 
 // DropQueue removes a queue with all its entries. Its name is free as soon as the
 // Change is committed; a queue of the same name that is opened then has nothing to
 // do with this one. The disk follows in slices.
-func (s *Store) DropQueue(c *Change, q *Queue) { c.ops = append(c.ops, queueOp{q, opDrop, Sync}) }
+func (s *Store) DropQueue(c *Change, q *Queue) {
+	c.ops = append(c.ops, queueOp{q: q, kind: opDrop, urgency: Sync})
+}
 
 // Commit hands the Change over. It never blocks and may be called with locks held.
 // Changes are applied in the order of their Commit calls.
@@ -260,6 +271,11 @@ func (op queueOp) applyLocked() {
 		q.forget = true
 	case opDrop:
 		q.dropLocked()
+	case opTake:
+		q.takeLocked(op.known)
+	case opUnreject:
+		q.rejected = slices.DeleteFunc(q.rejected, func(r rejection) bool { return r.seq == op.known.seq })
+		q.unrejects = append(q.unrejects, op.known.seq)
 	}
 	if q.s != nil {
 		q.s.dirtyLocked(q, op.urgency)
@@ -304,7 +320,7 @@ func (q *Queue) dropLocked() {
 	}
 	q.s.removals -= len(q.removals)
 	q.newMarks, q.removals, q.newRejects, q.rejected, q.marks = nil, nil, nil, nil, nil
-	q.outdated, q.tombs = nil, nil
+	q.outdated, q.unrejects, q.tombs = nil, nil, nil
 	q.drop = true
 	if q.s.queues[q.name] == q {
 		delete(q.s.queues, q.name)

@@ -71,7 +71,7 @@ func (it *item) sent() bool { return it.out || it.again || it.received }
 func (it *item) entry(again bool) Entry {
 	return Entry{
 		Seq: it.seq, Data: it.data, At: it.time(), Deadline: it.due(),
-		Lane: it.lane, Again: again, Received: it.received,
+		Lane: it.lane, Brief: it.brief, Key: it.key, Again: again, Received: it.received,
 	}
 }
 

@@ -127,8 +127,8 @@ func listed(t testing.TB, s *buffer.Store) (all []string) {
 		}
 		for _, r := range rejected {
 			add("%s: rejected %d %s: %s", name, r.Seq, r.Data, r.Reason)
-			if r.At.Sub(made).Abs() > time.Minute {
-				t.Errorf("rejected at %v", r.At)
+			if r.RejectedAt.Sub(made).Abs() > time.Minute || !r.At.Equal(r.RejectedAt) {
+				t.Errorf("rejected at %v, of %v", r.RejectedAt, r.At)
 			}
 		}
 	}

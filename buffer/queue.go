@@ -41,19 +41,20 @@ type Queue struct {
 	removals   []removal
 	removing   []removal // by the transaction that is being written
 	removed    []removal // since the disk is being read: from it, or from memory
-	outdated   []removal // of values for which there is a newer one, that is not written
+	outdated   []removal // that belong to a Change which is not written: values for which there is a newer one, entries that went elsewhere
 	replacing  []removal // of outdated, by the transaction that is being written
 	walking    bool      // the disk is being read, with readMu held
 	oldestDue  [2]uint64 // the lowest number in removals and in removing
 	tombs      map[uint64]*tomb
 	rejected   []rejection
 	newRejects []rejection
-	waited     bool // the consumer waits for a commit
-	handed     int  // counts entries that were handed out for the first time and are on disk
-	noted      int  // handed, as it was when the state on disk was taken
-	taken      int  // handed, as it was when a state was taken last
-	trim       bool // over its limits, to be cut by the committer
-	reading    bool // somebody who uses Poll waits for the disk
+	unrejects  []uint64 // of the list, not any more; they belong to a Change
+	waited     bool     // the consumer waits for a commit
+	handed     int      // counts entries that were handed out for the first time and are on disk
+	noted      int      // handed, as it was when the state on disk was taken
+	taken      int      // handed, as it was when a state was taken last
+	trim       bool     // over its limits, to be cut by the committer
+	reading    bool     // somebody who uses Poll waits for the disk
 	readErr    error
 
 	hands    uint64 // counts hand-outs

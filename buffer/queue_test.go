@@ -412,7 +412,7 @@ func TestRejectedEntriesAreKept(t *testing.T) {
 	if err != nil || len(list) != 100 {
 		t.Fatalf("%d rejected entries, %v; want the newest 100", len(list), err)
 	}
-	if r := list[0]; r.Seq != seqs[49] || r.Reason != "not authorized" || string(r.Data) != "49" || r.At.IsZero() {
+	if r := list[0]; r.Seq != seqs[49] || r.Reason != "not authorized" || string(r.Data) != "49" || r.RejectedAt.IsZero() || r.At.After(r.RejectedAt) {
 		t.Errorf("got %+v", r)
 	}
 }

@@ -43,8 +43,10 @@ type Entry struct {
 	At       time.Time     // of the Record, to the millisecond
 	Deadline time.Duration // of the Record, to the millisecond above; 0: none
 	Lane     uint8
-	Again    bool // may have been handed out before
-	Received bool // the mark of Queue.Received is on disk: only the end of the handshake is missing
+	Brief    bool   // of the Record
+	Key      uint64 // of the Record
+	Again    bool   // may have been handed out before
+	Received bool   // the mark of Queue.Received is on disk: only the end of the handshake is missing
 }
 
 // A record on disk: its key is a lane and a sequence number, 9 bytes; its value
@@ -56,6 +58,7 @@ type Entry struct {
 //	[6] Record.Deadline in milliseconds, with flagDeadline
 //	[8] Record.Key, with flagKey
 //	[4] when it is too old, by Limits.Age: seconds of the clock, with flagAge
+//	[7] of a rejected entry: its lane, and its own time before the one above, with flagSetAside
 //	    data
 const (
 	keySize = 9
@@ -64,13 +67,15 @@ const (
 	deadlineSize = 6
 	keyHashSize  = 8
 	ageSize      = 4
+	asideSize    = 7
 
 	flagDeadline = 1
 	flagKey      = 2
 	flagBrief    = 4
 	flagTomb     = 8 // of a mark: its entry was purged
 	flagAge      = 16
-	knownFlags   = flagDeadline | flagKey | flagBrief | flagTomb | flagAge
+	flagSetAside = 32
+	knownFlags   = flagDeadline | flagKey | flagBrief | flagTomb | flagAge | flagSetAside
 
 	largest48 = 1<<48 - 1
 )
@@ -103,6 +108,10 @@ type header struct {
 	tooOld uint32 // when it is, in seconds of the clock of the store; 0: never
 	brief  bool
 	tomb   bool
+
+	aside bool // of a rejected entry: at is when it was rejected, and what follows is its own
+	lane  uint8
+	came  int64 // milliseconds since 1970
 }
 
 // stamp is the part of it with numbers.
@@ -145,6 +154,9 @@ func (h *header) size() int {
 	if h.tooOld != 0 {
 		n += ageSize
 	}
+	if h.aside {
+		n += asideSize
+	}
 	return n
 }
 
@@ -173,6 +185,10 @@ func appendRecord(dst, bucket, key []byte, h *header, data []byte) []byte {
 		dst[start+4] |= flagAge
 		dst = binary.BigEndian.AppendUint32(dst, h.tooOld)
 	}
+	if h.aside {
+		dst[start+4] |= flagSetAside
+		dst = appendUint48(append(dst, h.lane), h.came)
+	}
 	if h.brief {
 		dst[start+4] |= flagBrief
 	}
@@ -199,7 +215,10 @@ func parseRecord(bucket, key, value []byte) (h header, data []byte, err error) {
 		h.key, rest = binary.BigEndian.Uint64(rest), rest[keyHashSize:]
 	}
 	if value[4]&flagAge != 0 {
-		h.tooOld = binary.BigEndian.Uint32(rest)
+		h.tooOld, rest = binary.BigEndian.Uint32(rest), rest[ageSize:]
+	}
+	if value[4]&flagSetAside != 0 {
+		h.aside, h.lane, h.came = true, rest[0], uint48(rest[1:])
 	}
 	h.brief, h.tomb = value[4]&flagBrief != 0, value[4]&flagTomb != 0
 	return h, value[n:], nil
@@ -219,6 +238,9 @@ func dataAt(value []byte) int {
 	}
 	if value[4]&flagAge != 0 {
 		n += ageSize
+	}
+	if value[4]&flagSetAside != 0 {
+		n += asideSize
 	}
 	if n > len(value) {
 		return -1

@@ -176,11 +176,10 @@ func (qb *queueBatch) restoreLocked(s *Store) {
 		t.writing = false
 	}
 	q.newMarks = append(qb.marks, q.newMarks...)
-	if n := len(qb.rejects); n > 0 {
-		q.newRejects = append(qb.rejects, q.newRejects...)
-		q.rejected = q.rejected[:max(0, len(q.rejected)-n)]
-	}
+	q.newRejects = append(qb.rejects, q.newRejects...)
+	q.rejected = q.rejected[:max(0, len(q.rejected)-len(qb.rejects))]
 	q.rejected = append(qb.outdated, q.rejected...)
+	q.unrejects = append(qb.unreject, q.unrejects...)
 	if !q.dirty {
 		q.dirty = true
 		s.dirtyQueues = append(s.dirtyQueues, q)

@@ -133,7 +133,7 @@ func (q *Queue) readGap(lane uint8, from, to uint64, data bool) (list []walked, 
 			if err != nil {
 				continue
 			}
-			w := walked{Entry: Entry{Seq: seq, At: h.time(), Deadline: h.due(), Lane: lane}, header: h, size: int32(len(text))}
+			w := walked{Entry: Entry{Seq: seq, At: h.time(), Deadline: h.due(), Lane: lane, Brief: h.brief, Key: h.key}, header: h, size: int32(len(text))}
 			if data {
 				w.Data = slices.Clone(text)
 			}

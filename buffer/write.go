@@ -84,6 +84,12 @@ func (b *batch) writeQueue(tx *bbolt.Tx, qb *queueBatch, arena *arena) error {
 			return err
 		}
 	}
+	for _, seq := range qb.unreject {
+		key := recordKey(kindRejected, seq)
+		if err := bucket.Delete(key[:]); err != nil {
+			return err
+		}
+	}
 	for _, it := range qb.appends {
 		key, h := recordKey(it.lane, it.seq), it.header()
 		if err := bucket.Put(key[:], arena.record(q.key, key[:], &h, it.data)); err != nil {
