@@ -146,7 +146,7 @@ func (b *Bridge) restore(br *broker.Broker) error {
 	b.local = br.Local(localPrefix+b.cfg.Name, rights)
 
 	var err error
-	if b.session, err = b.local.Session(b.limits()); err != nil {
+	if b.session, err = b.local.Session(b.cfg.Limits()); err != nil {
 		return fmt.Errorf("open the session: %w", err)
 	}
 	b.session.Choose(b.wants, b.hears)

@@ -7,14 +7,14 @@ import (
 	"edgegateway/buffer"
 )
 
-// limits are those of the queue.
-func (b *Bridge) limits() buffer.Limits {
-	policy, _ := parsePolicy(b.cfg.WhenFull) // checked by Validate
+// Limits are those of the queue. c must be valid.
+func (c Config) Limits() buffer.Limits {
+	policy, _ := parsePolicy(c.WhenFull) // checked by Validate
 	l := buffer.Limits{
-		Messages: b.cfg.MaxQueuedMessages, Bytes: b.cfg.MaxQueuedBytes, Age: b.cfg.MaxQueuedAge,
+		Messages: c.MaxQueuedMessages, Bytes: c.MaxQueuedBytes, Age: c.MaxQueuedAge,
 		WhenFull: policy,
 	}
-	for _, m := range b.up {
+	for _, m := range newRoutes(c.Up) {
 		l.Values = l.Values || m.plan.Last
 	}
 	return l

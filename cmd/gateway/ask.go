@@ -9,9 +9,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 
+	"edgegateway/bridge/cloud"
 	"edgegateway/broker"
 	"edgegateway/buffer"
 	"edgegateway/config"
@@ -39,10 +42,10 @@ func notRunning(err error) bool {
 	return errors.As(err, &exit) && exit.code == exitNotRunning
 }
 
-// askStore asks the running gateway or, if there is none, looks into the file, which
-// is not changed.
-func (c *socketChoice) askStore(ctx context.Context, p *process, method, path string, w io.Writer) error {
-	err := c.askGateway(ctx, p, method, path, w)
+// askStore asks the running gateway or, if there is none, has the file answer: a GET
+// does not change it.
+func (c *socketChoice) askStore(ctx context.Context, p *process, method, path string, w io.Writer) (err error) {
+	err = c.askGateway(ctx, p, method, path, w)
 	if !notRunning(err) || c.socket != "" {
 		return err
 	}
@@ -50,31 +53,51 @@ func (c *socketChoice) askStore(ctx context.Context, p *process, method, path st
 	if cerr != nil {
 		return cerr
 	}
-	file := storePath(cfg)
-	st, oerr := buffer.OpenReadOnly(file, newLog(p.stderr, cfg.Log.Threshold(), false, false))
-	switch {
-	case errors.Is(oerr, fs.ErrNotExist):
-		return exitError{exitFailed, fmt.Sprintf("no gateway is running, and there is no store at %s: name the file that the gateway is started with, with -config.", file)}
-	case errors.Is(oerr, buffer.ErrLocked):
-		return fmt.Errorf("%w, but nobody answers at its control socket: name it with -socket", oerr)
-	case oerr != nil:
-		return oerr
+	st, err := openStoreFile(p, cfg, method != http.MethodGet)
+	if err != nil {
+		return err
 	}
-	defer st.Close() // nothing was written
+	defer func() { err = errors.Join(err, st.Close()) }()
+	if method != http.MethodGet {
+		defer func() { err = errors.Join(err, ownLikeDir(cfg.DataDir, storePath(cfg), storePath(cfg)+".state")) }()
+	}
 	decoder, err := broker.NewDecoder(st)
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
-	desk{store: st, decoder: decoder, clouds: cloudNames(cfg)}.handle(mux.Handle)
+	desk{store: st, decoder: decoder, clouds: cfg.Cloud}.handle(mux.Handle)
 	return serveHere(ctx, mux, method, path, w)
 }
 
-func cloudNames(cfg config.Config) (names []string) {
-	for _, c := range cfg.Cloud {
-		names = append(names, c.Name)
+// openStoreFile opens the store of a gateway that does not run.
+func openStoreFile(p *process, cfg config.Config, toChange bool) (st *buffer.Store, err error) {
+	file := storePath(cfg)
+	log := newLog(p.stderr, max(cfg.Log.Threshold(), slog.LevelWarn), false, false)
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) { // to open it would make one
+		return nil, exitError{exitFailed, fmt.Sprintf("no gateway is running, and there is no store at %s: name the file that the gateway is started with, with -config.", file)}
 	}
-	return names
+	if !toChange {
+		st, err = buffer.OpenReadOnly(file, log)
+	} else if st, err = buffer.Open(file, cfg.Buffer, log, storeOptions(&notifier{log: log})...); err == nil {
+		err = setLimits(st, cfg.Cloud)
+	}
+	if errors.Is(err, buffer.ErrLocked) {
+		return nil, fmt.Errorf("%w, but nobody answers at its control socket: name it with -socket", err)
+	}
+	return st, err
+}
+
+// setLimits has the queues of clouds keep what is configured for them.
+func setLimits(st *buffer.Store, clouds []cloud.Config) error {
+	for _, c := range clouds {
+		if name := cloud.QueueName(c.Name); st.Find(name) != nil {
+			if _, err := st.Queue(name, c.Limits()); err != nil {
+				return errors.Join(err, st.Close())
+			}
+		}
+	}
+	return nil
 }
 
 // serveHere has a handler answer in this process.

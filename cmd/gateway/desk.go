@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"edgegateway/bridge/cloud"
 	"edgegateway/broker"
 	"edgegateway/broker/packet"
 	"edgegateway/buffer"
@@ -22,7 +24,8 @@ import (
 type desk struct {
 	store   *buffer.Store
 	decoder *broker.Decoder
-	clouds  []string // that are configured
+	clouds  []cloud.Config
+	changed func() // after queues were purged or moved; may be nil
 }
 
 // handle adds what the desk answers.
@@ -30,6 +33,9 @@ func (d desk) handle(add func(pattern string, h http.Handler)) {
 	add("GET /v1/queues", http.HandlerFunc(d.list))
 	add("GET /v1/queues/entries", http.HandlerFunc(d.entries))
 	add("GET /v1/backup", http.HandlerFunc(d.backup))
+	add("POST /v1/queues/purge", http.HandlerFunc(d.purge))
+	add("POST /v1/queues/requeue", http.HandlerFunc(d.requeue))
+	add("POST /v1/queues/mv", http.HandlerFunc(d.move))
 }
 
 // queueInfo is one queue in the answer to GET /v1/queues. Counters run since the
@@ -49,10 +55,9 @@ type queueInfo struct {
 	Damaged  int64    `json:"damaged"`
 }
 
-const (
-	cloudQueue  = "local/cloud/"
-	clientQueue = "client/"
-)
+const clientQueue = "client/"
+
+var cloudQueue = cloud.QueueName("")
 
 // ownerOf says whose queue it is, for people.
 func ownerOf(queue string) string {
@@ -78,8 +83,16 @@ func (d desk) orphans() (names []string) {
 }
 
 func (d desk) orphan(queue string) bool {
-	cloud, ok := strings.CutPrefix(queue, cloudQueue)
-	return ok && !slices.Contains(d.clouds, cloud)
+	name, ok := strings.CutPrefix(queue, cloudQueue)
+	return ok && d.cloud(name) == nil
+}
+
+// cloud is the configuration of a cloud; nil: there is none of this name.
+func (d desk) cloud(name string) *cloud.Config {
+	if i := slices.IndexFunc(d.clouds, func(c cloud.Config) bool { return c.Name == name }); i >= 0 {
+		return &d.clouds[i]
+	}
+	return nil
 }
 
 func (d desk) list(w http.ResponseWriter, _ *http.Request) {
@@ -140,8 +153,8 @@ func (d desk) find(word string) (*buffer.Queue, error) {
 // queueEntry is one line of the answer to GET /v1/queues/entries.
 type queueEntry struct {
 	Seq        uint64         `json:"seq"`
-	Lane       *uint8         `json:"priority,omitempty"` // not known of rejected ones
-	At         *time.Time     `json:"at,omitempty"`       // when it came into the gateway; not known of rejected ones
+	Lane       uint8          `json:"priority"`
+	At         *time.Time     `json:"at,omitempty"` // when it came into the gateway
 	Topic      string         `json:"topic"`
 	QoS        byte           `json:"qos"`
 	Retain     bool           `json:"retain"`
@@ -240,24 +253,28 @@ func (d desk) entries(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 			left--
-			e := d.describe(buffer.Entry{Seq: x.Seq, Data: x.Data})
-			e.Seq, e.Rejected, e.Reason = x.Seq, &x.At, x.Reason
+			e := d.describe(x.Entry)
+			e.Seq, e.Lane, e.Rejected, e.Reason = x.Seq, x.Lane, &x.RejectedAt, x.Reason
 			if lines.Encode(e) != nil {
 				return
 			}
 		}
 		return
 	}
+	var cut error
 	err = q.Each(func(x buffer.Entry) bool {
-		if left == 0 || r.Context().Err() != nil {
+		if left == 0 {
+			return false
+		}
+		if cut = r.Context().Err(); cut != nil {
 			return false
 		}
 		left--
 		e := d.describe(x)
-		e.Seq, e.Lane, e.MaybeSent, e.Received = x.Seq, &x.Lane, x.Again, x.Received
+		e.Seq, e.Lane, e.MaybeSent, e.Received = x.Seq, x.Lane, x.Again, x.Received
 		return lines.Encode(e) == nil
 	})
-	if err != nil {
+	if err = errors.Join(err, cut); err != nil {
 		out.fail(err)
 	}
 }
@@ -281,7 +298,18 @@ type slowWriter struct {
 
 const pieceTimeout = 30 * time.Second
 
-func newSlowWriter(w http.ResponseWriter) *slowWriter { return &slowWriter{w: w} }
+func newSlowWriter(w http.ResponseWriter) *slowWriter {
+	takeTime(w)
+	return &slowWriter{w: w}
+}
+
+// takeTime is for what may take longer than the server of the control socket gives a
+// question, whose end would end the context of it.
+func takeTime(w http.ResponseWriter) {
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(time.Time{}) // a writer in the same process has none
+	_ = c.SetWriteDeadline(time.Time{})
+}
 
 func (s *slowWriter) Write(b []byte) (int, error) {
 	s.begun = true

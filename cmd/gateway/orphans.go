@@ -16,6 +16,6 @@ func (g *gateway) tellOrphans(queues []string) {
 	}
 	names := strings.Join(queues, ", ")
 	g.log.Warn("messages wait for clouds that are not configured", "queues", names,
-		"look", "gateway queue ls", "keep", "gateway queue export "+queues[0])
-	g.alarm("orphan-queue", fmt.Sprintf("Messages wait for clouds that are not configured: %s. Configure the cloud again under its name, or look with \"gateway queue ls\" and save them with \"gateway queue export %s\".", names, queues[0]), time.Now())
+		"look", "gateway queue ls", "move", "gateway queue mv "+queues[0]+" CLOUD", "drop", "gateway queue purge "+queues[0])
+	g.alarm("orphan-queue", fmt.Sprintf("Messages wait for clouds that are not configured: %s. Configure the cloud again under its name, or move them to another one with \"gateway queue mv %s CLOUD\", or drop them with \"gateway queue purge %s\".", names, queues[0], queues[0]), time.Now())
 }

@@ -146,7 +146,8 @@ func (g *gateway) listen(s surroundings) (err error) {
 		return err
 	}
 
-	d := desk{store: g.store, decoder: g.broker.Decoder(), clouds: cloudNames(g.cfg)}
+	d := desk{store: g.store, decoder: g.broker.Decoder(), clouds: g.cfg.Cloud}
+	d.changed = func() { g.tellOrphans(d.orphans()) }
 	d.handle(g.status.HandleControl)
 
 	g.layers.start("broker", g.broker.Run)
@@ -168,7 +169,7 @@ func (g *gateway) listen(s surroundings) (err error) {
 	}
 	g.say("status", []byte("online"))
 	g.layers.onClose("gateway status", func() error { g.say("status", []byte("offline")); return nil })
-	g.tellOrphans(d.orphans())
+	d.changed()
 	if err := g.watchDamage(); err != nil {
 		return err
 	}

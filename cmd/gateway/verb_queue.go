@@ -19,67 +19,107 @@ import (
 func queueVerb() verb {
 	return verb{
 		name:    "queue",
-		args:    "ls|peek|export [-n N] [-rejected] [QUEUE]",
-		summary: "look into the queues: what waits, for whom, and why",
+		args:    "ls|peek|export|purge|requeue|mv [flags] [QUEUE ...]",
+		summary: "look into the queues, empty them, move them to another cloud",
 		about: "A queue holds what a cloud or a client that is away has not acknowledged. QUEUE is a name that\n" +
 			"ls shows, the name of a cloud, or a client identifier.\n\n" +
-			"  ls              all queues, with what waits in them\n" +
-			"  peek QUEUE      the next messages of one, printable\n" +
-			"  export QUEUE    all messages as JSON, one per line; -rejected: those that its receiver\n" +
-			"                  will never take\n\n" +
-			"Asks the running gateway; while none runs, looks into the file, which is not changed.",
-		example: "gateway queue ls\ngateway queue peek -n 3 acme\ngateway queue export -rejected acme > rejected.jsonl",
+			"  ls                     all queues, with what waits in them\n" +
+			"  peek QUEUE             the next messages of one, printable\n" +
+			"  export QUEUE           all messages as JSON, one per line\n" +
+			"  purge QUEUE            take all messages out; nobody gets them any more\n" +
+			"  requeue QUEUE [SEQ...] send rejected messages again, as new ones behind all others:\n" +
+			"                         those with these numbers, or all\n" +
+			"  mv FROM TO             move the messages for a cloud that is not configured any more, because\n" +
+			"                         it was renamed or removed, to the queue of one that is. What may have\n" +
+			"                         been sent to the old cloud goes along as new, so it may arrive twice.\n" +
+			"                         The routes of the new cloud decide where each message goes\n\n" +
+			"-rejected means those messages that their receiver will never take. Of a message that may have\n" +
+			"been sent purge takes the content, and keeps its packet identifier until its receiver has\n" +
+			"answered, else the next message with it would be taken for a repetition. When nothing is left\n" +
+			"for a cloud that is not configured, its queue goes, with all that was known of its session.\n\n" +
+			"Asks the running gateway; while none runs, works on its file.",
+		example: "gateway queue ls\ngateway queue peek -n 3 acme\ngateway queue export -rejected acme > rejected.jsonl\n" +
+			"gateway queue requeue acme 17 21\ngateway queue purge -yes pump-7\ngateway queue mv old-name new-name",
 		setup: func(f *flag.FlagSet) action {
-			n := f.Int("n", 0, "show at most `N` messages (peek: 10 if not given; export: all)")
-			rejected := f.Bool("rejected", false, "those that the receiver will never take")
-			asJSON := f.Bool("json", false, "ls as JSON")
-			where := socketFlags(f)
+			v := &queueFlags{where: socketFlags(f)}
+			f.IntVar(&v.n, "n", 0, "show at most `N` messages (peek: 10 if not given; export: all)")
+			f.BoolVar(&v.rejected, "rejected", false, "peek, export, purge: those that the receiver will never take")
+			f.BoolVar(&v.json, "json", false, "ls as JSON")
+			f.BoolVar(&v.yes, "yes", false, "purge without asking")
 			return func(ctx context.Context, p *process, args []string) error {
 				words, err := wordsOf(f, args)
 				if err != nil {
 					return err
 				}
 				if len(words) == 0 {
-					return usageError("say what to do: ls, peek or export")
+					return usageError("say what to do: ls, peek, export, purge, requeue or mv")
 				}
-				what, names := words[0], words[1:]
-				if what == "ls" {
-					if err := noArguments(names); err != nil {
-						return err
-					}
-					return listQueues(ctx, p, where, *asJSON)
-				}
-				if what != "peek" && what != "export" {
-					return usageError(fmt.Sprintf("queue knows ls, peek and export, not %q", what))
-				}
-				if len(names) != 1 {
-					return usageError(fmt.Sprintf("name one queue: gateway queue %s QUEUE", what))
-				}
-				q := url.Values{"queue": names}
-				if *rejected {
-					q.Set("rejected", "1")
-				}
-				if *n > 0 {
-					q.Set("n", strconv.Itoa(*n))
-				} else if what == "peek" {
-					q.Set("n", "10")
-				}
-				path := "/v1/queues/entries?" + q.Encode()
-				if what == "export" {
-					out := bufio.NewWriter(p.stdout)
-					if err := where.askStore(ctx, p, http.MethodGet, path, out); err != nil {
-						return err
-					}
-					return out.Flush()
-				}
-				var answer bytes.Buffer // of a few messages
-				if err := where.askStore(ctx, p, http.MethodGet, path, &answer); err != nil {
-					return err
-				}
-				return printEntries(p.stdout, &answer)
+				return v.do(ctx, p, words[0], words[1:])
 			}
 		},
 	}
+}
+
+type queueFlags struct {
+	where               *socketChoice
+	n                   int
+	rejected, json, yes bool
+}
+
+func (v *queueFlags) do(ctx context.Context, p *process, what string, names []string) error {
+	switch what {
+	case "ls":
+		if err := noArguments(names); err != nil {
+			return err
+		}
+		return listQueues(ctx, p, v.where, v.json)
+	case "mv":
+		if len(names) != 2 {
+			return usageError("name two queues: gateway queue mv FROM TO")
+		}
+		return v.move(ctx, p, names[0], names[1])
+	case "requeue":
+		if len(names) == 0 {
+			return usageError("name a queue: gateway queue requeue QUEUE [SEQ...]")
+		}
+		return v.requeue(ctx, p, names[0], names[1:])
+	case "peek", "export", "purge":
+	default:
+		return usageError(fmt.Sprintf("queue knows ls, peek, export, purge, requeue and mv, not %q", what))
+	}
+	if len(names) != 1 {
+		return usageError(fmt.Sprintf("name one queue: gateway queue %s QUEUE", what))
+	}
+	if what == "purge" {
+		return v.purge(ctx, p, names[0])
+	}
+	return v.show(ctx, p, what, names[0])
+}
+
+// show prints messages: for people, or all as they are.
+func (v *queueFlags) show(ctx context.Context, p *process, what, name string) error {
+	q := url.Values{"queue": {name}}
+	if v.rejected {
+		q.Set("rejected", "1")
+	}
+	if v.n > 0 {
+		q.Set("n", strconv.Itoa(v.n))
+	} else if what == "peek" {
+		q.Set("n", "10")
+	}
+	path := "/v1/queues/entries?" + q.Encode()
+	if what == "export" {
+		out := bufio.NewWriter(p.stdout)
+		if err := v.where.askStore(ctx, p, http.MethodGet, path, out); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
+	var answer bytes.Buffer // of a few messages
+	if err := v.where.askStore(ctx, p, http.MethodGet, path, &answer); err != nil {
+		return err
+	}
+	return printEntries(p.stdout, &answer)
 }
 
 func listQueues(ctx context.Context, p *process, where *socketChoice, asJSON bool) error {
