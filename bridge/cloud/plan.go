@@ -14,7 +14,7 @@ func (c Config) Limits() buffer.Limits {
 		Messages: c.MaxQueuedMessages, Bytes: c.MaxQueuedBytes, Age: c.MaxQueuedAge,
 		WhenFull: policy,
 	}
-	for _, m := range newRoutes(c.Up) {
+	for _, m := range newRoutes(c.Up, c.WhenFull) {
 		l.Values = l.Values || m.plan.Last
 	}
 	return l
