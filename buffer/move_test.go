@@ -21,7 +21,7 @@ func deserted(t *testing.T, s *buffer.Store, n int) *buffer.Queue {
 	do(t, s, func(c *buffer.Change) {
 		for i := range n {
 			r := lane(uint8(i%2), fmt.Sprint(i))
-			r.At, r.Deadline = time.UnixMilli(int64(1e12+i)), s.Clock()+time.Hour
+			r.At, r.Deadline = time.UnixMilli(1e12+int64(i)), s.Clock()+time.Hour
 			add(t, c, q, r)
 		}
 	})
