@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -192,8 +193,11 @@ func TestAChipThatDoesNotAnswerEverySecondTimeDisturbsNobody(t *testing.T) {
 func TestAStuckChipHoldsUpItsBusAndNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
+		var hangs atomic.Bool
 		stuck := i2ctest.Func(func(w, r []byte) error {
-			<-release
+			if hangs.Load() {
+				<-release
+			}
 			return i2ctest.Words{0: 0x1900, 1: 0x60a0}.Tx(w, r)
 		})
 		good := func() i2ctest.Chip { return i2ctest.Words{0: 0x1900, 1: 0x60a0} }
@@ -204,14 +208,16 @@ func TestAStuckChipHoldsUpItsBusAndNoOther(t *testing.T) {
 		var running sync.WaitGroup
 		var log logged
 		sick, same, other := runDevice(ctx, &running, p, 1, 0x48, &log), runDevice(ctx, &running, p, 1, 0x49, &log), runDevice(ctx, &running, p, 2, 0x48, &log)
-		time.Sleep(99*time.Second + 500*time.Millisecond)
+		time.Sleep(9*time.Second + 500*time.Millisecond)
+		hangs.Store(true)
+		time.Sleep(90 * time.Second)
 		synctest.Wait()
 		regular(t, "the other bus", other.times, 100)
-		if len(sick.lines) != 1 || sick.lines[0] != "offline: stuck: sample has not returned after 5.5s; check the wiring, power-cycle the device" {
+		if len(sick.lines) != 2 || sick.lines[1] != "offline: stuck: sample has not returned after 5.5s; check the wiring, power-cycle the device" {
 			t.Errorf("the stuck chip: %q", sick.lines)
 		}
-		const held = "offline: I2C bus 1 is held up by the transfer with address 0x48, which does not return; check the wiring of that chip, power-cycle it"
-		if len(same.lines) != 1 || same.lines[0] != held {
+		const held = "I2C bus 1 is held up by the transfer with address 0x48, which does not return; check the wiring of that chip, power-cycle it"
+		if len(same.lines) != 3 || same.lines[1] != "offline: 3 times in a row: "+held || same.lines[2] != "offline: "+held {
 			t.Errorf("the chip beside it: %q", same.lines)
 		}
 		close(release)

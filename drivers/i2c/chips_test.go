@@ -195,6 +195,7 @@ func TestWrongOptions(t *testing.T) {
 		{i2c.ADS1015Kind(), `channels = [{ input = 1 }]`, "channels.name must"},
 		{i2c.ADS1015Kind(), `channels = [{ name = "a", input = 1 }, { name = "a", input = 2 }]`, "channels.name is"},
 		{i2c.RegisterKind(), `channels = [{ name = "a" }]`, "address is missing"},
+		{i2c.RegisterKind(), `address = 0x07`, "address must be between 0x08 and 0x77"},
 		{i2c.RegisterKind(), `address = 0x80`, "address must be between 0x08 and 0x77"},
 		{i2c.RegisterKind(), `address = 0x20`, "channels must be 1 to 64"},
 		{i2c.RegisterKind(), "address = 0x20\ninit = [[256]]", "init must be a list of writes"},

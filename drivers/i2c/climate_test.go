@@ -1,6 +1,7 @@
 package i2c_test
 
 import (
+	"strings"
 	"testing"
 
 	"edgegateway/drivers/i2c"
@@ -142,4 +143,24 @@ func TestSCD4x(t *testing.T) {
 		3f 86
 	`), "altitude = 1950", 2)
 	want(t, got, "", "co2=500 temperature=25 humidity=37")
+}
+
+func TestSCD4xThatStoppedMeasuringIsStartedAgain(t *testing.T) {
+	nothing := "e4 b8\n> 80 00 a2\n"
+	got := measured(t, i2c.SCD4xKind(), 0x62, i2ctest.Recorded(`
+		36 f6
+		3f 86
+		36 82
+		> f8 96 31 9f 07 c2 3b be 89
+		24 27 00 00 81
+		21 b1
+		e4 b8
+		> 80 06 04
+		ec 05
+		> 00 00 81 66 67 a2 5e b9 3c
+	`+strings.Repeat(nothing, 21)+"3f 86"), "", 22)
+	if len(got) != 22 || got[0] != "the chip tells 0 ppm of carbon dioxide, which is no measurement" || got[19] != "" ||
+		got[21] != "the chip has stopped measuring; it is started again: the device is gone" {
+		t.Errorf("got %q", got)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"edgegateway/config/strict"
 	"edgegateway/drivers"
@@ -55,6 +56,7 @@ func measured(t *testing.T, kind drivers.Kind, address uint16, chip i2ctest.Chip
 				}
 			}
 			got = append(got, line)
+			time.Sleep(time.Second)
 		}
 		if err := dev.Close(); err != nil {
 			t.Error(err)
