@@ -66,7 +66,7 @@ func (c Config) faults() []strict.Errors {
 	for _, s := range sections {
 		all = append(all, c.doc.Locate(s.path, s.part.Validate()))
 	}
-	return append(all, c.sameClouds(), c.unreached())
+	return append(all, c.sameClouds(), c.unreached(), c.loops())
 }
 
 // unreached finds what is missing on the way to a Home Assistant at a cloud.

@@ -8,6 +8,7 @@ import (
 
 	"edgegateway/bridge/cloud"
 	"edgegateway/broker/packet"
+	"edgegateway/config"
 )
 
 // probeTimeout is how long a server may take to answer, with name lookup, TLS and CONNACK.
@@ -45,6 +46,16 @@ func (c *checker) clouds(ctx context.Context, id string, clouds []cloud.Config) 
 	for _, one := range clouds {
 		if len(one.Servers) > 1 && !one.ServersShareSession {
 			c.ok("cloud "+one.Name, "exactly once holds at one server: what is under way when the link moves to another may come twice, unless they are a cluster (servers_share_session)")
+		}
+	}
+}
+
+// loops prints the ways between clouds that this gateway alone does not close; others are mistakes of the
+// configuration.
+func (c *checker) loops(cfg config.Config) {
+	for _, l := range cfg.Loops() {
+		if !l.Certain {
+			c.ok("cloud "+cfg.Cloud[l.Cloud].Name, "with one gateway; %s", l.Sentence)
 		}
 	}
 }

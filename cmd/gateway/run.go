@@ -97,6 +97,10 @@ func open(cfg config.Config, s surroundings) (_ *gateway, err error) {
 		g.clouds = append(g.clouds, b)
 	}
 
+	for _, l := range cfg.Loops() { // what this gateway alone closes was refused
+		part(s.log, "cloud").Warn("routes between clouds may close a loop", "loop", l.Sentence)
+	}
+
 	// Floor 3, and every address that can be refused: nothing moves before all are open.
 	if g.health, err = newHealth(g.broker); err != nil {
 		return nil, err

@@ -246,3 +246,25 @@ func TestCheckStoreTellsByItsExitCode(t *testing.T) {
 		t.Errorf("a damaged file: exit code %d: %s", code, errOut)
 	}
 }
+
+func TestCheckTellsOfLoopsThatTakeTwoGateways(t *testing.T) {
+	t.Parallel()
+	config := writeConfig(t, t.TempDir(), `
+[[cloud]]
+name = "a"
+servers = ["mqtt://a.example"]
+transit = true
+up = [{ from = "shared/#", to = "s/#" }]
+down = [{ from = "s/#", to = "shared/#" }]
+[[cloud]]
+name = "b"
+servers = ["mqtt://b.example"]
+transit = true
+up = [{ from = "shared/#", to = "s/#" }]
+down = [{ from = "s/#", to = "shared/#" }]
+`)
+	code, out, _ := verb(t, "check", "-offline", "-config", config)
+	if code != 0 || !strings.Contains(out, "a message would go round for ever between two gateways with this configuration: up[0] of cloud ") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+}
