@@ -35,11 +35,10 @@ type look struct {
 
 func newLook(q buffer.QueueStats) look { return look{time.Now(), q.Messages - q.InFlight, q.Acked} }
 
-// follow watches what waited when the link came up become less, and tells: the status
+// follow watches what waited when the link came up, q, become less, and tells: the status
 // every second, the log at the begin, every ten seconds, and at the end.
-func (l *link) follow(ctx context.Context) {
+func (l *link) follow(ctx context.Context, q buffer.QueueStats) {
 	b := l.b
-	q := b.queue.Stats()
 	if q.Messages <= handful {
 		return
 	}

@@ -31,9 +31,10 @@ func (b *Bridge) once(ctx context.Context, p *place, first, cleanStart bool) end
 	b.linkUp(l)
 	living, end := context.WithCancel(context.WithoutCancel(ctx))
 	var helpers sync.WaitGroup
+	waits := b.queue.Stats()
+	helpers.Go(func() { l.follow(living, waits) })
 	helpers.Go(l.pump)
 	helpers.Go(func() { l.hasten(living) })
-	helpers.Go(func() { l.follow(living) })
 	if !first && b.cfg.ReturnAfter > 0 {
 		helpers.Go(func() { l.watchFirst(living) })
 	}
