@@ -70,3 +70,8 @@ func WithWord(bits int) Option {
 
 // MaxSize returns how large the file may become.
 func (s *Store) MaxSize() int64 { return s.cfg.MaxSize }
+
+// WithSmall has files up to so many bytes checked at every Open.
+func WithSmall(bytes int64) Option {
+	return func(o *options) { o.small = bytes }
+}

@@ -65,7 +65,7 @@ func (s *Store) readOnly() (txid uint64, err error) {
 		return 0, err
 	}
 	clean := st.clean && st.size == info.Size() && st.txid == meta.txid
-	if !clean {
+	if !clean || info.Size() <= smallFile {
 		if err := Check(s.path); err != nil {
 			return 0, err
 		}

@@ -55,13 +55,14 @@ func runOf(path string) (run [8]byte, err error) {
 	if err != nil {
 		return run, err
 	}
+	defer func() { err = errors.Join(err, db.Close()) }() // after a panic, too
 	err = db.View(func(tx *bbolt.Tx) error {
 		if b := tx.Bucket([]byte(metaBucket)); b != nil {
 			copy(run[:], b.Get(runKey))
 		}
 		return nil
 	})
-	return run, errors.Join(err, db.Close())
+	return run, err
 }
 
 // fromElsewhere holds the file against the marker.

@@ -15,7 +15,7 @@ import (
 // [Queue.Each], [Queue.Stats], [Queue.Rejected], tables. Nothing is written, not
 // even that it was opened, and everything that would write is refused with
 // [ErrClosed]. While it is open nobody else can open the store. The file is checked
-// first if its last stop was not clean. Errors wrap [ErrLocked] if another process
+// first, unless it is large and its last stop was clean. Errors wrap [ErrLocked] if another process
 // has the store open, [ErrNewer] if a newer version wrote it, fs.ErrNotExist if there
 // is none.
 func OpenReadOnly(path string, log *slog.Logger) (_ *Store, err error) {
@@ -34,7 +34,7 @@ func OpenReadOnly(path string, log *slog.Logger) (_ *Store, err error) {
 	}()
 	meta, merr := readMeta(path)
 	clean := merr == nil && st.clean && st.size == info.Size() && st.txid == meta.txid
-	if !clean {
+	if !clean || info.Size() <= smallFile {
 		if err := Check(path); err != nil {
 			return nil, fmt.Errorf("%s can not be read: %w (start the gateway: it keeps what can be kept)", path, err)
 		}

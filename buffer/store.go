@@ -10,6 +10,7 @@ import (
 	"math/bits"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ type Store struct {
 	incarnation [8]byte
 	lineage     [8]byte
 	restored    bool
+	trusted     bool // the file was not checked, because it was closed well
 	looking     bool // opened by OpenReadOnly
 	marker      *marker
 	wake        chan struct{} // a token when the committer should look
@@ -117,7 +119,8 @@ type options struct {
 	longWork func() (end func())
 	faults   Faults
 	window   window
-	word     int // bits of an address
+	word     int   // bits of an address
+	small    int64 // files up to here are checked at every Open
 }
 
 // WithChecker replaces [Check], which Open calls after a stop that was not clean,
@@ -150,8 +153,8 @@ func WithLongWork(begin func() (end func())) Option {
 // Open opens the store in the file at path, and creates it, and its directory, if
 // need be. Beside the file stands a small one, path.state.
 //
-// After a stop that was not clean the file is checked first. A damaged one is
-// renamed to path.corrupt-<time>, of which the newest three stay, and the store
+// The file is checked first: after a stop that was not clean, up to 32 MiB always, and
+// when a larger one can not be opened. A damaged one is renamed to path.corrupt-<time>, of which the newest three stay, and the store
 // starts with what [Salvage] can keep of it: see [WithEvents] and [Stats].Damage. A
 // file that an earlier version wrote is checked as well, and copied to the present
 // format. For either there must be room for two. Errors wrap [ErrLocked] if another
@@ -162,7 +165,7 @@ func Open(path string, cfg Config, log *slog.Logger, opts ...Option) (*Store, er
 	}
 	o := options{
 		check: Check, salvage: Salvage, events: func(Event) {}, longWork: func() func() { return func() {} },
-		window: window{items: windowItems, bytes: windowBytes}, word: bits.UintSize,
+		window: window{items: windowItems, bytes: windowBytes}, word: bits.UintSize, small: smallFile,
 	}
 	for _, opt := range opts {
 		opt(&o)
@@ -190,7 +193,7 @@ func Open(path string, cfg Config, log *slog.Logger, opts ...Option) (*Store, er
 	m, st, err := openMarker(path, lockTimeout)
 	if err == nil {
 		s.marker = m
-		if err = s.open(st, &o); err != nil {
+		if err = s.openTrusting(st, &o); err != nil {
 			s.marker = nil
 			m.close()
 		}
@@ -204,6 +207,43 @@ func Open(path string, cfg Config, log *slog.Logger, opts ...Option) (*Store, er
 	}
 	s.start()
 	return s, nil
+}
+
+// smallFile is how large a file is at most that is checked at every Open; we chose it.
+// What rots while the power is off looks as it was left to the marker, and bbolt ends
+// the process on some of it. bbolt reads every page anyway when it opens a file, so a
+// check of one that the memory holds costs hardly more than its processor time.
+const smallFile = 32 << 20
+
+// openTrusting is open for a file that was not checked because its last stop was clean:
+// if it can not be opened, it is checked after all.
+func (s *Store) openTrusting(st markerState, o *options) error {
+	err := s.openCaught(st, o)
+	if !s.trusted || err == nil || takesNothing(err) || errors.Is(err, ErrLocked) || errors.Is(err, ErrNewer) {
+		return err
+	}
+	s.log.Warn("the store was closed well and can not be opened; it is checked", "path", s.path, "err", err)
+	s.mu.Lock()
+	s.fatal, s.generation = nil, 0
+	s.dirtyQueues, s.dropping = nil, nil
+	clear(s.queues)
+	s.mu.Unlock()
+	s.db, st.clean = nil, false
+	return s.openCaught(st, o)
+}
+
+// openCaught is open with an error for what bbolt panics about.
+func (s *Store) openCaught(st markerState, o *options) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			if s.db != nil {
+				s.db.Close()
+			}
+			err = fmt.Errorf("open %s: %v", s.path, r)
+		}
+	}()
+	return s.open(st, o)
 }
 
 func (s *Store) open(st markerState, o *options) error {
@@ -265,6 +305,7 @@ func (s *Store) open(st markerState, o *options) error {
 // inspect looks at the file before anyone maps it into memory, and sets a damaged
 // one aside. clean says that it is as Close left it.
 func (s *Store) inspect(st markerState, o *options) (clean bool, err error) {
+	s.trusted = false
 	info, err := os.Stat(s.path)
 	missing := errors.Is(err, fs.ErrNotExist)
 	switch {
@@ -277,13 +318,21 @@ func (s *Store) inspect(st markerState, o *options) (clean bool, err error) {
 		return false, nil
 	}
 	if st.clean {
-		if meta, err := readMeta(s.path); err == nil && st.size == info.Size() && st.txid == meta.txid {
-			return true, nil
-		}
+		meta, err := readMeta(s.path)
+		clean = err == nil && st.size == info.Size() && st.txid == meta.txid
 	}
-	damage := o.check(s.path)
+	var damage error
+	switch {
+	case clean && info.Size() > o.small:
+		s.trusted = true
+		return true, nil
+	case clean:
+		damage = Check(s.path) // not worth a process of its own
+	default:
+		damage = o.check(s.path)
+	}
 	if damage == nil || errors.Is(damage, ErrLocked) {
-		return false, damage
+		return clean, damage
 	}
 	return false, s.damagedFile(o, damage)
 }
