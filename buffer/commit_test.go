@@ -616,45 +616,47 @@ func TestAFullFileTakesRemovalsAndThenAppends(t *testing.T) {
 	cfg := fast()
 	cfg.MaxSize = 4 << 20
 	cfg.Lazy = 10 * time.Millisecond
-	s := open(t, filepath.Join(t.TempDir(), "store.db"), cfg)
-	q := attached(t, s, "q")
-	data := make([]byte, 1000)
-	written, waiting := 0, 0
-	results := make(chan error, 10_000)
-	for s.Stats().Failures == 0 {
-		c := s.Begin()
-		for range 50 {
-			if _, err := c.Append(q, buffer.Record{Data: data, Urgency: buffer.Sync}); err != nil {
+	path := filepath.Join(t.TempDir(), "store.db")
+	synctest.Test(t, func(t *testing.T) { // the clock stands still between a failure and what is seen of it
+		s := open(t, path, cfg)
+		q := attached(t, s, "q")
+		data := make([]byte, 1000)
+		written, waiting := 0, 0
+		results := make(chan error, 10_000)
+		for s.Stats().Failures == 0 {
+			c := s.Begin()
+			for range 50 {
+				if _, err := c.Append(q, buffer.Record{Data: data, Urgency: buffer.Sync}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			waiting++
+			c.Commit(func(err error) { results <- err })
+			synctest.Wait()
+			for len(results) > 0 {
+				if err := <-results; err != nil {
+					t.Fatal(err)
+				}
+				written++
+			}
+		}
+		if written == waiting || written < 40 {
+			t.Fatalf("%d of %d changes fitted into 4 MiB", written, waiting)
+		}
+		if !s.Stats().Full {
+			t.Errorf("not full: %+v", s.Stats())
+		}
+		for range written * 50 { // the receiver makes room
+			q.Ack(next(t, s, q).Seq)
+		}
+		for ; written < waiting; written++ {
+			if err := receive(t, "done", results); err != nil {
 				t.Fatal(err)
 			}
 		}
-		waiting++
-		c.Commit(func(err error) { results <- err })
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-		s.Sync(ctx)
-		cancel()
-		for len(results) > 0 {
-			if err := <-results; err != nil {
-				t.Fatal(err)
-			}
-			written++
+		if st := s.Stats(); st.Full || st.Err != "" || st.FileSize > 4<<20 {
+			t.Errorf("%+v", st)
 		}
-	}
-	if written == waiting || written < 40 {
-		t.Fatalf("%d of %d changes fitted into 4 MiB", written, waiting)
-	}
-	if !s.Stats().Full {
-		t.Errorf("not full: %+v", s.Stats())
-	}
-	for range written * 50 { // the receiver makes room
-		q.Ack(next(t, s, q).Seq)
-	}
-	for ; written < waiting; written++ {
-		if err := receive(t, "done", results); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if st := s.Stats(); st.Full || st.Err != "" || st.FileSize > 4<<20 {
-		t.Errorf("%+v", st)
-	}
+		mustClose(t, s)
+	})
 }
