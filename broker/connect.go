@@ -160,7 +160,11 @@ func (b *Broker) startSession(c *conn, p *packet.Connect, assigned bool) (ack *p
 			"client", s.id, "username", s.username, "topic", p.Will.Topic)
 	} else if p.Will != nil {
 		s.will = newWill(s, p.Will)
-		change.Put(b.tables.wills, s.will.key(), s.will.value(), buffer.Lazy)
+		put := change.Put
+		if !s.durable { // its generation is as new as the connection
+			put = change.PutNew
+		}
+		put(b.tables.wills, s.will.key(), s.will.value(), buffer.Lazy)
 	}
 	if s.durable && s.queue == nil {
 		var q *buffer.Queue

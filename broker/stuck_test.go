@@ -203,9 +203,14 @@ func TestClientsThatComeAndGoTakeNoMemoryWhileTheDiskIsStuck(t *testing.T) {
 				two.Send(&packet.Ack{Kind: packet.PUBREL, ID: 99}).Expect(&packet.Ack{Kind: packet.PUBCOMP, ID: 99, Code: packet.PacketIdentifierNotFound})
 			})
 			two.Send(&packet.Ack{Kind: packet.PUBREL, ID: 5}).Send(&packet.Ack{Kind: packet.PUBREL, ID: 5})
+			brief, _ := h.join(t, packet.V311, &packet.Connect{ClientID: fmt.Sprint("brief", n), CleanStart: true, Will: gone(0)})
 			time.Sleep(10 * time.Second)
 			c.Drop()
 			two.Drop()
+			if n%2 == 0 {
+				brief.Leave()
+			}
+			brief.Drop()
 			synctest.Wait()
 			if n == 1 {
 				before = h.store.Stats()

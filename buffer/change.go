@@ -41,6 +41,7 @@ type put struct {
 	key     string
 	value   []byte
 	deleted bool
+	isNew   bool // the disk has nothing under the key
 	urgency Urgency
 }
 
@@ -146,12 +147,18 @@ func (c *Change) unhold(u Urgency) {
 // values for one key the one of the latest Commit wins, whatever their urgency,
 // and the others need not be written.
 func (c *Change) Put(t *Table, key, value []byte, u Urgency) {
-	c.puts = append(c.puts, put{t, string(key), slices.Clone(value), false, u})
+	c.puts = append(c.puts, put{t: t, key: string(key), value: slices.Clone(value), urgency: u})
+}
+
+// PutNew is Put for a key that the table never had. If it is deleted again before it is
+// written, neither is: what comes and goes takes no memory while the disk takes nothing.
+func (c *Change) PutNew(t *Table, key, value []byte, u Urgency) {
+	c.puts = append(c.puts, put{t: t, key: string(key), value: slices.Clone(value), isNew: true, urgency: u})
 }
 
 // Delete removes a key; that it does not exist is no error.
 func (c *Change) Delete(t *Table, key []byte, u Urgency) {
-	c.puts = append(c.puts, put{t, string(key), nil, true, u})
+	c.puts = append(c.puts, put{t: t, key: string(key), deleted: true, urgency: u})
 }
 
 // Attach says that the receiver is there: entries may be handed out from now on,

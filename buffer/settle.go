@@ -118,9 +118,14 @@ func (s *Store) restoreLocked(b *batch) {
 		qb.restoreLocked(s)
 	}
 	for _, t := range b.tables {
-		for key, p := range t.writing {
-			if _, newer := t.pending[key]; newer {
+		writing := t.writing
+		t.writing = nil
+		for key, p := range writing {
+			if newer, ok := t.pending[key]; ok {
 				s.pendingBytes -= p.cost()
+				newer.isNew = p.isNew
+				t.pending[key] = newer
+				t.cancelLocked(key)
 				continue
 			}
 			if t.pending == nil {
@@ -128,7 +133,6 @@ func (s *Store) restoreLocked(b *batch) {
 			}
 			t.pending[key] = p
 		}
-		t.writing = nil
 		if !t.dirty {
 			t.dirty = true
 			s.dirtyTables = append(s.dirtyTables, t)

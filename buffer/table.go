@@ -48,12 +48,24 @@ func (t *Table) setLocked(p *put) {
 	}
 	if old, ok := t.pending[p.key]; ok {
 		t.s.pendingBytes -= old.cost()
+		p.isNew = p.isNew || old.isNew
 	}
 	t.pending[p.key] = *p
 	t.s.pendingBytes += p.cost()
+	t.cancelLocked(p.key)
 	if !t.dirty {
 		t.dirty = true
 		t.s.dirtyTables = append(t.s.dirtyTables, t)
+	}
+}
+
+// cancelLocked takes away what deletes a key that the disk does not have, and is not
+// about to get.
+func (t *Table) cancelLocked(key string) {
+	p := t.pending[key]
+	if _, writing := t.writing[key]; p.deleted && p.isNew && !writing {
+		t.s.pendingBytes -= p.cost()
+		delete(t.pending, key)
 	}
 }
 

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"edgegateway/buffer"
 )
@@ -109,4 +112,83 @@ func TestCoalescedPutsAreWrittenOnce(t *testing.T) {
 	if got := s.Stats().PendingBytes; got != 0 {
 		t.Errorf("%d bytes still wait", got)
 	}
+}
+
+// TestWhatComesAndGoesBeforeItIsWrittenIsNotWritten puts keys that are new, and deletes
+// them, before, during and after a commit that fails.
+func TestWhatComesAndGoesBeforeItIsWrittenIsNotWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	synctest.Test(t, func(t *testing.T) {
+		var during atomic.Pointer[func() error]
+		s, err := buffer.Open(path, timed(), quiet(t), buffer.WithHooks(func() error {
+			if fn := during.Swap(nil); fn != nil {
+				return (*fn)()
+			}
+			return nil
+		}, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		table := s.Table("t")
+		change := func(fn func(c *buffer.Change)) {
+			c := s.Begin()
+			fn(c)
+			c.Commit(nil)
+		}
+		put := func(k string) {
+			change(func(c *buffer.Change) { c.PutNew(table, []byte(k), []byte("v"), buffer.Sync) })
+		}
+		remove := func(k string) {
+			change(func(c *buffer.Change) { c.Delete(table, []byte(k), buffer.Sync) })
+			if _, ok, err := table.Get([]byte(k)); ok || err != nil {
+				t.Errorf("%s is there after its Delete: %v", k, err)
+			}
+		}
+		waits := func(when string, want bool) {
+			t.Helper()
+			if got := s.Stats().PendingBytes > 0; got != want {
+				t.Errorf("%s: %d bytes wait", when, s.Stats().PendingBytes)
+			}
+		}
+		settle := func() {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			waits("at rest", false)
+		}
+		settle()
+		put("before")
+		change(func(c *buffer.Change) { c.Put(table, []byte("before"), []byte("newer"), buffer.Lazy) })
+		remove("before")
+		waits("before a commit", false)
+
+		for _, fails := range []bool{false, true} {
+			fn := func() error {
+				remove("during")
+				put("later")
+				remove("later")
+				if fails {
+					return noSpace
+				}
+				return nil
+			}
+			during.Store(&fn)
+			put("during")
+			time.Sleep(60 * time.Millisecond)
+			synctest.Wait()
+			if fails {
+				waits("after a commit that failed", false)
+			}
+			settle()
+		}
+		put("after")
+		settle()
+		remove("after")
+		waits("what is on disk", true)
+		settle()
+		n := 0
+		if err := table.Each(func(k, _ []byte) error { n++; return nil }); err != nil || n > 0 {
+			t.Errorf("%d keys are left, %v", n, err)
+		}
+	})
 }
