@@ -59,11 +59,10 @@ func (t *Table) setLocked(p *put) {
 	}
 }
 
-// cancelLocked takes away what deletes a key that the disk does not have, and is not
-// about to get.
+// cancelLocked takes away what deletes a key that the disk does not have. What deletes
+// one that is being written is not new: it found nothing pending.
 func (t *Table) cancelLocked(key string) {
-	p := t.pending[key]
-	if _, writing := t.writing[key]; p.deleted && p.isNew && !writing {
+	if p := t.pending[key]; p.deleted && p.isNew {
 		t.s.pendingBytes -= p.cost()
 		delete(t.pending, key)
 	}
