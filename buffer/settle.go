@@ -118,14 +118,10 @@ func (s *Store) restoreLocked(b *batch) {
 		qb.restoreLocked(s)
 	}
 	for _, t := range b.tables {
-		writing := t.writing
-		t.writing = nil
-		for key, p := range writing {
-			if newer, ok := t.pending[key]; ok {
+		for key, p := range t.writing {
+			if _, newer := t.pending[key]; newer {
 				s.pendingBytes -= p.cost()
-				newer.isNew = p.isNew
-				t.pending[key] = newer
-				t.cancelLocked(key)
+				t.inheritLocked(key, p.isNew)
 				continue
 			}
 			if t.pending == nil {
@@ -133,6 +129,7 @@ func (s *Store) restoreLocked(b *batch) {
 			}
 			t.pending[key] = p
 		}
+		t.writing = nil
 		if !t.dirty {
 			t.dirty = true
 			s.dirtyTables = append(s.dirtyTables, t)

@@ -68,6 +68,14 @@ func (t *Table) cancelLocked(key string) {
 	}
 }
 
+// inheritLocked: what was older than the pending one is certainly not on disk.
+func (t *Table) inheritLocked(key string, isNew bool) {
+	p := t.pending[key]
+	p.isNew = isNew
+	t.pending[key] = p
+	t.cancelLocked(key)
+}
+
 func (t *Table) newerLocked(key string) (p put, ok bool) {
 	if p, ok = t.pending[key]; !ok {
 		p, ok = t.writing[key]

@@ -80,6 +80,9 @@ func (d *Disk) Apply(e Event) error {
 		}
 		d.change(rename{to: e.Name, f: &file{}})
 	case Write:
+		if len(e.Data) == 0 {
+			break
+		}
 		f.size = max(f.size, e.At+int64(len(e.Data)))
 		f.steps = append(f.steps, step{e.At, e.Data, f.size})
 	case Truncate:

@@ -18,6 +18,8 @@ type parser struct {
 	cut     map[string]bool   // by process, whether its last call was not written down whole
 	place   map[string]int64  // by file, where the next write or copy begins; as if it were open once
 	events  []Event
+	pid     string         // of the line
+	open    map[string]int // by process, the write that has begun and not ended
 }
 
 const unfinished = " <unfinished ...>"
@@ -25,6 +27,7 @@ const unfinished = " <unfinished ...>"
 func (p *parser) line(line string) error {
 	pid, rest, ok := strings.Cut(line, " ")
 	rest = strings.TrimLeft(rest, " ")
+	p.pid = pid
 	switch {
 	case !ok || strings.HasPrefix(rest, "+++") || strings.HasPrefix(rest, "---"):
 		return nil
@@ -67,10 +70,14 @@ func (p *parser) call(text string, begins, ends bool) error {
 	args := strings.Split(rest[:end[0]], ", ")
 	switch name {
 	case "write", "pwrite64", "sendto":
-		if !begins || failed {
-			return nil
+		var err error
+		if begins && !failed {
+			err = p.write(name, args)
 		}
-		return p.write(name, args)
+		if ends && !strings.HasPrefix(rest[end[1]:], "?") {
+			delete(p.open, p.pid)
+		}
+		return err
 	case "writev", "pwritev", "pwritev2", "sendmsg":
 		if _, inside := p.name(args[0]); !inside && begins && p.reports(describe(args[0])) {
 			return fmt.Errorf("%s is not understood", name)
@@ -118,8 +125,23 @@ func (p *parser) write(name string, args []string) error {
 	default:
 		return fmt.Errorf("%s to %s: it is not known where", name, file)
 	}
+	p.open[p.pid] = len(p.events)
 	p.events = append(p.events, Event{Op: Write, Name: file, At: at, Data: data})
 	return nil
+}
+
+// settle looks how far the writes came in which the program was killed.
+func (p *parser) settle() {
+	for _, i := range p.open {
+		e := &p.events[i]
+		b, _ := os.ReadFile(filepath.Join(p.dir, e.Name)) // none: it did not come far
+		b = b[min(e.At, int64(len(b))):]
+		n := 0
+		for n < min(len(e.Data), len(b)) && e.Data[n] == b[n] {
+			n++
+		}
+		e.Data = e.Data[:n]
+	}
 }
 
 func (p *parser) read(args []string) error {

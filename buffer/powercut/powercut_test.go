@@ -1,6 +1,8 @@
 package powercut_test
 
 import (
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -131,5 +133,33 @@ func TestATraceTellsWhatWasDoneAndReported(t *testing.T) {
 	want := "heard, report  begin, create, create, truncate, rename b, link c, remove, sync the directory, report  end"
 	if s := strings.Join(got, ", "); s != want {
 		t.Errorf("%s\nwant %s", s, want)
+	}
+}
+
+// TestAWriteInWhichTheProgramWasKilledIsAsLongAsTheFileSays reads a trace that ends in
+// the middle of calls.
+func TestAWriteInWhichTheProgramWasKilledIsAsLongAsTheFileSays(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "a")
+	hexed := func(s string) string { return `\x` + strings.Join(strings.Fields(fmt.Sprintf("% x", s)), `\x`) }
+	for _, c := range []struct{ end, file, want string }{
+		{" <unfinished ...>\n7 +++ killed by SIGKILL +++\n", "12345", "345"},
+		{" <unfinished ...>\n7 +++ killed by SIGKILL +++\n", "123", "3"},
+		{" <unfinished ...>\n7 +++ killed by SIGKILL +++\n", "1", ""},
+		{" <unfinished ...>\n7 <... pwrite64 resumed>) = ?\n", "123", "3"},
+		{") = ?\n", "123", "3"},
+		{") = 3\n", "123", "345"}, // what came later is not asked about
+		{" <unfinished ...>\n7 <... pwrite64 resumed>) = 3\n", "123", "345"},
+	} {
+		trace := filepath.Join(t.TempDir(), "trace")
+		text := fmt.Sprintf("7 openat(AT_FDCWD<%s>, \"%s\", O_RDWR|O_CREAT, 0600) = 3<%s>\n7 pwrite64(3<%s>, \"%s\", 3, 2%s",
+			hexed("/"), hexed(name), hexed(name), hexed(name), hexed("345"), c.end)
+		if err := errors.Join(os.WriteFile(trace, []byte(text), 0o600), os.WriteFile(name, []byte(c.file), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		events, err := powercut.Read(trace, dir, func(string) bool { return false })
+		if err != nil || len(events) != 2 || events[1].Op != powercut.Write || string(events[1].Data) != c.want {
+			t.Errorf("%q over %q: %v, %v", c.end, c.file, events, err)
+		}
 	}
 }

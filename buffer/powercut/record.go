@@ -63,7 +63,8 @@ func Command(trace string, name string, args ...string) *exec.Cmd {
 // Read returns the events of a trace, in order: a Report from the moment when the
 // call began, a Sync and what was Heard from when it had ended. What a program did
 // elsewhere is left out, but for what it wrote to, and read from, descriptors that
-// reports accepts.
+// reports accepts. A write in which it was killed is as long as the file in dir says,
+// where nothing may have changed since.
 func Read(trace, dir string, reports func(descriptor string) bool) ([]Event, error) {
 	b, err := os.ReadFile(trace)
 	if err != nil {
@@ -72,11 +73,12 @@ func Read(trace, dir string, reports func(descriptor string) bool) ([]Event, err
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, err
 	}
-	p := parser{dir: dir, reports: reports, begun: make(map[string]string), cut: make(map[string]bool), place: make(map[string]int64)}
+	p := parser{dir: dir, reports: reports, begun: make(map[string]string), cut: make(map[string]bool), place: make(map[string]int64), open: make(map[string]int)}
 	for line := range strings.Lines(string(b)) {
 		if err := p.line(strings.TrimSuffix(line, "\n")); err != nil {
 			return nil, fmt.Errorf("trace %s: %w", trace, err)
 		}
 	}
+	p.settle()
 	return p.events, nil
 }
