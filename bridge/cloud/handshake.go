@@ -123,7 +123,6 @@ func (l *link) puback(id uint16, code packet.ReasonCode) {
 	default:
 		l.settle(f.seq, code)
 	}
-	l.signal()
 }
 
 // pubrec is the middle of a QoS 2 handshake: PUBREL follows when the mark is on
@@ -147,13 +146,13 @@ func (l *link) pubrec(id uint16, code packet.ReasonCode) {
 		l.flights.remove(id)
 		l.mu.Unlock()
 		l.settle(f.seq, code) // the identifier is free; no PUBREL [MQTT-4.3.3-4]
-		l.signal()
 		return
 	default:
 		l.flights.advance(id, marking)
 		t := l.pubrels.take(id)
-		// If the window is full of such as this one, nothing moves before the commit.
-		stalled := l.flights.unanswered == 0 && l.flights.len() >= l.window
+		// If the pump waits for room and all under way is such as this one, nothing
+		// moves before the commit.
+		stalled := l.flights.unanswered == 0 && (l.full || l.flights.len() >= l.window)
 		l.mu.Unlock()
 		if !l.b.queue.Received(f.seq, func(err error) { l.marked(t, err) }) {
 			l.fail(fmt.Errorf("the queue has lost message %d, which was sent", f.seq))
@@ -200,7 +199,6 @@ func (l *link) pubcomp(id uint16) {
 	default:
 		l.settle(f.seq, packet.Success)
 	}
-	l.signal()
 }
 
 // settle ends an entry with the server's word on it.

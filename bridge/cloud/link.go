@@ -57,6 +57,7 @@ type link struct {
 	stopping bool   // no messages from the queue any more
 	doubt    bool   // nor before it is known which session this is
 	acked    bool   // the server has acknowledged something
+	full     bool   // the pump waits for room in the window
 
 	pubrels, pubacks, pubrecs, pubcomps turns
 
@@ -71,7 +72,7 @@ type control struct {
 }
 
 func (b *Bridge) newLink(s server, w *wire) *link {
-	return &link{
+	l := &link{
 		b: b, server: s, wire: w,
 		kick:     make(chan struct{}, 1),
 		flights:  flights{byID: make(map[uint16]flight)},
@@ -84,6 +85,8 @@ func (b *Bridge) newLink(s server, w *wire) *link {
 		pubrecs:  turns{kind: packet.PUBREC},
 		pubcomps: turns{kind: packet.PUBCOMP},
 	}
+	w.onAcks = l.acknowledged
+	return l
 }
 
 // signal wakes the pump.

@@ -245,17 +245,20 @@ func (s *sessionManager) AddToSession(_ context.Context, p session.Packet, resp 
 // PacketReceived must not wait: nothing else is read meanwhile. The library does
 // not look at its error.
 func (s *sessionManager) PacketReceived(cp *packets.ControlPacket, _ chan<- *packets.Publish) error {
+	ack := func(kind packet.Type, code byte) {
+		s.l.acknowledged([]packet.Ack{{Kind: kind, ID: cp.PacketID(), Code: packet.ReasonCode(code)}})
+	}
 	switch p := cp.Content.(type) {
 	case *packets.Publish:
 		s.l.arrived(fromServer(p))
-	case *packets.Puback:
-		s.l.puback(p.PacketID, packet.ReasonCode(p.ReasonCode))
+	case *packets.Puback: // with properties; others do not come this way: see acks.go
+		ack(packet.PUBACK, p.ReasonCode)
 	case *packets.Pubrec:
-		s.l.pubrec(p.PacketID, packet.ReasonCode(p.ReasonCode))
+		ack(packet.PUBREC, p.ReasonCode)
 	case *packets.Pubrel:
-		s.l.pubrel(p.PacketID)
+		ack(packet.PUBREL, p.ReasonCode)
 	case *packets.Pubcomp:
-		s.l.pubcomp(p.PacketID)
+		ack(packet.PUBCOMP, p.ReasonCode)
 	case *packets.Suback, *packets.Unsuback:
 		s.l.answered(*cp)
 	}

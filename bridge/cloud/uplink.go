@@ -99,6 +99,7 @@ func (l *link) collect(buf []byte) (_ []byte, wait time.Duration, last bool) {
 	if d := time.Until(l.paused); d > 0 {
 		quiet, wait = true, d
 	}
+	l.full = l.full && !quiet
 	l.mu.Unlock()
 	for !quiet && len(buf) < batchBytes {
 		var more bool
@@ -130,6 +131,7 @@ func (l *link) resumes() bool {
 func (l *link) next(buf []byte) (_ []byte, wait time.Duration, more bool) {
 	l.mu.Lock()
 	full := l.flights.len() >= l.window
+	l.full = full
 	l.mu.Unlock()
 	if full {
 		return buf, 0, false

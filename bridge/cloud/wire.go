@@ -22,7 +22,10 @@ type wire struct {
 	net.Conn
 	in    *bufio.Reader
 	frame frame
+	acks  []packet.Ack
 	lost  atomic.Pointer[error] // the first error of the reader
+
+	onAcks func([]packet.Ack) // takes acknowledgements, valid until it returns; nil: the library does
 
 	mu  sync.Mutex // guards what follows; held during the write itself
 	out []byte
@@ -39,7 +42,7 @@ const writeTimeout = 60 * time.Second
 const lastWords = time.Second
 
 func newWire(c net.Conn, maxPacket int) *wire {
-	return &wire{Conn: c, in: bufio.NewReaderSize(c, 16<<10), frame: frame{max: maxPacket}}
+	return &wire{Conn: c, in: bufio.NewReaderSize(c, 16<<10), frame: frame{max: maxPacket}, acks: make([]packet.Ack, 0, 256)}
 }
 
 func (w *wire) Lock() { w.mu.Lock() }
@@ -125,6 +128,11 @@ func (w *wire) read(p []byte) (int, error) {
 		n, err := w.in.Read(p[:min(len(p), w.frame.body)])
 		w.frame.body -= n
 		return n, err
+	}
+	if w.onAcks != nil && w.frame.later && w.frame.width == 0 {
+		if err := w.takeAcks(); err != nil {
+			return 0, err
+		}
 	}
 	b, err := w.in.ReadByte()
 	if err != nil {
