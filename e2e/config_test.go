@@ -34,7 +34,11 @@ up = [
   { from = "e2e/+/state", to = "acme/e2e/+/state", qos = 1 },
   { from = "e2e/+/result", to = "acme/e2e/+/result", qos = 1 },
 ]
-down = [{ from = "acme/e2e/+/set", to = "e2e/+/set", qos = 1 }]
+down = [
+  { from = "acme/e2e/+/set", to = "e2e/+/set", qos = 1 },
+  { from = "acme/once/#", to = "once/#", qos = 1 },
+  { from = "acme/exactly/#", to = "exactly/#", qos = 2 },
+]
 
 [status]
 address = "%s"

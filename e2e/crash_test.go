@@ -256,7 +256,7 @@ func (r *crashRun) audit() {
 	}
 	r.link.mu.Lock()
 	defer r.link.mu.Unlock()
-	r.tell("link", &r.link.taken, len(r.link.repeated), false)
+	r.tell("link", &r.link.taken, len(r.link.up.repeated), false)
 	if r.link.fault != nil {
 		r.t.Errorf("what passed to the cloud was not MQTT 5: %v", r.link.fault)
 	}

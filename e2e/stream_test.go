@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -13,12 +14,13 @@ import (
 
 // flow is what a stream publishes.
 type flow struct {
-	qos    packet.QoS // 0 or 1
+	qos    packet.QoS
+	root   string // of its topics; "": load
 	retain bool
 	same   bool    // every message has the payload of the first
 	topics int     // that it publishes to in turn; 0 is 1
 	rate   float64 // messages per second; 0: as fast as the window lets it
-	window int     // messages under way at QoS 1; 0 is 1000
+	window int     // messages under way; 0 is 1000
 }
 
 // stream publishes numbered messages of 100 bytes over one connection that must not
@@ -28,11 +30,11 @@ type stream struct {
 	addr, name string
 
 	sent, acked atomic.Int64
-	slowest     atomic.Int64 // time from PUBLISH to PUBACK, in nanoseconds
+	slowest     atomic.Int64 // time from PUBLISH to PUBACK or PUBCOMP, in nanoseconds
 }
 
 func (s *stream) topic(n int) string {
-	return fmt.Sprintf("load/%s/value-%02d/q%d", s.name, n%max(s.topics, 1), s.qos)
+	return fmt.Sprintf("%s/%s/value-%02d/q%d", cmp.Or(s.root, "load"), s.name, n%max(s.topics, 1), s.qos)
 }
 
 func (s *stream) payload(n int) []byte {
@@ -58,7 +60,7 @@ func (s *stream) run(ctx context.Context, count int) error {
 	var (
 		reading sync.WaitGroup
 		room    = make(chan struct{}, window)
-		times   = make(chan time.Time, window) // PUBACKs come in the order of the messages [MQTT-4.6.0-2]
+		times   = make(chan time.Time, window) // acknowledgements come in the order of the messages [MQTT-4.6.0-2]
 		broken  = make(chan error, 1)
 	)
 	reading.Go(func() {
@@ -68,7 +70,15 @@ func (s *stream) run(ctx context.Context, count int) error {
 				broken <- err
 				return
 			}
-			if a, ok := p.(*packet.Ack); ok && a.Kind == packet.PUBACK {
+			a, ok := p.(*packet.Ack)
+			switch {
+			case !ok:
+			case a.Kind == packet.PUBREC:
+				if err := c.send(&packet.Ack{Kind: packet.PUBREL, ID: a.ID}); err != nil {
+					broken <- err
+					return
+				}
+			default:
 				took := time.Since(<-times)
 				s.slowest.Store(max(s.slowest.Load(), int64(took)))
 				s.acked.Add(1)

@@ -26,16 +26,25 @@ type wire struct {
 	barred int // how many want no connection now
 	cuts   int
 
-	mu       sync.Mutex // guards what follows
-	taken    books      // what the cloud has acknowledged
-	sent     map[message]uint16
-	byID     map[uint16]message // the last one that was sent under it
-	released map[message]bool   // PUBREL was sent for it
-	repeated map[message]bool   // QoS 2, under another identifier, or after PUBREL [MQTT-4.3.3-6]
+	mu       sync.Mutex         // guards what follows
+	taken    books              // what the cloud has acknowledged
+	up, down *ledger            // what the gateway sent, and the cloud
 	passed   progress           // counts what the cloud has acknowledged
 	fault    error              // something passed that is not MQTT 5
 	aliases  map[uint16]string  // of this connection
+	seen     func(what passing) // what a test wants to know of; nil: nothing
 }
+
+// passing is a packet that says how far a connection has come.
+type passing uint8
+
+const (
+	newSession passing = iota // CONNACK
+	oldSession
+	listening // SUBACK
+	dataUp    // PUBLISH
+	dataDown
+)
 
 type message struct {
 	topic  string
@@ -51,8 +60,8 @@ func startWire(t *testing.T, cloud string, fate func() int) *wire {
 	w := &wire{
 		addr: ln.Addr().String(), cloud: cloud, fate: fate,
 		taken: books{seen: map[string]map[int]int{}, highest: map[string]int{}},
-		sent:  map[message]uint16{}, byID: map[uint16]message{},
-		aliases: map[uint16]string{}, released: map[message]bool{}, repeated: map[message]bool{},
+		up:    newLedger(), down: newLedger(),
+		aliases: map[uint16]string{}, seen: func(passing) {},
 	}
 	var running sync.WaitGroup
 	t.Cleanup(func() { ln.Close(); w.cut(); running.Wait() })
@@ -159,6 +168,15 @@ func (w *wire) some(n int) int {
 	return n
 }
 
+// cutAfter cuts the connection that is open after so many bytes more.
+func (w *wire) cutAfter(bytes int) {
+	w.linkMu.Lock()
+	defer w.linkMu.Unlock()
+	if w.near != nil {
+		w.left = bytes
+	}
+}
+
 // cut ends the connection, if there is one.
 func (w *wire) cut() {
 	w.linkMu.Lock()
@@ -196,30 +214,39 @@ func (w *wire) fromGateway(p packet.Packet) {
 		} else if len(p.Topic) == 0 {
 			p.Topic = []byte(w.aliases[alias])
 		}
-		n, ok := number(p)
-		if !ok || p.QoS == 0 {
-			return // the status
+		if w.up.publish(p) {
+			w.seen(dataUp)
 		}
-		m := message{string(p.Topic), n}
-		if id, known := w.sent[m]; p.QoS == packet.QoS2 && known && (id != p.ID || w.released[m]) {
-			w.repeated[m] = true
-		}
-		w.sent[m], w.byID[p.ID] = p.ID, m
 	case *packet.Ack:
-		if m, ok := w.byID[p.ID]; ok && p.Kind == packet.PUBREL {
-			w.released[m] = true
-		}
+		w.up.pubrel(p)
 	}
 }
 
 func (w *wire) fromCloud(p packet.Packet) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch p := p.(type) {
+	case *packet.Connack:
+		clear(w.down.highest)
+		if p.SessionPresent {
+			w.seen(oldSession)
+		} else {
+			w.seen(newSession)
+		}
+	case *packet.Suback:
+		w.seen(listening)
+	case *packet.Publish:
+		if w.down.publish(p) {
+			w.seen(dataDown)
+		}
+	case *packet.Ack:
+		w.down.pubrel(p)
+	}
 	a, ok := p.(*packet.Ack)
 	if !ok || a.Code.IsError() || a.Kind != packet.PUBACK && a.Kind != packet.PUBREC {
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	m, ok := w.byID[a.ID]
+	m, ok := w.up.byID[a.ID]
 	if !ok || w.taken.seen[m.topic][m.number] > 0 {
 		return
 	}

@@ -44,6 +44,7 @@ func (l *link) take(kind *turns, id uint16) *turn {
 func (l *link) ready(t *turn, code packet.ReasonCode) {
 	l.mu.Lock()
 	t.ready, t.code = true, code
+	l.moved = l.moved || code == packet.Success
 	l.out = l.pubacks.release(l.out)
 	l.out = l.pubrecs.release(l.out)
 	l.out = l.pubcomps.release(l.out)

@@ -222,6 +222,7 @@ func (l *link) settle(seq uint64, code packet.ReasonCode) {
 		l.b.queue.Ack(seq)
 		l.b.counts.sent.Add(1)
 		l.mu.Lock()
+		l.moved = true
 		l.pause.reset()
 		l.mu.Unlock()
 	}

@@ -57,6 +57,7 @@ type link struct {
 	stopping bool   // no messages from the queue any more
 	doubt    bool   // nor before it is known which session this is
 	acked    bool   // the server has acknowledged something
+	moved    bool   // a message has come through, in one direction or the other
 	full     bool   // the pump waits for room in the window
 
 	pubrels, pubacks, pubrecs, pubcomps turns

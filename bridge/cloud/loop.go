@@ -55,6 +55,7 @@ type ending struct {
 	err    error
 	good   bool          // the connection has lasted
 	lasted time.Duration // from CONNACK
+	moved  bool          // messages have come through
 }
 
 // learn draws from an ending who is asked next, and when.
@@ -62,6 +63,9 @@ func (b *Bridge) learn(r *roster, p *place, end ending, wait *backoff) {
 	if end.good {
 		wait.reset()
 		r.good(p)
+	}
+	if end.moved {
+		wait.served(end.lasted)
 	}
 	for m := range p.listed().paces {
 		p.listed().paces[m].lasted(end.lasted)

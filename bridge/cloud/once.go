@@ -42,7 +42,10 @@ func (b *Bridge) once(ctx context.Context, p *place, first, cleanStart bool) end
 	end()
 	helpers.Wait()
 	b.linkEnded(l)
-	return ending{err: l.reason(), good: good, lasted: time.Since(up)}
+	l.mu.Lock()
+	moved := l.moved
+	l.mu.Unlock()
+	return ending{err: l.reason(), good: good, lasted: time.Since(up), moved: moved}
 }
 
 // serve returns when the link has ended, and ends it when ctx does.

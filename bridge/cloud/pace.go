@@ -58,3 +58,19 @@ func (b *backoff) lasted(d time.Duration) {
 		b.reset()
 	}
 }
+
+// served forgets tries after a connection that took messages for so long: the next
+// wait is no longer than what it lasted, up or down to the next ceiling. So a link
+// that breaks every few seconds is up for more than half of the time, and still a
+// server that throws everybody out is not asked more often than it lets them stay. A
+// connection that lasted less than the shortest ceiling says nothing.
+func (b *backoff) served(d time.Duration) {
+	if d < b.first {
+		return
+	}
+	tries := 0
+	for ceiling := b.first; 2*ceiling <= d; ceiling *= 2 {
+		tries++
+	}
+	b.tries = min(b.tries, tries)
+}
