@@ -84,11 +84,11 @@ type tuning struct {
 	report     time.Duration // between two states on the local broker
 }
 
-func defaultTuning() tuning {
+func defaultTuning(within time.Duration) tuning {
 	return tuning{
 		modulus: modulus,
 		window:  1000,
-		paces:   defaultPaces(),
+		paces:   defaultPaces(within),
 		good:    10 * time.Second,
 		sure:    time.Minute,
 		overdue: 30 * time.Second,
@@ -105,7 +105,7 @@ func New(cfg Config, env Env, br *broker.Broker, st *buffer.Store, log *slog.Log
 		return nil, fmt.Errorf("cloud %q: %w", cfg.Name, err)
 	}
 	b := &Bridge{
-		cfg: cfg, env: env, log: log.With("cloud", cfg.Name), tuning: defaultTuning(),
+		cfg: cfg, env: env, log: log.With("cloud", cfg.Name), tuning: defaultTuning(cfg.RetryWithin),
 		up: newRoutes(cfg.Up, cfg.WhenFull), down: newRoutes(cfg.Down, ""),
 		clientID: cfg.ClientID, statusTopic: cfg.StatusAt(env.ID),
 		records: br.Decoder(),

@@ -65,6 +65,12 @@ type Config struct {
 	// twice this time.
 	KeepAlive time.Duration `toml:"keep_alive"`
 
+	// RetryWithin is how long the first wait after a lost connection may be, 1 s to 10
+	// min: it is a random part of this. Further ones double, to at most a minute or this.
+	// So a fleet of N gateways that lose their server at once ask it N / retry_within
+	// times per second when it is back: see docs/fleet.md.
+	RetryWithin time.Duration `toml:"retry_within"`
+
 	// SessionExpiry is how long the server keeps our session after the link went:
 	// "never", or a duration of at least one minute.
 	SessionExpiry string `toml:"session_expiry"`
@@ -166,6 +172,7 @@ func DefaultConfig() Config {
 	return Config{
 		ReturnAfter:       5 * time.Minute,
 		KeepAlive:         30 * time.Second,
+		RetryWithin:       time.Second,
 		SessionExpiry:     "never",
 		MaxQueuedMessages: 1_000_000,
 		MaxQueuedBytes:    256 << 20,
@@ -196,6 +203,9 @@ func (c Config) Validate() error {
 	}
 	if c.KeepAlive < time.Second || c.KeepAlive > 65535*time.Second || c.KeepAlive%time.Second != 0 {
 		fault("keep_alive must be whole seconds from 1s to 65535s, not %v", c.KeepAlive)
+	}
+	if c.RetryWithin < time.Second || c.RetryWithin > 10*time.Minute {
+		fault("retry_within must be from 1s to 10m, not %v", c.RetryWithin)
 	}
 	if _, err := parseExpiry(c.SessionExpiry); err != nil {
 		fault("session_expiry %w", err)

@@ -18,7 +18,7 @@ func (b *Bridge) SetBackoff(first, most time.Duration) {
 }
 
 // SetPaces goes back to what is meant.
-func (b *Bridge) SetPaces() { b.tuning.paces = defaultPaces() }
+func (b *Bridge) SetPaces() { b.tuning.paces = defaultPaces(b.cfg.RetryWithin) }
 
 // SetOverdue sets how long an acknowledgement may take.
 func (b *Bridge) SetOverdue(d time.Duration) { b.tuning.overdue, b.overdue = d, d }

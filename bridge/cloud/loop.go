@@ -44,7 +44,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 			sleep(ctx, wait.next())
 		case r.more():
 			// Not all servers at the same moment: on average a try per second.
-			sleep(ctx, rand.N(2*b.tuning.paces[soon].first+1))
+			sleep(ctx, rand.N(2*min(b.tuning.paces[soon].first, time.Second)+1))
 		}
 	}
 	return nil

@@ -15,12 +15,12 @@ const (
 	manners
 )
 
-// defaultPaces are waits of at most 1 s growing to 1 min, of 1 to 10 min, and one
+// defaultPaces are waits of at most within growing to 1 min, of 1 to 10 min, and one
 // of a minute, as a server may refuse who is right while it starts, and from then
 // on of 8 to 15 min.
-func defaultPaces() [manners]backoff {
+func defaultPaces(within time.Duration) [manners]backoff {
 	return [manners]backoff{
-		soon:   {first: time.Second, most: time.Minute},
+		soon:   {first: within, most: max(time.Minute, within)},
 		slowly: {first: 2 * time.Minute, most: 10 * time.Minute, half: true},
 		rarely: {first: time.Minute, most: 15 * time.Minute, growth: 4, half: true},
 	}

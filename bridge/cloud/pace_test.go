@@ -179,6 +179,55 @@ func TestAConnectionCountsAfterItHasLasted(t *testing.T) {
 	}
 }
 
+// A link that breaks every few seconds and carries messages meanwhile is tried again no
+// later than it lasted, and is up for most of the time; one that carries none is left
+// alone for longer and longer.
+func TestALinkThatBreaksAndServesIsTriedAgainSoon(t *testing.T) {
+	for _, x := range []struct {
+		name   string
+		lasts  time.Duration
+		serves bool
+		least  int // attempts in ten minutes
+		most   int
+	}{
+		{"serves for 3 s", 3 * time.Second, true, 130, 175},           // 3 s and up to 2 s
+		{"serves for 1.5 s", 1500 * time.Millisecond, true, 265, 345}, // 1.5 s and up to 1 s
+		{"serves for half a second", 500 * time.Millisecond, true, 12, 45},
+		{"lasts for 3 s and takes no message", 3 * time.Second, false, 12, 45},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			timed(t, []string{"mqtt://" + hostA}, nil, func(w *web, r *rig) {
+				w.at(hostA, func(p *peer) {
+					if !w.greet(p, hostA) {
+						return
+					}
+					p.send(&packet.Connack{SessionPresent: len(w.connects(hostA)) > 1})
+					end := time.AfterFunc(x.lasts, func() { p.conn.Close() })
+					defer end.Stop()
+					for {
+						pk, err := p.read(forever)
+						if err != nil {
+							return
+						}
+						// The status is not a message of anybody's.
+						if m, ok := pk.(*packet.Publish); ok && (x.serves || m.Retain) {
+							p.ack(packet.PUBACK, m.ID)
+						}
+					}
+				})
+				r.run()
+				for range 600 {
+					r.offer("g/boiler/state", "21", 1)
+					pass(time.Second)
+				}
+				if n := len(w.tried(hostA)); n < x.least || n > x.most {
+					t.Errorf("%d attempts in ten minutes, want %d to %d", n, x.least, x.most)
+				}
+			})
+		})
+	}
+}
+
 func TestAServerOfMQTT311IsNamed(t *testing.T) {
 	timed(t, []string{"mqtt://" + hostA}, nil, func(w *web, r *rig) {
 		w.at(hostA, func(p *peer) {
