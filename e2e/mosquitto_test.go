@@ -16,9 +16,13 @@ type mosquitto struct {
 
 func startMosquitto(t *testing.T) *mosquitto {
 	t.Helper()
+	return startMosquittoAt(t, freePort(t), "max_inflight_messages 100")
+}
+
+func startMosquittoAt(t *testing.T, addr, settings string) *mosquitto {
+	t.Helper()
 	need(t, "mosquitto")
 	dir := t.TempDir()
-	addr := freePort(t)
 	_, port, _ := net.SplitHostPort(addr)
 	m := &mosquitto{addr: addr, config: write(t, dir, "mosquitto.conf", fmt.Sprintf(`
 listener %s 127.0.0.1
@@ -27,9 +31,9 @@ persistence true
 persistence_location %s/
 autosave_interval 0
 max_queued_messages 0
-max_inflight_messages 100
 user root
-`, port, dir))}
+%s
+`, port, dir, settings))}
 	m.again(t)
 	return m
 }
