@@ -298,17 +298,12 @@ type slowWriter struct {
 
 const pieceTimeout = 30 * time.Second
 
-func newSlowWriter(w http.ResponseWriter) *slowWriter {
-	takeTime(w)
-	return &slowWriter{w: w}
-}
+func newSlowWriter(w http.ResponseWriter) *slowWriter { return &slowWriter{w: w} }
 
-// takeTime is for what may take longer than the server of the control socket gives a
-// question, whose end would end the context of it.
+// takeTime is for an answer that may come later than the server of the control socket
+// allows. When its asker goes, the context of the question ends.
 func takeTime(w http.ResponseWriter) {
-	c := http.NewResponseController(w)
-	_ = c.SetReadDeadline(time.Time{}) // a writer in the same process has none
-	_ = c.SetWriteDeadline(time.Time{})
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // a writer in the same process has none
 }
 
 func (s *slowWriter) Write(b []byte) (int, error) {
