@@ -35,6 +35,7 @@ var sections = map[string]string{
 	"[[cloud.down]]":       "A route from the cloud.",
 	"[[devices]]":          "A sensor or an actuator. `gateway devices` lists the kinds, and `gateway devices KIND` prints an example of one. The keys that only the kind has stand in `[devices.options]`, below the device they belong to.",
 	"[home_assistant]":     "Home Assistant finds the devices by itself (MQTT discovery).",
+	"[devices.channels.*]": "What happens to the values of one channel, below the device it belongs to; `*` is the channel's name, as in `[devices.channels.temperature]`.",
 	"[status]":             "The status page, `/metrics` for Prometheus and `/healthz`.",
 }
 

@@ -3,6 +3,7 @@ package drivers
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 	"unicode/utf8"
 )
@@ -11,7 +12,7 @@ import (
 // float64 and int64, and takes off values that nobody can use. What it took off is
 // in Fault, unless the driver had something to say there.
 func clean(r Reading) Reading {
-	out := Reading{At: r.At, Fault: r.Fault, Values: make([]Value, 0, len(r.Values))}
+	out := Reading{At: r.At, Fault: r.Fault, Bad: r.Bad, Values: make([]Value, 0, len(r.Values))}
 	if out.At.IsZero() {
 		out.At = time.Now()
 	}
@@ -19,7 +20,10 @@ func clean(r Reading) Reading {
 		value, err := normal(v.V)
 		if err == nil {
 			out.Values = append(out.Values, Value{v.Channel, value})
-		} else if out.Fault == nil {
+			continue
+		}
+		out.Bad = append(slices.Clip(out.Bad), v.Channel)
+		if out.Fault == nil {
 			out.Fault = fmt.Errorf("channel %q: %w", v.Channel, err)
 		}
 	}

@@ -129,6 +129,10 @@ type Reading struct {
 
 	Values []Value
 
+	// Bad names channels that were asked and gave no value that can be used. Values
+	// that nobody can use, such as NaN, are put here by Run.
+	Bad []string
+
 	// Fault is a trouble that does not end the use of the device: a line that cannot
 	// be decoded, one of several channels that cannot be read. Run counts and logs
 	// it and takes it off: Events never see it.

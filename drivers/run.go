@@ -46,7 +46,7 @@ type Events interface {
 	Online(channels []Channel, check func(Command) (Command, error))
 
 	// Reading hands over a reading, clean and with its time set. The receiver owns
-	// Values, which holds at least one.
+	// Values; there is at least one, or one in Bad.
 	Reading(r Reading)
 
 	// Offline says why the device does not work. It is called at the first failed
@@ -306,7 +306,7 @@ func fatal(err error) bool {
 func (r *runner) tell(reading Reading) {
 	fault := reading.Fault
 	reading.Fault = nil
-	if len(reading.Values) > 0 {
+	if len(reading.Values)+len(reading.Bad) > 0 {
 		r.Stats.add(func(c *Counts) { c.Readings++ })
 		r.ev.Reading(reading)
 	}

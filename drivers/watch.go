@@ -130,7 +130,7 @@ func newInbox(s *Stats) *inbox {
 // emit is what a Watcher calls.
 func (b *inbox) emit(ctx context.Context, r Reading) {
 	r = clean(r)
-	if len(r.Values) == 0 && r.Fault == nil {
+	if len(r.Values)+len(r.Bad) == 0 && r.Fault == nil {
 		return
 	}
 	if b.put(r) {
@@ -184,7 +184,16 @@ func merge(old *Reading, r Reading) {
 	if len(r.Values) > 0 {
 		old.At = r.At
 	}
+	for _, name := range r.Bad {
+		old.Values = slices.DeleteFunc(old.Values, func(v Value) bool { return v.Channel == name })
+		if !slices.Contains(old.Bad, name) {
+			old.Bad = append(slices.Clip(old.Bad), name)
+		}
+	}
 	for _, v := range r.Values {
+		if len(old.Bad) > 0 {
+			old.Bad = slices.DeleteFunc(slices.Clone(old.Bad), func(name string) bool { return name == v.Channel })
+		}
 		i := slices.IndexFunc(old.Values, func(o Value) bool { return o.Channel == v.Channel })
 		if i < 0 {
 			old.Values = append(old.Values, v)

@@ -207,7 +207,11 @@ func (d *device) announced() (channels []homeassistant.Channel, listed, known bo
 	defer d.mu.Unlock()
 	add := func(c drivers.Channel) {
 		if c.Type != "" && c.Name != tsKey {
-			channels = append(channels, homeassistant.Channel{Channel: c, Decimals: -1})
+			one := homeassistant.Channel{Channel: c, Decimals: -1}
+			if t := d.traits[c.Name]; t != nil {
+				one.Title, one.Decimals = t.cfg.Title, t.cfg.Round
+			}
+			channels = append(channels, one)
 		}
 	}
 	for _, c := range d.channels {
@@ -216,9 +220,13 @@ func (d *device) announced() (channels []homeassistant.Channel, listed, known bo
 		}
 		add(c)
 	}
-	for _, v := range d.last {
+	for _, v := range d.values {
 		if d.rank(v.Channel) == len(d.channels) {
-			add(drivers.Channel{Name: v.Channel, Type: d.typeOf(v.Channel)})
+			c := drivers.Channel{Name: v.Channel, Type: d.typeOf(v.Channel)}
+			if t := d.traits[c.Name]; t != nil {
+				c = t.cfg.describe(c)
+			}
+			add(c)
 		}
 	}
 	return channels, len(d.channels) > 0, len(channels) > 0
@@ -226,7 +234,7 @@ func (d *device) announced() (channels []homeassistant.Channel, listed, known bo
 
 // typeOf is the type of the last value of a channel, "" without one.
 func (d *device) typeOf(channel string) drivers.Type {
-	for _, v := range d.last {
+	for _, v := range d.values {
 		if v.Channel != channel {
 			continue
 		}
@@ -235,6 +243,8 @@ func (d *device) typeOf(channel string) drivers.Type {
 			return drivers.Bool
 		case string:
 			return drivers.Text
+		case nil: // bad so far
+			return ""
 		}
 		return drivers.Float
 	}

@@ -33,6 +33,8 @@ type Bridge struct {
 
 	refused chan outcome // results that Deliver must not publish itself
 	lost    atomic.Int64 // of those, the ones that found no room
+
+	unsynced atomic.Bool // the wall clock is not set
 }
 
 // New checks the configuration, down to the options that only the kinds know, and

@@ -3,6 +3,8 @@ package field
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -44,6 +46,20 @@ type DeviceConfig struct {
 
 	// Title is what people see of the device in Home Assistant. Default: its name.
 	Title string `toml:"title"`
+
+	// MinInterval is the least time between two states. What changes sooner is published
+	// when it is over, as the newest values are then.
+	MinInterval time.Duration `toml:"min_interval"`
+
+	// MaxInterval is the longest time between two states of a device that is online,
+	// also when nothing has changed; 0s: there is none.
+	MaxInterval time.Duration `toml:"max_interval"`
+
+	// StaleAfter is how old a value may be; then its quality is "stale". 0s: any age.
+	StaleAfter time.Duration `toml:"stale_after"`
+
+	// Channels say what happens to single channels, by their name.
+	Channels map[string]ChannelConfig `toml:"channels"`
 
 	// Options are the keys that only the kind knows.
 	//
@@ -89,6 +105,24 @@ func (c DeviceConfig) Validate() error {
 	}
 	if c.QoS > 2 {
 		fail("qos must be 0, 1 or 2, not %d", c.QoS)
+	}
+	if c.MinInterval < 0 || c.MinInterval != 0 && c.MinInterval < shortestEvery {
+		fail("min_interval must be 0s or at least %v, not %v", shortestEvery, c.MinInterval)
+	}
+	if c.MaxInterval != 0 && c.MaxInterval < max(c.MinInterval, time.Second) {
+		fail("max_interval must be 0s, or at least 1s and min_interval, not %v", c.MaxInterval)
+	}
+	if c.StaleAfter != 0 && c.StaleAfter < time.Second {
+		fail("stale_after must be 0s or at least 1s, not %v", c.StaleAfter)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Channels)) {
+		err := c.Channels[name].Validate()
+		if err == nil {
+			continue
+		}
+		for _, one := range err.(interface{ Unwrap() []error }).Unwrap() {
+			fail("channels.%s.%w", name, one)
+		}
 	}
 	if t := c.Topic; t != "" && (len(t) > longestTopic || strings.ContainsAny(t, "+#\x00") || t[0] == '$' || t[0] == '/' || strings.HasSuffix(t, "/")) {
 		fail("topic %q must be a topic without + and #, not start with $ or /, not end with /, and have at most %d bytes", t, longestTopic)

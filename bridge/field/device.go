@@ -46,15 +46,19 @@ type device struct {
 	log    *slog.Logger
 	stats  drivers.Stats
 	jobs   chan drivers.Job // as deep as the commands that are let in: sending never blocks
+	paces  bool             // the configuration wants something of the way into the state
+	bands  bool             // and there is a deadband
+
+	out sync.Mutex // held while a state is made and published; taken before mu
 
 	mu       sync.Mutex // guards what follows
+	state               // what it has said
+	traits   map[string]*trait
 	online   bool
 	reason   error
 	since    time.Time
 	channels []drivers.Channel
 	check    func(drivers.Command) (drivers.Command, error) // nil: takes no commands
-	last     []drivers.Value                                // last value of each channel, in the order of the state
-	lastAt   time.Time
 	stopped  bool
 	waiting  int // accepted, no outcome yet
 	accepted int64
@@ -62,6 +66,8 @@ type device struct {
 	unsent   int64
 	sendErr  string // why the last message was not taken
 	crowded  bool   // the limit of channels was logged
+
+	clockMoved bool // the wall clock was set since the gateway started
 }
 
 var errNotOpened = errors.New("not opened yet")
@@ -75,6 +81,12 @@ func newDevice(b *Bridge, c DeviceConfig, kind drivers.Kind, ports drivers.Ports
 		jobs:   make(chan drivers.Job, mailbox),
 		reason: errNotOpened,
 		since:  time.Now(),
+		paces:  c.paced(),
+		bands:  c.banded(),
+		traits: make(map[string]*trait, len(c.Channels)),
+	}
+	for name, ch := range c.Channels {
+		d.traits[name] = &trait{cfg: ch}
 	}
 	d.spec = drivers.Spec{
 		Name:   c.Name,
@@ -96,9 +108,7 @@ func (d *device) run(ctx context.Context) {
 	// Its error, a driver that hangs, is logged by drivers.Run.
 	_ = drivers.Run(ctx, d.spec, d)
 
-	d.mu.Lock()
-	d.stopped = true
-	d.mu.Unlock()
+	d.endState()
 	for { // nobody puts a job in any more
 		select {
 		case job := <-d.jobs:
@@ -112,10 +122,16 @@ func (d *device) run(ctx context.Context) {
 
 // Online implements drivers.Events.
 func (d *device) Online(channels []drivers.Channel, check func(drivers.Command) (drivers.Command, error)) {
+	channels = slices.Clone(channels) // the driver's own
+	for i, c := range channels {
+		if t := d.traits[c.Name]; t != nil {
+			channels[i] = t.cfg.describe(c)
+		}
+	}
 	d.mu.Lock()
 	d.online, d.reason, d.since = true, nil, time.Now()
 	d.channels, d.check = channels, check
-	d.last = nil // values from before may not be true any more
+	d.resetState()
 	d.mu.Unlock()
 	d.bridge.tells.look()
 	d.publish("availability", []byte("online"), true)
@@ -132,32 +148,22 @@ func (d *device) Offline(reason error) {
 	}
 }
 
-// Reading implements drivers.Events.
-func (d *device) Reading(r drivers.Reading) {
-	d.mu.Lock()
-	d.merge(r.Values)
-	d.lastAt = r.At
-	state := appendState(nil, d.last, r.At)
-	d.mu.Unlock()
-	d.publish("state", state, true)
-}
-
 // merge notes the newest value of each channel. New channels take their place in
 // the order in which the device lists them, unlisted ones behind, in the order of
 // their appearance.
 func (d *device) merge(values []drivers.Value) {
 	for _, v := range values {
-		at := slices.IndexFunc(d.last, func(old drivers.Value) bool { return old.Channel == v.Channel })
+		at := slices.IndexFunc(d.values, func(old drivers.Value) bool { return old.Channel == v.Channel })
 		switch {
 		case at >= 0:
-			d.last[at] = v
-		case len(d.last) < mostChannels:
+			d.values[at] = v
+		case len(d.values) < mostChannels:
 			rank := d.rank(v.Channel)
-			at = slices.IndexFunc(d.last, func(old drivers.Value) bool { return d.rank(old.Channel) > rank })
+			at = slices.IndexFunc(d.values, func(old drivers.Value) bool { return d.rank(old.Channel) > rank })
 			if at < 0 {
-				at = len(d.last)
+				at = len(d.values)
 			}
-			d.last = slices.Insert(d.last, at, v)
+			d.values = slices.Insert(d.values, at, v)
 			d.bridge.tells.look()
 		case !d.crowded:
 			d.crowded = true
@@ -207,7 +213,7 @@ func (d *device) status() DeviceStatus {
 	s := DeviceStatus{
 		Name: d.cfg.Name, Kind: d.cfg.Kind, Topic: d.base,
 		Online: d.online, Since: d.since,
-		LastReading: d.lastAt, Values: slices.Clone(d.last), Channels: slices.Clone(d.channels),
+		LastReading: d.at, Values: slices.Clone(d.values), Channels: slices.Clone(d.channels),
 		Accepted: d.accepted, Refused: d.refusals, Waiting: d.waiting,
 		Unsent: d.unsent,
 		Counts: counts,

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -18,18 +20,36 @@ const timeFormat = "2006-01-02T15:04:05.000Z"
 // tsKey holds the time in a state; a channel of that name gives way to it.
 const tsKey = "ts"
 
-// appendState appends the JSON object of a state: the values in their order, then
-// ts.
-func appendState(dst []byte, values []drivers.Value, at time.Time) []byte {
+// What else a state may hold, with the names that channels give way to.
+const (
+	qualityKey = "quality" // object: what is stale or bad, by channel
+	clockKey   = "clock"   // "unsynced" while ts is not to be trusted
+)
+
+// appendState appends the JSON object of a state: the values in their order, then what
+// is to be said of them, then ts.
+func appendState(dst []byte, values []drivers.Value, at time.Time, quality map[string]string, unsynced bool) []byte {
 	dst = append(dst, '{')
 	for _, v := range values {
-		if v.Channel == tsKey {
+		if v.Channel == tsKey || len(quality) > 0 && v.Channel == qualityKey || unsynced && v.Channel == clockKey {
 			continue
 		}
 		dst = appendString(dst, v.Channel)
 		dst = append(dst, ':')
 		dst = appendValue(dst, v.V)
 		dst = append(dst, ',')
+	}
+	if len(quality) > 0 {
+		dst = append(dst, `"quality":{`...)
+		for _, name := range slices.Sorted(maps.Keys(quality)) {
+			dst = append(appendString(dst, name), ':')
+			dst = append(appendString(dst, quality[name]), ',')
+		}
+		dst[len(dst)-1] = '}'
+		dst = append(dst, ',')
+	}
+	if unsynced {
+		dst = append(dst, `"clock":"unsynced",`...)
 	}
 	return append(appendTime(dst, at), '}')
 }

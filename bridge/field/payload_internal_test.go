@@ -47,11 +47,11 @@ func TestValuesAsJSON(t *testing.T) {
 
 func TestAChannelNamedLikeTheTimeGivesWay(t *testing.T) {
 	values := []drivers.Value{{Channel: "ts", V: "x"}, {Channel: "a b\"", V: int64(1)}}
-	got := string(appendState(nil, values, time.UnixMilli(1)))
+	got := string(appendState(nil, values, time.UnixMilli(1), nil, false))
 	if want := `{"a b\"":1,"ts":"1970-01-01T00:00:00.001Z"}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if got, want := string(appendState(nil, nil, time.UnixMilli(1))), `{"ts":"1970-01-01T00:00:00.001Z"}`; got != want {
+	if got, want := string(appendState(nil, nil, time.UnixMilli(1), nil, false)), `{"ts":"1970-01-01T00:00:00.001Z"}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -60,7 +60,7 @@ func FuzzStateIsJSON(f *testing.F) {
 	f.Add("a", "b", 1.5, int64(1))
 	f.Add("\x00\xff\u2028", "\"", math.Inf(1), int64(-1))
 	f.Fuzz(func(t *testing.T, name, text string, number float64, whole int64) {
-		got := appendState(nil, []drivers.Value{{Channel: name, V: text}, {Channel: "n", V: number}, {Channel: "w", V: whole}}, time.Unix(whole%1e9, 0))
+		got := appendState(nil, []drivers.Value{{Channel: name, V: text}, {Channel: "n", V: number}, {Channel: "w", V: whole}}, time.Unix(whole%1e9, 0), nil, false)
 		if !json.Valid(got) {
 			t.Errorf("not JSON: %s", got)
 		}

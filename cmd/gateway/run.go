@@ -34,6 +34,7 @@ type gateway struct {
 	clouds []*cloud.Bridge
 	status *status.Server
 	health *health
+	synced func() bool // whether the wall clock is set
 
 	listens []status.Listening
 	layers  layers
@@ -45,6 +46,7 @@ type surroundings struct {
 	started  time.Time
 	ports    drivers.Ports              // the way to the hardware
 	link     status.Link                // of the demo; nil elsewhere
+	synced   func() bool                // whether the wall clock is set; nil: it is
 	store    []buffer.Option            // how the store is opened
 	control  string                     // where the control socket shall lie
 	before   func(*broker.Broker) error // sees the broker before anything flows; may be nil
@@ -54,7 +56,7 @@ type surroundings struct {
 // open puts a gateway together and starts it; it serves when open returns. The error says what can not be
 // opened; then everything is closed again.
 func open(cfg config.Config, s surroundings) (_ *gateway, err error) {
-	g := &gateway{cfg: cfg, log: s.log, layers: layers{log: s.log, panicked: s.panicked}}
+	g := &gateway{cfg: cfg, log: s.log, synced: s.synced, layers: layers{log: s.log, panicked: s.panicked}}
 	defer func() {
 		if err != nil {
 			g.layers.close()
@@ -160,6 +162,9 @@ func (g *gateway) listen(s surroundings) (err error) {
 		g.layers.start("cloud "+c.Status().Name, c.Run)
 	}
 	g.layers.start("disk", g.watchDisk)
+	if g.synced != nil {
+		g.layers.start("clock", g.watchClock)
+	}
 	g.layers.start("status", g.status.Run)
 	if control != nil {
 		g.layers.start("control socket", func(ctx context.Context) error { return g.status.ServeControl(ctx, control) })

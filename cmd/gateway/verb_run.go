@@ -76,6 +76,7 @@ func runGateway(ctx context.Context, p *process, cfg config.Config, started time
 	}
 	g, err := open(cfg, surroundings{
 		log: log, started: started, ports: all.SystemPorts(),
+		synced:  clockSynced,
 		store:   storeOptions(notify),
 		control: status.ControlPath(p.getenv, cfg.DataDir),
 	})

@@ -1,0 +1,265 @@
+package field
+
+import (
+	"slices"
+	"time"
+
+	"edgegateway/drivers"
+)
+
+// A trait is what the configuration wants of one channel, and where that is.
+type trait struct {
+	cfg    ChannelConfig
+	window window
+
+	published any // value in the state that was published last
+	known     bool
+}
+
+// What a value is worth. Good ones are not mentioned in the state.
+const (
+	stale = "stale" // older than stale_after
+	bad   = "bad"   // measured, and no value that there can be: null
+)
+
+// A state is what a device has said last, on its way to its topic. It belongs to
+// device.mu.
+type state struct {
+	values  []drivers.Value // last value of each channel, in the order of the state
+	at      time.Time       // of the last reading
+	arrived time.Time       // when that came; with a monotonic reading
+
+	// What follows is for a device whose configuration asks for it; see device.paced.
+	quality map[string]string    // of channels that are not good
+	seen    map[string]time.Time // when the value of a channel came
+	due     bool                 // something has changed enough to be published
+	sent    time.Time            // when the last state was published; zero: never
+	timer   *time.Timer
+}
+
+// paced tells whether readings go another way than straight into the state.
+func (c DeviceConfig) paced() bool {
+	return len(c.Channels) > 0 || c.MinInterval > 0 || c.MaxInterval > 0 || c.StaleAfter > 0
+}
+
+// banded tells whether an unchanged state is not published.
+func (c DeviceConfig) banded() bool {
+	for _, ch := range c.Channels {
+		if ch.Deadband.set {
+			return true
+		}
+	}
+	return false
+}
+
+// Reading implements drivers.Events.
+func (d *device) Reading(r drivers.Reading) {
+	d.out.Lock() // two states leave in the order in which they were made
+	defer d.out.Unlock()
+	d.mu.Lock()
+	now := time.Now()
+	d.at, d.arrived = r.At, now
+	d.spoil(r.Bad)
+	if !d.paces {
+		for i := 0; i < len(r.Values) && len(d.quality) > 0; i++ {
+			d.mark(r.Values[i].Channel, "")
+		}
+		d.merge(r.Values)
+		d.due = true
+	} else {
+		for _, v := range r.Values {
+			d.process(v, now)
+		}
+	}
+	d.flow(now)
+}
+
+// spoil notes channels that a reading had no usable value of.
+func (d *device) spoil(channels []string) {
+	for _, name := range channels {
+		d.mark(name, bad)
+		d.merge([]drivers.Value{{Channel: name}})
+	}
+}
+
+// mark notes the quality of a channel, "" for good.
+func (d *device) mark(name, quality string) {
+	if d.quality[name] == quality {
+		return
+	}
+	d.due = true
+	if quality == "" {
+		delete(d.quality, name)
+		return
+	}
+	if d.quality == nil {
+		d.quality = make(map[string]string)
+	}
+	d.quality[name] = quality
+}
+
+// process leads a value through what the configuration wants of its channel.
+func (d *device) process(v drivers.Value, now time.Time) {
+	if d.cfg.StaleAfter > 0 {
+		if d.seen == nil {
+			d.seen = make(map[string]time.Time)
+		}
+		if len(d.seen) < mostChannels || !d.seen[v.Channel].IsZero() {
+			d.seen[v.Channel] = now
+		}
+	}
+	t := d.traits[v.Channel]
+	if t == nil {
+		d.settle(v, nil)
+		return
+	}
+	if v.V = t.cfg.convert(v.V); !t.cfg.usable(v.V) {
+		d.spoil([]string{v.Channel})
+		return
+	}
+	if t.cfg.Aggregate == "" {
+		d.settle(v, t)
+		return
+	}
+	if t.window.n > 0 && !now.Before(t.window.ends) {
+		d.conclude(v.Channel, t)
+	}
+	t.window.add(v.V, now, t.cfg.Window)
+}
+
+// conclude ends the window of a channel.
+func (d *device) conclude(name string, t *trait) {
+	d.settle(drivers.Value{Channel: name, V: t.window.take(t.cfg.Aggregate)}, t)
+}
+
+// settle puts a value into the state, and sees whether it is due.
+func (d *device) settle(v drivers.Value, t *trait) {
+	if t != nil {
+		v.V = t.cfg.rounded(v.V)
+	}
+	d.mark(v.Channel, "")
+	switch {
+	case !d.bands:
+		d.due = true
+	case t != nil && t.known && t.cfg.Deadband.set:
+		d.due = d.due || t.cfg.Deadband.passes(t.published, v.V)
+	default:
+		at := slices.IndexFunc(d.values, func(old drivers.Value) bool { return old.Channel == v.Channel })
+		d.due = d.due || at < 0 || d.values[at].V != v.V
+	}
+	d.merge([]drivers.Value{v})
+}
+
+// tick is what the timer does: windows end, values get old, a state that had to wait
+// is published, and one that nothing has changed as well after max_interval.
+func (d *device) tick() {
+	d.out.Lock()
+	defer d.out.Unlock()
+	d.mu.Lock()
+	if !d.online || d.stopped {
+		d.mu.Unlock()
+		return
+	}
+	now := time.Now()
+	for name, t := range d.traits {
+		if t.window.n > 0 && !now.Before(t.window.ends) {
+			d.conclude(name, t)
+		}
+	}
+	for name, at := range d.seen {
+		if now.Sub(at) >= d.cfg.StaleAfter && d.quality[name] == "" {
+			d.mark(name, stale)
+		}
+	}
+	if d.cfg.MaxInterval > 0 && len(d.values) > 0 && now.Sub(d.sent) >= d.cfg.MaxInterval {
+		d.due = true
+	}
+	d.flow(now)
+}
+
+// flow publishes the state if it is due and may leave, and sets the timer. It is
+// called with both locks held and gives d.mu back.
+func (d *device) flow(now time.Time) {
+	var payload []byte
+	if d.due && (d.sent.IsZero() || now.Sub(d.sent) >= d.cfg.MinInterval) && len(d.values) > 0 {
+		payload = d.renderLocked()
+		d.due, d.sent = false, now
+		for name, t := range d.traits {
+			if at := slices.IndexFunc(d.values, func(v drivers.Value) bool { return v.Channel == name }); at >= 0 {
+				t.published, t.known = d.values[at].V, true
+			}
+		}
+	}
+	if d.paces {
+		d.wind(now)
+	}
+	d.mu.Unlock()
+	if payload != nil {
+		d.publish("state", payload, true)
+	}
+}
+
+// wind sets the timer to what comes next.
+func (d *device) wind(now time.Time) {
+	var next time.Time
+	sooner := func(t time.Time) {
+		if next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
+	if d.due && len(d.values) > 0 {
+		sooner(d.sent.Add(d.cfg.MinInterval))
+	}
+	if d.cfg.MaxInterval > 0 && len(d.values) > 0 {
+		sooner(d.sent.Add(d.cfg.MaxInterval))
+	}
+	for _, t := range d.traits {
+		if t.window.n > 0 {
+			sooner(t.window.ends)
+		}
+	}
+	for name, at := range d.seen {
+		if d.quality[name] == "" {
+			sooner(at.Add(d.cfg.StaleAfter))
+		}
+	}
+	switch {
+	case next.IsZero():
+		if d.timer != nil {
+			d.timer.Stop()
+		}
+	case d.timer == nil:
+		d.timer = time.AfterFunc(next.Sub(now), d.tick)
+	default:
+		d.timer.Reset(next.Sub(now))
+	}
+}
+
+// renderLocked writes the state.
+func (d *device) renderLocked() []byte {
+	at := d.at
+	if d.clockMoved {
+		at = corrected(at, d.arrived, time.Now())
+	}
+	return appendState(nil, d.values, at, d.quality, d.bridge.unsynced.Load())
+}
+
+// resetState forgets what was true before the device was opened again.
+func (d *device) resetState() {
+	d.values, d.quality, d.seen, d.due = nil, nil, nil, false
+	for _, t := range d.traits {
+		t.window, t.known = window{}, false
+	}
+}
+
+// endState ends the timer; nothing is published after it.
+func (d *device) endState() {
+	d.out.Lock()
+	defer d.out.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopped = true
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+}

@@ -1,0 +1,295 @@
+package field
+
+import (
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgegateway/broker"
+	"edgegateway/buffer"
+	"edgegateway/drivers"
+)
+
+// states are what a device has published, with the time since its start.
+type states struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (s *states) Deliver(d *broker.Delivery) {
+	text, _, _ := strings.Cut(string(d.Message.Payload), `,"ts"`)
+	s.mu.Lock()
+	s.all = append(s.all, strings.TrimPrefix(text, "{"))
+	s.mu.Unlock()
+}
+
+// take returns what was published since the last call.
+func (s *states) take() string {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := strings.Join(s.all, " | ")
+	s.all = nil
+	return text
+}
+
+// inBubble gives fn an opened device of this configuration, and what it publishes.
+func inBubble(t *testing.T, c DeviceConfig, channels []drivers.Channel, fn func(d *device, got *states)) {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	store, err := buffer.Open(filepath.Join(t.TempDir(), "store"), buffer.DefaultConfig(), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	br, err := broker.New(broker.DefaultConfig(), store, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := new(states)
+	if err := br.Local("test", broker.Rights{}).Subscribe("p/x/state", broker.SubscribeOptions{QoS: 1}, got); err != nil {
+		t.Fatal(err)
+	}
+	c.Name, c.QoS = "x", 1
+	synctest.Test(t, func(t *testing.T) {
+		b := &Bridge{cfg: Config{Prefix: "p"}, local: br.Local(localName, broker.Rights{}), log: log}
+		d := newDevice(b, c, drivers.Kind{}, drivers.Ports{})
+		b.devices = []*device{d}
+		d.Online(channels, nil)
+		fn(d, got)
+		d.endState()
+	})
+}
+
+// say has the device read values at this moment, in pairs of channel and value.
+func say(d *device, pairs ...any) {
+	r := drivers.Reading{At: time.Now()}
+	for i := 0; i < len(pairs); i += 2 {
+		r.Values = append(r.Values, drivers.Value{Channel: pairs[i].(string), V: pairs[i+1]})
+	}
+	d.Reading(r)
+}
+
+func channel(edit func(*ChannelConfig)) map[string]ChannelConfig {
+	var c ChannelConfig
+	c.SetDefaults()
+	edit(&c)
+	return map[string]ChannelConfig{"t": c}
+}
+
+func band(text string) func(*ChannelConfig) {
+	return func(c *ChannelConfig) {
+		if err := c.Deadband.UnmarshalText([]byte(text)); err != nil {
+			panic(err)
+		}
+	}
+}
+
+func expect(t *testing.T, what string, got *states, want string) {
+	t.Helper()
+	if all := got.take(); all != want {
+		t.Errorf("%s: got %s, want %s", what, all, want)
+	}
+}
+
+func TestADeadbandIsMeasuredFromWhatWasPublished(t *testing.T) {
+	inBubble(t, DeviceConfig{Channels: channel(band("0.5"))}, nil, func(d *device, got *states) {
+		for _, v := range []float64{20, 20.2, 20.4, 20.49, 20.5, 20.9, 20.1, 20} {
+			say(d, "t", v)
+		}
+		expect(t, "absolute", got, `"t":20 | "t":20.5 | "t":20`)
+		say(d, "t", 20.1, "other", true)
+		say(d, "t", 20.2, "other", true)
+		say(d, "t", 20.3, "other", false)
+		expect(t, "another channel counts when it changes, and takes all along", got, `"t":20.1,"other":true | "t":20.3,"other":false`)
+		say(d, "t", 20.7)
+		expect(t, "the band moves with what was published", got, ``)
+		say(d, "t", 20.8)
+		expect(t, "the band moves with what was published", got, `"t":20.8,"other":false`)
+	})
+	inBubble(t, DeviceConfig{Channels: channel(band("10%"))}, nil, func(d *device, got *states) {
+		for _, v := range []float64{100, 109, 110, 120, 121, 0, 0, 0.001} {
+			say(d, "t", v)
+		}
+		expect(t, "percent", got, `"t":100 | "t":110 | "t":121 | "t":0 | "t":0.001`)
+	})
+}
+
+func TestWhatComesTooSoonIsPublishedWhenItIsTime(t *testing.T) {
+	inBubble(t, DeviceConfig{MinInterval: 10 * time.Second}, nil, func(d *device, got *states) {
+		say(d, "t", 1.0)
+		expect(t, "the first", got, `"t":1`)
+		for i := range 9 {
+			time.Sleep(time.Second)
+			say(d, "t", float64(i))
+		}
+		expect(t, "too soon", got, ``)
+		time.Sleep(time.Second)
+		expect(t, "in time, without a reading", got, `"t":8`)
+		time.Sleep(time.Minute)
+		expect(t, "nothing new", got, ``)
+		say(d, "t", 5.0)
+		expect(t, "later", got, `"t":5`)
+	})
+}
+
+func TestASilentDeviceIsHeardOfAtMaxInterval(t *testing.T) {
+	inBubble(t, DeviceConfig{MaxInterval: time.Minute, Channels: channel(band("1"))}, nil, func(d *device, got *states) {
+		time.Sleep(5 * time.Minute)
+		expect(t, "nothing to say", got, ``)
+		say(d, "t", 1.0)
+		time.Sleep(30 * time.Second)
+		say(d, "t", 1.5)
+		expect(t, "inside the band", got, `"t":1`)
+		time.Sleep(150 * time.Second)
+		expect(t, "at 60, 120 and 180 s", got, `"t":1.5 | "t":1.5 | "t":1.5`)
+		d.Offline(drivers.ErrGone)
+		time.Sleep(5 * time.Minute)
+		expect(t, "offline", got, ``)
+		d.Online(nil, nil)
+		time.Sleep(5 * time.Minute)
+		expect(t, "online, and nothing read", got, ``)
+	})
+}
+
+func TestAWindowBecomesOneValue(t *testing.T) {
+	for how, want := range map[string]string{
+		"mean": `"t":2.5`, "min": `"t":1`, "max": `"t":4`, "last": `"t":2`, "count": `"t":4`,
+	} {
+		c := channel(func(c *ChannelConfig) { c.Aggregate, c.Window = how, 10*time.Second })
+		inBubble(t, DeviceConfig{Channels: c}, nil, func(d *device, got *states) {
+			for _, v := range []int64{1, 3, 4, 2} {
+				say(d, "t", v)
+				time.Sleep(2 * time.Second)
+			}
+			expect(t, how+" before its end", got, ``)
+			time.Sleep(2 * time.Second)
+			expect(t, how, got, want)
+			time.Sleep(time.Minute)
+			expect(t, how+" of nothing", got, ``)
+			say(d, "t", 7.5)
+			say(d, "t", 7.5)
+			time.Sleep(10 * time.Second)
+			if how != "count" {
+				expect(t, how+" of the next", got, `"t":7.5`)
+			} else {
+				expect(t, how+" of the next", got, `"t":2`)
+			}
+		})
+	}
+}
+
+func TestValuesAreCalibratedRoundedAndJudged(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		edit func(*ChannelConfig)
+		in   any
+		want string
+	}{
+		{"nothing", func(*ChannelConfig) {}, 1.25, `"t":1.25`},
+		{"scale and offset", func(c *ChannelConfig) { c.Scale, c.Offset = 2, -1 }, 1.25, `"t":1.5`},
+		{"an integer stays one", func(*ChannelConfig) {}, int64(1<<53 + 1), `"t":9007199254740993`},
+		{"a scaled one does not", func(c *ChannelConfig) { c.Scale = 0.5 }, int64(3), `"t":1.5`},
+		{"between two points", func(c *ChannelConfig) { c.Points = [][]float64{{0, 0}, {10, 100}, {20, 120}} }, 15.0, `"t":110`},
+		{"at a point", func(c *ChannelConfig) { c.Points = [][]float64{{0, 0}, {10, 100}, {20, 120}} }, 10.0, `"t":100`},
+		{"below the first", func(c *ChannelConfig) { c.Points = [][]float64{{0, 0}, {10, 100}, {20, 120}} }, -1.0, `"t":-10`},
+		{"above the last", func(c *ChannelConfig) { c.Points = [][]float64{{0, 0}, {10, 100}, {20, 120}} }, 30.0, `"t":140`},
+		{"points, then scale", func(c *ChannelConfig) { c.Points, c.Scale = [][]float64{{0, 1}, {1, 2}}, 10 }, 1.0, `"t":20`},
+		{"one decimal", func(c *ChannelConfig) { c.Round = 1 }, 21.26, `"t":21.3`},
+		{"none, and no minus", func(c *ChannelConfig) { c.Round = 0 }, -0.4, `"t":0`},
+		{"rounding a large number", func(c *ChannelConfig) { c.Round = 15 }, 1e300, `"t":1e+300`},
+		{"valid", func(c *ChannelConfig) { c.Valid = []float64{-40, 85} }, 85.0, `"t":85`},
+		{"invalid", func(c *ChannelConfig) { c.Valid = []float64{-40, 85} }, 85.1, `"t":null,"quality":{"t":"bad"}`},
+		{"beyond all numbers", func(c *ChannelConfig) { c.Scale = 1e300 }, 1e300, `"t":null,"quality":{"t":"bad"}`},
+		{"text passes", func(c *ChannelConfig) { c.Scale, c.Valid, c.Round = 5, []float64{0, 1}, 1 }, "on", `"t":"on"`},
+		{"on and off pass", func(c *ChannelConfig) { c.Scale = 5 }, true, `"t":true`},
+	} {
+		inBubble(t, DeviceConfig{Channels: channel(c.edit)}, nil, func(d *device, got *states) {
+			say(d, "t", c.in)
+			expect(t, c.name, got, c.want)
+		})
+	}
+}
+
+func TestAValueSaysWhatItIsWorth(t *testing.T) {
+	inBubble(t, DeviceConfig{StaleAfter: time.Minute}, nil, func(d *device, got *states) {
+		say(d, "a", 1.0, "b", 2.0)
+		time.Sleep(45 * time.Second)
+		say(d, "b", 3.0)
+		expect(t, "good", got, `"a":1,"b":2 | "a":1,"b":3`)
+		time.Sleep(15 * time.Second)
+		expect(t, "a is old", got, `"a":1,"b":3,"quality":{"a":"stale"}`)
+		time.Sleep(45 * time.Second)
+		expect(t, "b as well", got, `"a":1,"b":3,"quality":{"a":"stale","b":"stale"}`)
+		time.Sleep(time.Hour)
+		expect(t, "that was said", got, ``)
+		say(d, "a", 1.0)
+		expect(t, "a is back", got, `"a":1,"b":3,"quality":{"b":"stale"}`)
+		d.Reading(drivers.Reading{At: time.Now(), Bad: []string{"a"}, Values: []drivers.Value{{Channel: "b", V: 4.0}}})
+		expect(t, "a gave nonsense", got, `"a":null,"b":4,"quality":{"a":"bad"}`)
+	})
+	inBubble(t, DeviceConfig{}, nil, func(d *device, got *states) {
+		d.Reading(drivers.Reading{At: time.Now(), Bad: []string{"a"}})
+		say(d, "a", 1.0)
+		expect(t, "without any configuration", got, `"a":null,"quality":{"a":"bad"} | "a":1`)
+	})
+}
+
+func TestTheConfiguredUnitAndTypeAreTold(t *testing.T) {
+	listed := []drivers.Channel{{Name: "t", Unit: "mV", Type: drivers.Int, Quantity: drivers.Voltage}, {Name: "u", Unit: "V"}}
+	c := channel(func(c *ChannelConfig) { c.Unit, c.Scale = "V", 0.001 })
+	inBubble(t, DeviceConfig{Channels: c}, listed, func(d *device, got *states) {
+		if s := d.status().Channels; s[0].Unit != "V" || s[0].Type != drivers.Float || s[0].Quantity != drivers.Voltage || s[1].Unit != "V" {
+			t.Errorf("got %+v", s)
+		}
+		if listed[0].Unit != "mV" {
+			t.Error("the driver's own list was changed")
+		}
+	})
+	c = channel(func(c *ChannelConfig) { c.Aggregate, c.Window = "count", time.Second })
+	inBubble(t, DeviceConfig{Channels: c}, listed, func(d *device, got *states) {
+		if s := d.status().Channels[0]; s != (drivers.Channel{Name: "t", Type: drivers.Int, Quantity: drivers.Count}) {
+			t.Errorf("got %+v", s)
+		}
+	})
+}
+
+func TestAClockThatIsNotSetIsSaidAndItsTimeCorrected(t *testing.T) {
+	inBubble(t, DeviceConfig{}, nil, func(d *device, got *states) {
+		d.bridge.SetClock(false)
+		say(d, "a", 1.0)
+		expect(t, "not set", got, `"a":1,"clock":"unsynced"`)
+		d.bridge.SetClock(true)
+		expect(t, "again when it is set", got, `"a":1`)
+		d.bridge.SetClock(true)
+		expect(t, "no change", got, ``)
+		say(d, "a", 2.0)
+		expect(t, "set", got, `"a":2`)
+	})
+}
+
+func TestATimeOfTheOldClockMovesWithIt(t *testing.T) {
+	boot := time.Date(1970, 1, 1, 0, 0, 10, 0, time.UTC)
+	const years = 50 * 365 * 24 * time.Hour
+	if got := moved(years+5*time.Second, 5*time.Second); got != years {
+		t.Errorf("a step of years: %v", got)
+	}
+	if got := moved(5*time.Second+3*time.Millisecond, 5*time.Second); got != 0 {
+		t.Errorf("no step: %v", got)
+	}
+	if got := moved(-time.Hour, time.Second); got != -time.Hour-time.Second {
+		t.Errorf("back: %v", got)
+	}
+	// Without a monotonic reading the two clocks are one: nothing moves.
+	if got := corrected(boot, boot, boot.Add(years)); !got.Equal(boot) {
+		t.Errorf("got %v", got)
+	}
+	gps := boot.Add(years)
+	if got := corrected(gps, boot, boot.Add(years)); !got.Equal(gps) {
+		t.Errorf("a clock of its own: %v", got)
+	}
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"edgegateway/broker"
+	"edgegateway/config"
+	"edgegateway/drivers/all"
+)
+
+// messages hands on what a subscription brings.
+type messages chan broker.Message
+
+func (m messages) Deliver(d *broker.Delivery) {
+	select {
+	case m <- *d.Message:
+	default: // a test that does not look any more
+	}
+}
+
+func TestAClockThatIsNotSetIsAnAlarmUntilItIs(t *testing.T) {
+	dir := t.TempDir()
+	cfg, err := config.Decode("gateway.toml", fmt.Appendf(nil, `
+id = "g"
+data_dir = "%s"
+broker.listeners = []
+status.address = ""
+[[devices]]
+name = "host"
+kind = "host"
+every = "100ms"
+`, dir), func(string) string { return "" }, "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var synced atomic.Bool
+	got := make(messages, 1000)
+	g, err := open(cfg, surroundings{
+		log: slog.New(slog.DiscardHandler), started: time.Now(), ports: all.SystemPorts(),
+		control: filepath.Join(dir, "control.sock"), synced: synced.Load,
+		before: func(b *broker.Broker) error {
+			l := b.Local("test", broker.Rights{})
+			for _, topic := range []string{"g/alarm/clock", "g/host/state"} {
+				if err := l.Subscribe(topic, broker.SubscribeOptions{QoS: 1}, got); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.close()
+	await := func(what string, is func(topic, payload string) bool) {
+		t.Helper()
+		timeout := time.After(30 * time.Second)
+		for {
+			select {
+			case m := <-got:
+				if is(m.Topic, string(m.Payload)) {
+					return
+				}
+			case <-timeout:
+				t.Fatalf("waited in vain for %s", what)
+			}
+		}
+	}
+	await("the alarm", func(topic, payload string) bool {
+		return topic == "g/alarm/clock" && strings.Contains(payload, "not synchronised")
+	})
+	await("a reading that says so", func(topic, payload string) bool {
+		return topic == "g/host/state" && strings.Contains(payload, `"clock":"unsynced"`)
+	})
+	synced.Store(true)
+	await("the end of the alarm", func(topic, payload string) bool { return topic == "g/alarm/clock" && payload == "" })
+	await("a reading that does not", func(topic, payload string) bool {
+		return topic == "g/host/state" && !strings.Contains(payload, `"clock"`)
+	})
+	if kept := g.broker.Retained("g/alarm/clock", 1); len(kept) != 0 {
+		t.Errorf("retained: %s", kept[0].Payload)
+	}
+}
