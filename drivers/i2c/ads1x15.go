@@ -70,12 +70,18 @@ func adsGains() ([]Word, []float64) {
 	return []Word{"2/3", "1", "2", "4", "8", "16"}, []float64{6.144, 4.096, 2.048, 1.024, 0.512, 0.256}
 }
 
+// mostInputs keeps a sample of an ADS1115 at its slowest rate well below its time.
+const mostInputs = 16
+
 func (o ADSOptions) validate(chip string, rates []int) error {
 	if err := o.oneOf(chip, 0x48, 0x4b); err != nil {
 		return err
 	}
 	if !slices.Contains(rates, o.Rate) {
 		return fmt.Errorf("rate of an %s must be one of %s, not %d", chip, strings.Trim(fmt.Sprint(rates), "[]"), o.Rate)
+	}
+	if len(o.Channels) > mostInputs {
+		return fmt.Errorf("channels must be at most %d, not %d", mostInputs, len(o.Channels))
 	}
 	seen := make(map[string]bool)
 	for _, c := range o.Channels {
@@ -188,20 +194,16 @@ func (d *ads) convert(ctx context.Context, config uint16) (int16, error) {
 	if err := d.setWord(ctx, configRegister, config); err != nil {
 		return 0, err
 	}
-	for range patience {
-		if err := pause(ctx, d.duration); err != nil {
-			return 0, err
-		}
+	err := until(ctx, d.duration, func() (bool, error) {
 		status, err := d.word(ctx, configRegister)
-		switch {
-		case err != nil:
-			return 0, err
-		case status|ready != config:
-			return 0, fmt.Errorf("the config register holds %#04x instead of %#04x; is this another chip, or is somebody else using it?", status, config)
-		case status&ready != 0:
-			raw, err := d.word(ctx, conversionRegister)
-			return int16(raw), err
+		if err == nil && status|ready != config {
+			err = fmt.Errorf("the config register holds %#04x instead of %#04x; is this another chip, or is somebody else using it?", status, config)
 		}
+		return status&ready != 0, err
+	})
+	if err != nil {
+		return 0, err
 	}
-	return 0, errors.New("the chip does not finish a conversion; power-cycle it")
+	raw, err := d.word(ctx, conversionRegister)
+	return int16(raw), err
 }

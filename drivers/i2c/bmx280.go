@@ -89,7 +89,7 @@ func openBMx280(ctx context.Context, o BMx280Options, ports drivers.Ports, humid
 		if err := d.identify(ctx); err != nil {
 			return nil, err
 		}
-		if err := d.settle(ctx, bmxCopying); err != nil {
+		if err := d.settle(ctx, 0, bmxCopying); err != nil {
 			return nil, err
 		}
 		if err := d.readTrimming(ctx); err != nil {
@@ -140,21 +140,12 @@ func (d *bmx280) identify(ctx context.Context) error {
 	return errWrongChip(d.place, wants, "it is a BME280; write kind = \"bme280\"")
 }
 
-// patience is how often a chip is asked whether it is ready, 1 ms apart.
-const patience = 50
-
 // settle waits until a bit of the status is clear.
-func (d *bmx280) settle(ctx context.Context, bit byte) error {
-	for range patience {
+func (d *bmx280) settle(ctx context.Context, takes time.Duration, bit byte) error {
+	return until(ctx, takes, func() (bool, error) {
 		status, err := d.read(ctx, bmxStatus, 1)
-		if err != nil || status[0]&bit == 0 {
-			return err
-		}
-		if err := pause(ctx, time.Millisecond); err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("the chip says without an end that it is busy; power-cycle it")
+		return status[0]&bit == 0, err
+	})
 }
 
 func (d *bmx280) measure(ctx context.Context) ([]any, error) {
@@ -169,10 +160,7 @@ func (d *bmx280) measure(ctx context.Context) ([]any, error) {
 	if err := d.write(ctx, bmxCtrlMeas, d.exponent<<5|d.exponent<<2|bmxForced); err != nil {
 		return nil, err
 	}
-	if err := pause(ctx, d.duration); err != nil {
-		return nil, err
-	}
-	if err := d.settle(ctx, bmxMeasuring); err != nil {
+	if err := d.settle(ctx, d.duration, bmxMeasuring); err != nil {
 		return nil, err
 	}
 	n := 6

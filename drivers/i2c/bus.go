@@ -12,7 +12,8 @@ import (
 )
 
 // A Wire is an open bus as the system gives it. Tx is called by one goroutine at a
-// time; its errors are, or wrap, those of the kernel (syscall.Errno).
+// time; its errors are, or wrap, those of the kernel (syscall.Errno), and ENODEV for
+// a bus that has left.
 type Wire interface {
 	// Claim returns EBUSY for an address that a driver of the kernel has.
 	Claim(address uint16) error
@@ -47,8 +48,9 @@ type bus struct {
 	turn   chan struct{} // holds a token while a transfer is under way
 	users  map[uint16]bool
 
-	mu     sync.Mutex // guards holder
+	mu     sync.Mutex // guards what follows
 	holder uint16     // whose transfer is under way
+	closed bool
 }
 
 // Chip gives one address on a bus to the caller, who closes it. It is the I2C of
@@ -95,9 +97,34 @@ func (c *chip) Tx(ctx context.Context, w, r []byte) error {
 	return explain(err, drivers.I2CConfig{Bus: c.bus.number, Address: c.address})
 }
 
+// transfer is called with the turn, and gives it back.
 func (c *chip) transfer(w, r []byte) error {
-	defer func() { <-c.bus.turn }()
-	return c.bus.wire.Tx(c.address, w, r)
+	b := c.bus
+	defer func() { <-b.turn }()
+	b.mu.Lock()
+	closed := b.closed
+	b.mu.Unlock()
+	if closed {
+		return syscall.ENODEV // another chip has found it out
+	}
+	err := b.wire.Tx(c.address, w, r)
+	if errors.Is(err, syscall.ENODEV) {
+		// At once, and not when the last chip has been sampled: the kernel's work on
+		// the whole USB port waits for the file of an adapter that was pulled out.
+		b.close()
+	}
+	return err
+}
+
+// close closes the file of the bus, once.
+func (b *bus) close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil
+	}
+	b.closed = true
+	return b.wire.Close()
 }
 
 // take waits for the turn.
@@ -119,8 +146,7 @@ func (b *bus) take(ctx context.Context, address uint16) error {
 	}
 }
 
-// drop forgets a bus that has left, so that the next user looks for it anew. Those
-// who still have it close it.
+// drop forgets a bus that has left, so that the next user looks for it anew.
 func (s *Buses) drop(b *bus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,7 +171,7 @@ func (c *chip) leave() error {
 	if c.buses.used[b.number] == b {
 		delete(c.buses.used, b.number)
 	}
-	if err := b.wire.Close(); err != nil {
+	if err := b.close(); err != nil {
 		return fmt.Errorf("close I2C bus %d: %w", b.number, err)
 	}
 	return nil

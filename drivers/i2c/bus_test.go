@@ -246,11 +246,18 @@ func TestABusThatWasUnpluggedIsFoundAgain(t *testing.T) {
 		time.Sleep(10*time.Second + 500*time.Millisecond)
 		bus.Unplug()
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if bus.Open() != 0 {
+			t.Error("the file of a bus that has left is still open")
+		}
 		bus.Plug()
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if len(l.lines) != 4 || l.lines[1] != "offline: I2C bus 1: the device is gone: no such device" || !strings.HasPrefix(l.lines[2], "offline: /dev/i2c-1 is not there") || l.lines[3] != "online" {
 			t.Errorf("got %q", l.lines)
+		}
+		if err := resting.Tx(t.Context(), []byte{0}, nil); !errors.Is(err, drivers.ErrGone) {
+			t.Errorf("the old bus: %v", err)
 		}
 		stop()
 		running.Wait()

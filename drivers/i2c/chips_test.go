@@ -82,7 +82,7 @@ func TestINA219(t *testing.T) {
 	want(t, got, "voltage=11.98 current=10 power=119.8", "voltage=11.98 current=-10 power=-119.8",
 		"voltage=11.98 the current is beyond what the resistor of 0.002 Ω allows, ±160 A")
 	got = measured(t, i2c.INA219Kind(), 0x40, i2ctest.Words{}, "", 1)
-	want(t, got, "the chip does not finish a measurement; is it an INA219? power-cycle it")
+	want(t, got, "the chip says without an end that it is busy; is it another kind of chip? power-cycle it")
 }
 
 // Codes of the datasheet SBAS444, config register; output codes of table 3.

@@ -83,7 +83,7 @@ func TestBME280TellsNoNonsense(t *testing.T) {
 	memory[0xf3] = 0x08
 	copy(memory[0x88:], []byte{0x10, 0x6e, 0x6c, 0x66, 0x32, 0x00, 0x5d, 0x95})
 	memory[0xe1] = 1
-	want(t, measured(t, i2c.BME280Kind(), 0x76, memory, "", 1), "the chip says without an end that it is busy; power-cycle it")
+	want(t, measured(t, i2c.BME280Kind(), 0x76, memory, "", 1), "the chip says without an end that it is busy; is it another kind of chip? power-cycle it")
 }
 
 // Values from the formula of the datasheet SHT3x-DIS, section 4.13.

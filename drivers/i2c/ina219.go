@@ -3,7 +3,6 @@ package i2c
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"math/bits"
 	"time"
@@ -73,24 +72,19 @@ func (d *ina219) measure(ctx context.Context) ([]any, error) {
 	if err := d.setWord(ctx, configRegister, d.config); err != nil {
 		return nil, err
 	}
-	for range patience {
-		if err := pause(ctx, d.duration); err != nil {
-			return nil, err
-		}
-		bus, err := d.word(ctx, busRegister)
-		if err != nil {
-			return nil, err
-		}
-		if bus&ready == 0 {
-			continue
-		}
-		shunt, err := d.word(ctx, shuntRegister)
-		if err != nil {
-			return nil, err
-		}
-		return d.values(bus, int16(shunt))
+	var bus uint16
+	err := until(ctx, d.duration, func() (ok bool, err error) {
+		bus, err = d.word(ctx, busRegister)
+		return bus&ready != 0, err
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, errors.New("the chip does not finish a measurement; is it an INA219? power-cycle it")
+	shunt, err := d.word(ctx, shuntRegister)
+	if err != nil {
+		return nil, err
+	}
+	return d.values(bus, int16(shunt))
 }
 
 // values: 4 mV per bit of the bus voltage, 10 µV per bit of that over the resistor,

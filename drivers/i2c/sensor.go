@@ -106,6 +106,26 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// until waits as long as a measurement takes, and then asks at shorter intervals
+// whether it is ready, for seven times as long.
+func until(ctx context.Context, takes time.Duration, ready func() (bool, error)) error {
+	const times = 50
+	wait := takes
+	for range times {
+		if err := pause(ctx, wait); err != nil {
+			return err
+		}
+		if ok, err := ready(); ok || err != nil {
+			return err
+		}
+		wait = max(takes/8, time.Millisecond)
+	}
+	return errBusy
+}
+
+// errBusy: some counterfeits, and chips of another kind, never say that they are ready.
+var errBusy = errors.New("the chip says without an end that it is busy; is it another kind of chip? power-cycle it")
+
 // within refuses what the chip cannot have measured: what is read from a bus with a
 // bad contact is often all ones or all zeros.
 func within(name string, value, low, high float64) error {

@@ -79,6 +79,14 @@ func (w wire) Claim(address uint16) error {
 	return err
 }
 
+// left tells whether the bus is not there any more: the driver of a USB adapter that
+// was pulled out may go on with EIO, as if the wires were bad.
+func (w wire) left() bool {
+	_, err := os.Stat(w.Name())
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// Tx makes one transfer.
 func (w wire) Tx(address uint16, out, in []byte) error {
 	var messages [2]message
 	t := transfer{messages: &messages[0]}
@@ -101,6 +109,8 @@ func (w wire) Tx(address uint16, out, in []byte) error {
 	}
 	done, _, errno := unix.Syscall(unix.SYS_IOCTL, w.Fd(), ioctlRDWR, uintptr(unsafe.Pointer(&t)))
 	switch {
+	case errno != 0 && w.left():
+		return syscall.ENODEV
 	case errno != 0:
 		return errno
 	case done != uintptr(t.count):
