@@ -12,7 +12,7 @@ import (
 
 func TestMissingSaysWhichLineIsMissing(t *testing.T) {
 	root := t.TempDir()
-	if got := missing(root, 1); got != "put dtparam=i2c_arm=on into config.txt and restart the machine (Raspberry Pi), or switch the bus on in the device tree" {
+	if got := missing(root, 1); got != "put dtparam=i2c_arm=on into /boot/firmware/config.txt and restart the machine (Raspberry Pi), or switch the bus on in the device tree" {
 		t.Error(got)
 	}
 	for _, name := range []string{"dev/i2c-20", "dev/i2c-21", "sys/bus/i2c/devices/i2c-1/name"} {

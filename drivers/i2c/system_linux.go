@@ -37,9 +37,9 @@ func missing(root string, number int) string {
 	if _, err := os.Stat(filepath.Join(root, fmt.Sprintf("sys/bus/i2c/devices/i2c-%d", number))); err == nil {
 		return "the kernel has the bus: load the module i2c-dev (`modprobe i2c-dev`, and its name in /etc/modules-load.d)"
 	}
-	how := "put dtparam=i2c_arm=on into config.txt and restart the machine (Raspberry Pi), or switch the bus on in the device tree"
+	how := "put dtparam=i2c_arm=on into /boot/firmware/config.txt and restart the machine (Raspberry Pi), or switch the bus on in the device tree"
 	if number != 1 {
-		how = "switch the bus on in the device tree: on a Raspberry Pi by an overlay in config.txt, such as dtoverlay=i2c3"
+		how = "switch the bus on in the device tree: on a Raspberry Pi by an overlay in /boot/firmware/config.txt, such as dtoverlay=i2c3"
 	}
 	if found, _ := filepath.Glob(filepath.Join(root, "dev/i2c-*")); len(found) > 0 { // the pattern is ours and well formed
 		return how + "; there is " + strings.Join(found[:min(len(found), 8)], ", ")
