@@ -28,6 +28,7 @@ func Kinds() []drivers.Kind {
 		modbus.RTUKind(),
 		modbus.TCPKind(),
 		i2c.SCD4xKind(),
+		serial.FrameKind(),
 		serial.LineKind(),
 		i2c.SHT3xKind(),
 		i2c.SHT4xKind(),
