@@ -23,6 +23,11 @@ type Damage struct {
 	Salvaged *Salvaged `json:"salvaged,omitempty"`  // what was kept; nil: nothing, the store began empty
 }
 
+// unsalvaged ends the name of a damaged file of which nothing could be copied, for
+// want of space for example. It may be all that is left of its messages, so it does
+// not count among those of which only the newest stay.
+const unsalvaged = ".unsalvaged"
+
 // String is one sentence.
 func (d *Damage) String() string {
 	aside := "and nothing is left of it"
@@ -30,7 +35,11 @@ func (d *Damage) String() string {
 		aside = "and is set aside as " + d.SetAside
 	}
 	text := fmt.Sprintf("the store was found damaged at %s (%s) %s: ", d.At.UTC().Format("2006-01-02 15:04:05 UTC"), d.Reason, aside)
-	if d.Salvaged == nil {
+	switch {
+	case d.Salvaged == nil && d.SetAside != "":
+		return text + "nothing could be copied out of it, so it began empty and what was queued is still in that file, which is never deleted; " +
+			"with enough room \"gateway salvage-store FILE NEW\" copies what can be read of it, and \"gateway restore NEW\", with the gateway stopped, puts that in the place of the present store, which is kept beside it"
+	case d.Salvaged == nil:
 		return text + "nothing could be kept, it began empty"
 	}
 	t := d.Salvaged.Total()
@@ -85,8 +94,13 @@ func (s *Store) damagedFile(o *options, damage error) error {
 			d.Salvaged = nil
 		}
 	}
+	if d.Salvaged == nil {
+		os.Remove(fresh) // lostFile must not find it
+		aside += unsalvaged
+		d.SetAside = aside
+	}
 	// Until here everything is as it was. The two renames are not one step: what
-	// happens between them, adoptSalvaged puts right.
+	// happens between them, lostFile puts right.
 	if err := os.Rename(s.path, aside); err != nil {
 		return fmt.Errorf("set %s aside, which is damaged (%w): %w", s.path, damage, err)
 	}
@@ -113,7 +127,11 @@ func (s *Store) lostFile(o *options) error {
 		return nil
 	}
 	err := errors.New("the file is missing or empty, although there was a store")
-	s.tell(o, &Damage{At: time.Now().UTC().Truncate(time.Millisecond), Reason: err.Error()}, err, nil)
+	d := &Damage{At: time.Now().UTC().Truncate(time.Millisecond), Reason: err.Error()}
+	if list := s.asides(unsalvaged); len(list) > 0 {
+		d.SetAside = list[0].path // no fresh file could be made either when it was set aside
+	}
+	s.tell(o, d, err, nil)
 	return nil
 }
 
@@ -124,6 +142,9 @@ func (s *Store) tell(o *options, d *Damage, damage, salvage error) {
 	if d.Salvaged == nil {
 		if salvage != nil {
 			facts = append(facts, "salvage_err", salvage)
+		}
+		if d.SetAside != "" {
+			facts = append(facts, "get_its_messages", "gateway salvage-store "+d.SetAside+" NEW")
 		}
 		s.log.Error("store damaged; starting with an empty one", facts...)
 	} else {
@@ -157,35 +178,47 @@ func refuseNewer(path string) error {
 	return nil
 }
 
-// deleteAsides deletes all but the newest of the damaged files that lie beside the
-// store, and returns how many it deleted.
-func (s *Store) deleteAsides(keep int) (deleted int) {
+type aside struct {
+	path string
+	size int64
+}
+
+// asides are the damaged files beside the store whose names have this ending behind
+// the time, the newest first.
+func (s *Store) asides(ending string) (list []aside) {
 	dir, name := filepath.Split(s.path)
 	entries, err := os.ReadDir(filepath.Clean(dir))
 	if err != nil {
-		return 0
+		return nil
 	}
-	room := s.cfg.MaxSize
-	for _, e := range slices.Backward(entries) { // sorted by name, which ends with the time
-		ok, err := filepath.Match(escape(name)+".corrupt-????????T*Z", e.Name())
-		if err != nil || !ok {
+	for _, e := range slices.Backward(entries) { // sorted by name
+		if ok, err := filepath.Match(escape(name)+".corrupt-????????T*Z"+ending, e.Name()); err != nil || !ok {
 			continue
 		}
-		size := int64(0)
+		a := aside{path: filepath.Join(dir, e.Name())}
 		if info, err := e.Info(); err == nil {
-			size = info.Size()
+			a.size = info.Size()
 		}
-		if room -= size; keep > 0 && room >= 0 {
+		list = append(list, a)
+	}
+	return list
+}
+
+// deleteAsides deletes all but the newest of the damaged files that were salvaged,
+// and returns how many it deleted.
+func (s *Store) deleteAsides(keep int) (deleted int) {
+	room := s.cfg.MaxSize
+	for _, a := range s.asides("") {
+		if room -= a.size; keep > 0 && room >= 0 {
 			keep--
 			continue
 		}
-		path := filepath.Join(dir, e.Name())
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			s.log.Warn("an older damaged store file can not be deleted", "path", path, "err", err)
+		if err := os.Remove(a.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.log.Warn("an older damaged store file can not be deleted", "path", a.path, "err", err)
 			continue
 		}
 		deleted++
-		s.log.Warn("an older damaged store file was deleted, to make room for the next", "path", path)
+		s.log.Warn("an older damaged store file was deleted, to make room for the next", "path", a.path)
 	}
 	return deleted
 }
@@ -229,10 +262,21 @@ func noteDamage(db *bbolt.DB, d *Damage) error {
 	})
 }
 
+// noteNews notes the damage that this Open found and could not note in a salvaged file.
+func (s *Store) noteNews(db *bbolt.DB) error {
+	s.mu.Lock()
+	d := s.damage
+	s.mu.Unlock()
+	if d == nil || d.Salvaged != nil {
+		return nil
+	}
+	return noteDamage(db, d)
+}
+
 // loadDamage reads the note, or writes it if there is news.
 func (s *Store) loadDamage() error {
 	if s.damage != nil && s.damage.Salvaged == nil {
-		return noteDamage(s.db, s.damage)
+		return s.noteNews(s.db)
 	}
 	text, ok, err := s.Table(damageTable).Get([]byte(damageKey))
 	if err != nil || !ok {

@@ -358,3 +358,95 @@ func newestRoot(b []byte) uint64 {
 	}
 	return root
 }
+
+// TestADamagedFileThatFoundNoRoomIsNeverDeleted has the room come back later, and more
+// damage with it.
+func TestADamagedFileThatFoundNoRoomIsNeverDeleted(t *testing.T) {
+	v := newVictim(t, 100)
+	path := v.harmed(t)
+	full := func(from, to string) (buffer.Salvaged, error) {
+		return buffer.Salvaged{}, fmt.Errorf("begin a fresh file: %w", syscall.ENOSPC)
+	}
+	s := open(t, path, fast(), buffer.WithSalvager(full))
+	d := s.Stats().Damage
+	mustClose(t, s)
+	if d == nil || d.Salvaged != nil || !strings.HasSuffix(d.SetAside, ".unsalvaged") {
+		t.Fatalf("%+v", d)
+	}
+	for _, want := range []string{d.SetAside, "still in that file", "gateway salvage-store FILE NEW", "gateway restore NEW"} {
+		if !strings.Contains(d.String(), want) {
+			t.Errorf("%q is not in: %s", want, d)
+		}
+	}
+	for range 5 {
+		v.harm(t, path, v.content)
+		mustClose(t, open(t, path, fast()))
+	}
+	v.harm(t, path, v.content)
+	mustClose(t, open(t, path, fast(), buffer.WithSalvager(full))) // deletes what it may
+	found := filepath.Join(inMemory(t), "found.db")
+	kept, err := buffer.Salvage(d.SetAside, found)
+	if err != nil || kept.Total().Kept == 0 {
+		t.Fatalf("Salvage of the file that was set aside: %+v, %v", kept.Total(), err)
+	}
+	if _, err := buffer.Restore(path, found); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, path, fast())
+	n := 0
+	for _, name := range s.Queues() {
+		n += s.Find(name).Stats().Messages
+	}
+	if n == 0 {
+		t.Error("nothing is back")
+	}
+	mustClose(t, s)
+}
+
+// TestDamageOnAFullDiskIsToldWhenTheDiskTakesWrites has not even room for an empty file.
+func TestDamageOnAFullDiskIsToldWhenTheDiskTakesWrites(t *testing.T) {
+	v := newVictim(t, 100)
+	dir := t.TempDir()
+	mount(t, dir, "size=16m")
+	path := filepath.Join(dir, "store.db")
+	v.harm(t, path, v.content)
+	fill(t, dir)
+	look := func() *buffer.Store {
+		t.Helper()
+		s := open(t, path, fast())
+		if d := s.Stats().Damage; s.Late() == nil || d == nil || !strings.HasSuffix(d.SetAside, ".unsalvaged") {
+			t.Fatalf("Late %v, damage %+v", s.Late(), d)
+		}
+		return s
+	}
+	if err := look().Close(); err != nil && !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	s := look() // which begins with no file, and no note
+	remount(t, dir, "size=64m")
+	do(t, s, func(c *buffer.Change) { c.Put(s.Table("t"), []byte("k"), []byte("v"), buffer.Sync) })
+	mustClose(t, s)
+	s = open(t, path, fast())
+	if d := s.Stats().Damage; d == nil || !strings.HasSuffix(d.SetAside, ".unsalvaged") || s.Late() != nil {
+		t.Errorf("Late %v, damage %+v", s.Late(), d)
+	}
+	mustClose(t, s)
+}
+
+// fill takes all room in the file system of a directory.
+func fill(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, "ballast"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b := make([]byte, 4096)
+	for {
+		if _, err := f.Write(b); errors.Is(err, syscall.ENOSPC) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

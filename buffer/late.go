@@ -148,6 +148,11 @@ func (s *Store) catchUpWith(m *marker, was uint64) error {
 		s.db.Close()
 	}
 	db, err := openFile(s.path, s.cfg)
+	if err == nil {
+		if err = s.noteNews(db); err != nil {
+			db.Close()
+		}
+	}
 	if err != nil {
 		s.db = nil
 		if was != 0 {

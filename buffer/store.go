@@ -132,7 +132,7 @@ func WithChecker(check func(path string) error) Option {
 
 // WithSalvager replaces [Salvage], which Open calls for a file that is damaged, for
 // example by one that runs in a child process. After an error the store starts
-// empty.
+// empty, and the damaged file is never deleted.
 func WithSalvager(salvage func(from, to string) (Salvaged, error)) Option {
 	return func(o *options) { o.salvage = salvage }
 }
@@ -154,9 +154,10 @@ func WithLongWork(begin func() (end func())) Option {
 // need be. Beside the file stands a small one, path.state.
 //
 // The file is checked first: after a stop that was not clean, up to 32 MiB always, and
-// when a larger one can not be opened. A damaged one is renamed to path.corrupt-<time>, of which the newest three stay, and the store
-// starts with what [Salvage] can keep of it: see [WithEvents] and [Stats].Damage. A
-// file that an earlier version wrote is checked as well, and copied to the present
+// when a larger one can not be opened. A damaged one is renamed to path.corrupt-<time>,
+// of which the newest three stay, and the store starts with what [Salvage] can keep of
+// it: see [WithEvents] and [Stats].Damage. One that could not be salvaged gets a name
+// that ends with .unsalvaged, and stays. A file that an earlier version wrote is checked as well, and copied to the present
 // format. For either there must be room for two. Errors wrap [ErrLocked] if another
 // process has the store open, [ErrNewer] if a newer version wrote it.
 func Open(path string, cfg Config, log *slog.Logger, opts ...Option) (*Store, error) {
