@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -23,7 +24,10 @@ type sender struct {
 	random  *rand.Rand      // the sizes of its messages
 	enough  <-chan struct{} // closed when nothing new is to be published
 	onSafe  func()          // called once for each message that is acknowledged
+	rate    float64         // messages per second; 0: as fast as the window lets it
+	roots   [3]string       // of its topics, by QoS; "": load
 
+	began     time.Time
 	next      int // number of the next message over both QoS
 	lastID    uint16
 	inflight  []flight
@@ -43,7 +47,7 @@ type flight struct {
 }
 
 func (s *sender) topic(qos packet.QoS) string {
-	return fmt.Sprintf("load/%s/q%d", s.connect.ClientID, qos)
+	return fmt.Sprintf("%s/%s/q%d", cmp.Or(s.roots[qos], "load"), s.connect.ClientID, qos)
 }
 
 // sent is how many messages of one QoS there are.
@@ -68,6 +72,7 @@ func number(p *packet.Publish) (n int, ok bool) {
 
 // run returns nil when there is enough and everything is acknowledged.
 func (s *sender) run(ctx context.Context) error {
+	s.began = time.Now()
 	for {
 		c, present, err := dialAs(s.addr, s.connect)
 		if err == nil {
@@ -100,8 +105,16 @@ func (s *sender) more() bool {
 	case <-s.enough:
 		return false
 	default:
-		return len(s.inflight) < s.window
+		return len(s.inflight) < s.window && s.due() <= 0
 	}
+}
+
+// due is how long it is until the next message is due.
+func (s *sender) due() time.Duration {
+	if s.rate == 0 {
+		return 0
+	}
+	return time.Until(s.began.Add(time.Duration(float64(s.next) / s.rate * float64(time.Second))))
 }
 
 // drive sends and reads on one connection until all is done or it breaks.
@@ -136,7 +149,12 @@ func (s *sender) drive(c *conn, present bool) error {
 			out = out[:0]
 		}
 		if len(s.inflight) == 0 {
-			return c.send(&packet.Disconnect{})
+			select {
+			case <-s.enough:
+				return c.send(&packet.Disconnect{})
+			case <-time.After(s.due()):
+				continue
+			}
 		}
 		p, err := c.read()
 		if err != nil {

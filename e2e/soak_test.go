@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -61,16 +60,18 @@ func TestSoak(t *testing.T) {
 	}
 	up := direction{name: "up", receiver: newReceiver(cloud, lasting(packet.V5, "consumer"), "acme/load/#")}
 	down := direction{name: "down", receiver: newReceiver(addr, lasting(packet.V311, "panel"), "+/panel/#"), server: link.down}
-	for i := range 2 {
-		once := flow{rate: soakRate / 4, qos: 1}
-		twice := flow{rate: soakRate / 4, qos: 2}
-		up.streams = append(up.streams,
-			&stream{flow: once, addr: addr, name: fmt.Sprintf("once-%d", i)},
-			&stream{flow: twice, addr: addr, name: fmt.Sprintf("twice-%d", i)})
-		once.root, twice.root = "acme/once/panel", "acme/exactly/panel"
-		down.streams = append(down.streams,
-			&stream{flow: once, addr: cloud, name: fmt.Sprintf("order-%d", i)},
-			&stream{flow: twice, addr: cloud, name: fmt.Sprintf("valve-%d", i)})
+	random := rand.New(rand.NewPCG(s, 0))
+	for i := range 4 {
+		from := func(addr, name string) *sender {
+			return &sender{
+				addr: addr, connect: lasting(packet.V311, fmt.Sprintf("%s-%d", name, i)), window: 1000, rate: soakRate / 4,
+				random: rand.New(rand.NewPCG(random.Uint64(), 0)), enough: loading.Done(), onSafe: func() {},
+			}
+		}
+		up.senders = append(up.senders, from(addr, "sensor"))
+		command := from(cloud, "operator")
+		command.roots = [3]string{1: "acme/once/panel", 2: "acme/exactly/panel"}
+		down.senders = append(down.senders, command)
 	}
 	for _, d := range []*direction{&up, &down} {
 		running.Go(func() { d.receiver.run(ctx) })
@@ -80,16 +81,10 @@ func TestSoak(t *testing.T) {
 			t.Fatalf("the receiver of what goes %s could not subscribe", d.name)
 		}
 	}
-	failed := make(chan error, len(up.streams)+len(down.streams))
-	publishers := slices.Concat(up.streams, down.streams)
+	publishers := slices.Concat(up.senders, down.senders)
+	failed := make(chan error, len(publishers))
 	for _, p := range publishers {
-		running.Go(func() {
-			err := p.run(loading, math.MaxInt)
-			if err != nil {
-				err = fmt.Errorf("%s, after %d messages, %d of them acknowledged: %w", p.name, p.sent.Load(), p.acked.Load(), err)
-			}
-			failed <- err
-		})
+		running.Go(func() { failed <- p.run(ctx) })
 	}
 	link.cutNowAndThen(t, log, loading, rand.New(rand.NewPCG(s, 4)))
 	for range publishers {
@@ -150,7 +145,7 @@ func (w *wire) cutNowAndThen(t *testing.T, log *linkLog, ctx context.Context, ra
 // direction is one way over the link, from its publishers to its receiver.
 type direction struct {
 	name     string
-	streams  []*stream
+	senders  []*sender
 	receiver *receiver
 	server   *ledger // what the server sent; nil: it is at the end, where nothing is cut
 }
@@ -159,8 +154,14 @@ type direction struct {
 func (d *direction) judge(t *testing.T, link *wire) {
 	t.Helper()
 	total := 0
-	for _, s := range d.streams {
-		total += int(s.sent.Load())
+	for _, s := range d.senders {
+		total += s.next
+		if n := s.sessionsLost.Load(); n != 0 {
+			t.Errorf("%s: the session of %s was lost %d times", d.name, s.connect.ClientID, n)
+		}
+		if n := s.reconnects.Load(); n != 0 {
+			t.Logf("%s: %s had to connect again %d times", d.name, s.connect.ClientID, n)
+		}
 	}
 	d.receiver.wait(total, 2*time.Minute)
 	d.receiver.mu.Lock()
@@ -168,15 +169,18 @@ func (d *direction) judge(t *testing.T, link *wire) {
 	link.mu.Lock()
 	defer link.mu.Unlock()
 	lost := 0
-	for _, s := range d.streams {
-		// Routes take acme away from the front, or put it there.
-		came, want := d.receiver.seen[strings.TrimPrefix(s.topic(0), "acme/")], int(s.sent.Load())
-		if came == nil {
-			came = d.receiver.seen["acme/"+s.topic(0)]
-		}
-		if len(came) != want {
-			lost += want - len(came)
-			t.Errorf("%s: of %d messages to %s %d came", d.name, want, s.topic(0), len(came))
+	for _, s := range d.senders {
+		for _, qos := range []packet.QoS{packet.QoS1, packet.QoS2} {
+			topic, want := s.topic(qos), s.sent(qos)
+			// Routes take acme away from the front, or put it there.
+			came := d.receiver.seen[strings.TrimPrefix(topic, "acme/")]
+			if came == nil {
+				came = d.receiver.seen["acme/"+topic]
+			}
+			if len(came) != want {
+				lost += want - len(came)
+				t.Errorf("%s: of %d messages to %s %d came", d.name, want, topic, len(came))
+			}
 		}
 	}
 	twice, disordered := d.receiver.repeated[2], d.receiver.disordered
