@@ -66,9 +66,9 @@ type Config struct {
 	KeepAlive time.Duration `toml:"keep_alive"`
 
 	// RetryWithin is how long the first wait after a lost connection may be, 1 s to 10
-	// min: it is a random part of this. Further ones double, to at most a minute or this.
-	// So a fleet of N gateways that lose their server at once ask it N / retry_within
-	// times per second when it is back: see docs/fleet.md.
+	// min; the wait is a random part of it. Further ones double, to at most a minute or
+	// this. It spreads the gateways of a fleet that lose their server at once:
+	// docs/fleet.md.
 	RetryWithin time.Duration `toml:"retry_within"`
 
 	// SessionExpiry is how long the server keeps our session after the link went:
