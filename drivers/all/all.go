@@ -27,6 +27,7 @@ func Kinds() []drivers.Kind {
 		i2c.MCP9808Kind(),
 		modbus.RTUKind(),
 		modbus.TCPKind(),
+		serial.NMEAKind(),
 		i2c.SCD4xKind(),
 		serial.FrameKind(),
 		serial.LineKind(),

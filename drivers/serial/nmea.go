@@ -1,0 +1,159 @@
+package serial
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"edgegateway/drivers"
+)
+
+//go:embed nmea.toml
+var nmeaExample string
+
+// NMEAOptions are the keys of the kind nmea.
+type NMEAOptions struct {
+	PortOptions
+	Silence time.Duration `toml:"silence"` // after so long without a good sentence it is offline; 0 = never
+}
+
+func nmeaDefaults() NMEAOptions {
+	return NMEAOptions{PortOptions: DefaultPort(9600), Silence: 10 * time.Second}
+}
+
+// Validate checks what can be checked without a port.
+func (o NMEAOptions) Validate() error {
+	if o.Silence > 0 && o.Silence < time.Second {
+		return errors.New("silence must be at least 1s")
+	}
+	return o.PortOptions.Validate()
+}
+
+// NMEAKind returns the kind nmea: a receiver of GPS, GLONASS, Galileo or BeiDou.
+func NMEAKind() drivers.Kind {
+	return drivers.KindOf("nmea", "A satellite receiver (GPS and others) that sends NMEA 0183: position, speed, course, fix, time.",
+		nmeaExample, nmeaDefaults, openNMEA)
+}
+
+// longestSentence is more than the 82 characters of the standard, which many
+// receivers do not keep.
+const longestSentence = 160
+
+type receiver struct {
+	options NMEAOptions
+	port    drivers.SerialPort
+	split   splitter
+	heard   bool // a good sentence has come; before it the stream was entered in the middle
+
+	epoch  string // time of the sentences that are collected, as they write it; "" = not known
+	first  time.Time
+	values []drivers.Value // of the epoch
+}
+
+var _ drivers.Watcher = (*receiver)(nil)
+
+func openNMEA(_ context.Context, o NMEAOptions, p drivers.Ports) (drivers.Device, error) {
+	port, err := o.open(p)
+	if err != nil {
+		return nil, err
+	}
+	return &receiver{options: o, port: port, split: splitter{most: longestSentence}}, nil
+}
+
+// Channels lists what receivers send. While there is no fix, valid is false and the
+// position is left out: what was known last may not be true any more.
+func (d *receiver) Channels() []drivers.Channel {
+	return []drivers.Channel{
+		{Name: "valid", Quantity: drivers.State, Type: drivers.Bool},
+		{Name: "latitude", Quantity: "latitude", Unit: "°", Type: drivers.Float},
+		{Name: "longitude", Quantity: "longitude", Unit: "°", Type: drivers.Float},
+		{Name: "altitude", Quantity: drivers.Distance, Unit: "m", Type: drivers.Float},
+		{Name: "speed", Quantity: drivers.Speed, Unit: "m/s", Type: drivers.Float},
+		{Name: "course", Unit: "°", Type: drivers.Float},
+		{Name: "fix", Type: drivers.Text},     // none, 2d, 3d
+		{Name: "quality", Type: drivers.Text}, // none, gps, dgps, pps, rtk, float-rtk, estimated, manual, simulator
+		{Name: "satellites", Type: drivers.Int},
+		{Name: "hdop", Type: drivers.Float},
+		{Name: "pdop", Type: drivers.Float},
+		{Name: "time", Type: drivers.Text}, // of the satellites, UTC
+	}
+}
+
+func (d *receiver) Close() error { return d.port.Close() }
+
+// Watch emits one reading for the sentences of one moment. They have ended when one
+// of another moment comes, or nothing for a while.
+func (d *receiver) Watch(ctx context.Context, emit func(drivers.Reading)) error {
+	buf := make([]byte, 512)
+	last := time.Now()
+	for ctx.Err() == nil {
+		n, err := d.port.Read(buf)
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		now := time.Now()
+		if n == 0 {
+			d.tell(emit)
+		}
+		d.split.feed(buf[:n], func(line []byte, err error) {
+			var s sentence
+			if err == nil {
+				s, err = parseSentence(line)
+			}
+			switch {
+			case err == nil:
+				last, d.heard = now, true
+				d.collect(s, now, emit)
+			case d.heard:
+				emit(drivers.Reading{At: now, Fault: err})
+			}
+		})
+		if s := d.options.Silence; s > 0 && now.Sub(last) > s {
+			return fmt.Errorf("%s: no good sentence came for %v; is the receiver on, is the baud rate right?", d.options.Path, s)
+		}
+	}
+	return ctx.Err()
+}
+
+// collect takes the values of a sentence.
+func (d *receiver) collect(s sentence, now time.Time, emit func(drivers.Reading)) {
+	if s.epoch != "" && d.epoch != "" && s.epoch != d.epoch {
+		d.tell(emit)
+	}
+	if s.epoch != "" {
+		d.epoch = s.epoch
+	}
+	if len(s.values) > 0 && len(d.values) == 0 {
+		d.first = now
+	}
+	for _, v := range s.values {
+		at := slices.IndexFunc(d.values, func(old drivers.Value) bool { return old.Channel == v.Channel })
+		switch {
+		case at < 0:
+			d.values = append(d.values, v)
+		case v.Channel == "valid" && v.V == true && d.values[at].V == false:
+			// One sentence of the moment has called the position invalid: so it is.
+		default:
+			d.values[at] = v
+		}
+	}
+}
+
+// tell emits what was collected.
+func (d *receiver) tell(emit func(drivers.Reading)) {
+	values := d.values
+	d.values, d.epoch = nil, ""
+	if len(values) == 0 {
+		return
+	}
+	if slices.Contains(values, drivers.Value{Channel: "valid", V: false}) {
+		values = slices.DeleteFunc(values, func(v drivers.Value) bool {
+			return slices.Contains([]string{"latitude", "longitude", "altitude", "speed", "course", "time"}, v.Channel)
+		})
+	}
+	emit(drivers.Reading{At: d.first, Values: values})
+}
