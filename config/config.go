@@ -11,6 +11,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"log/slog"
@@ -47,8 +48,12 @@ type Config struct {
 	HomeAssistant homeassistant.Config `toml:"home_assistant"`
 	Status        status.Config        `toml:"status"`
 
-	doc *strict.Document // where the values came from; nil without a file
+	doc  *strict.Document // where the values came from; nil without a file
+	hash string           // of the text of the file
 }
+
+// Hash is the SHA-256 of the file in hex, as sha256sum prints it; "" without a file.
+func (c Config) Hash() string { return c.hash }
 
 // Log says what is logged, and how.
 type Log struct {
@@ -91,6 +96,7 @@ func Load(path string, getenv func(string) string) (Config, error) {
 func Decode(path string, text []byte, getenv func(string) string, hostname string) (Config, error) {
 	c := base(getenv, hostname)
 	c.doc = strict.Parse(path, text)
+	c.hash = fmt.Sprintf("%x", sha256.Sum256(text))
 	err := c.doc.Decode(&c, elements()...)
 	if c.ConfigVersion > Version {
 		// Whatever else is wrong may be right in that version.

@@ -19,6 +19,9 @@ type Env struct {
 	Prefix  string // root of the gateway's own topics
 	Version string // of the program
 	DataDir string // holds the file gateway-id
+
+	Started    time.Time // of the gateway
+	ConfigHash string    // SHA-256 of the configuration file in hex; "": there is none
 }
 
 // localPrefix begins the name of every bridge as a client of the broker, and so
@@ -55,6 +58,8 @@ type Bridge struct {
 	// unknown to the server, or gone from the disk.
 	oldest, newest uint64
 
+	alarmed int64 // rejected messages that the alarm has told of; of the reporter
+
 	counts  counts
 	unsafe  atomic.Int64  // bytes of messages from the server that are not on disk yet
 	changed chan struct{} // one token: the state on the local broker is old
@@ -64,6 +69,7 @@ type Bridge struct {
 	shortest uint32     // session expiry that the log knows of, in seconds
 	link     *link      // the one that is up; nil: none
 	told     manner     // what the log knows of a link that is down, and one more; 0: nothing
+	setAside string     // why a message was rejected last, in this run
 	fault    string     // what went wrong on a link that is up; "" nothing
 }
 
@@ -142,7 +148,7 @@ func (b *Bridge) restore(br *broker.Broker) error {
 	for _, r := range b.cfg.Down {
 		rights.Publish = append(rights.Publish, r.To)
 	}
-	rights.Publish = append(rights.Publish, b.stateTopic(), b.connectionTopic())
+	rights.Publish = append(rights.Publish, b.stateTopic(), b.connectionTopic(), b.alarmTopic())
 	b.local = br.Local(localPrefix+b.cfg.Name, rights)
 
 	var err error
@@ -151,6 +157,7 @@ func (b *Bridge) restore(br *broker.Broker) error {
 	}
 	b.session.Choose(b.wants, b.hears)
 	b.queue = b.session.Queue()
+	b.alarmed = b.queue.Stats().Rejected
 	for _, r := range b.cfg.Up {
 		// Without an identifier: which route a message takes is looked up when it
 		// leaves, as the routes may have changed while it waited.

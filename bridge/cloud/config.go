@@ -79,6 +79,11 @@ type Config struct {
 	// Default: gateways/<id>/status.
 	StatusTopic string `toml:"status_topic"`
 
+	// BirthTopic gets, retained, at every connect what the gateway says of itself, as
+	// JSON: id, version, when it was started, SHA-256 of its configuration file; "off":
+	// nothing. Default: birth beside StatusTopic, as in gateways/<id>/birth.
+	BirthTopic string `toml:"birth_topic"`
+
 	// MaxQueuedMessages and MaxQueuedBytes limit what waits for this cloud.
 	MaxQueuedMessages int   `toml:"max_queued_messages"`
 	MaxQueuedBytes    int64 `toml:"max_queued_bytes,bytes"`
@@ -241,6 +246,14 @@ func (c Config) Validate() error {
 		if err := topic.ValidName(c.StatusTopic); err != nil {
 			fault("status_topic: %w", err)
 		}
+	}
+	if c.BirthTopic != "" {
+		if err := topic.ValidName(c.BirthTopic); err != nil {
+			fault("birth_topic: %w", err)
+		}
+	}
+	if c.StatusTopic != "" && c.birthTopic(c.StatusTopic) == c.StatusTopic {
+		fault("birth_topic must be another one than status_topic: one would overwrite the other")
 	}
 	if len(c.ClientID) > 65535 || !utf8.ValidString(c.ClientID) || strings.ContainsRune(c.ClientID, 0) {
 		fault("client_id must be UTF-8 text without NUL, at most 65535 bytes long")

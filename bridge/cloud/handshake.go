@@ -230,8 +230,11 @@ func (l *link) settle(seq uint64, code packet.ReasonCode) {
 
 // reject sets an entry aside that the server will never take.
 func (b *Bridge) reject(seq uint64, why error) {
-	b.note(fmt.Errorf("a message was set aside: %w", why)) // who sees it gone finds why
+	b.mu.Lock()
+	b.setAside = why.Error()
+	b.mu.Unlock()
 	b.queue.Reject(seq, why.Error())
+	b.note(fmt.Errorf("a message was set aside: %w", why)) // who sees it gone finds why
 }
 
 // hurry asks for a commit now.

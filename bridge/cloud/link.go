@@ -65,7 +65,7 @@ type link struct {
 	requests map[uint16]chan<- packets.ControlPacket
 }
 
-// control is a message of the gateway itself: its status.
+// control is a message of the gateway itself: its status, or its birth.
 type control struct {
 	id      uint16
 	encoded []byte
@@ -183,17 +183,23 @@ func (l *link) accepted(ctx context.Context, ca *packets.Connack, cleanStart boo
 		return err
 	}
 	l.throttle = newThrottle(l.b.cfg.MaxRate, l.b.cfg.MaxBandwidth, l.b.queue, time.Now())
-	l.say(onlineID, "online", func(code packet.ReasonCode) {
+	l.say(onlineID, l.b.statusTopic, "online", func(code packet.ReasonCode) {
 		if code.IsError() {
 			l.b.note(fmt.Errorf("the server refuses the status at %q: %v (may this user publish there?)", l.b.statusTopic, code))
 		}
 	})
+	l.announce()
 	return nil
 }
 
-// say sends the gateway's status around the queue.
-func (l *link) say(id uint16, status string, acked func(packet.ReasonCode)) {
-	p := packet.Publish{Topic: []byte(l.b.statusTopic), Payload: []byte(status), QoS: min(packet.QoS1, packet.QoS(l.maxQoS)), Retain: l.retain, ID: id}
+// say sends a message of the gateway itself around the queue. One that is larger than
+// the server takes is not sent [MQTT-3.2.2-15].
+func (l *link) say(id uint16, topic, payload string, acked func(packet.ReasonCode)) {
+	p := packet.Publish{Topic: []byte(topic), Payload: []byte(payload), QoS: min(packet.QoS1, packet.QoS(l.maxQoS)), Retain: l.retain, ID: id}
+	if p.Size(packet.V5) > l.maxPacket {
+		acked(packet.PacketTooLarge)
+		return
+	}
 	l.mu.Lock()
 	l.control = append(l.control, control{id: id, encoded: p.Append(nil, packet.V5), acked: acked})
 	l.mu.Unlock()
@@ -208,7 +214,7 @@ func (l *link) farewell() {
 	l.stopping = true
 	l.mu.Unlock()
 	acked := make(chan struct{})
-	l.say(offlineID, "offline", func(packet.ReasonCode) { close(acked) })
+	l.say(offlineID, l.b.statusTopic, "offline", func(packet.ReasonCode) { close(acked) })
 	wait := time.NewTimer(farewellTimeout)
 	defer wait.Stop()
 	code := packet.DisconnectWithWillMessage

@@ -13,7 +13,7 @@ import (
 // trying notes which server the next attempt goes to.
 func (b *Bridge) trying(s server) {
 	b.mu.Lock()
-	b.status.Server = s.url
+	b.status.Server, b.fault = s.url, ""
 	b.mu.Unlock()
 }
 
@@ -23,7 +23,7 @@ func (b *Bridge) linkUp(l *link) {
 	b.mu.Lock()
 	b.link = l
 	b.status.Connected, b.status.Since = true, time.Now()
-	b.told, b.fault = 0, ""
+	b.told = 0
 	b.status.SessionExpiry = 0
 	if l.expiry != neverExpires {
 		b.status.SessionExpiry = time.Duration(l.expiry) * time.Second
@@ -161,6 +161,7 @@ func (b *Bridge) report(ctx context.Context) {
 	var last, lastFlag string
 	publish := func() (changed bool) {
 		s := b.Status()
+		b.alarm(s.Rejected)
 		if text := s.json(); text != last {
 			last, changed = text, true
 			b.publishState(b.stateTopic(), text)

@@ -66,7 +66,9 @@ func (r *rig) open() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	b, err := cloud.New(r.cfg, cloud.Env{ID: "g", Prefix: "g", Version: "test", DataDir: r.dir}, br, st, log)
+	b, err := cloud.New(r.cfg, cloud.Env{
+		ID: "g", Prefix: "g", Version: "test", DataDir: r.dir, Started: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC), ConfigHash: "c0ffee",
+	}, br, st, log)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -375,6 +377,7 @@ func testConfig(url string) cloud.Config {
 	c.Name = "acme"
 	c.Servers = []string{url}
 	c.ClientID = "g-1"
+	c.BirthTopic = "off"
 	c.Up = []cloud.Route{{From: "g/+/state", To: "acme/g/+/state", QoS: 2}}
 	c.Down = []cloud.Route{{From: "acme/g/+/set", To: "g/+/set", QoS: 2}}
 	return c

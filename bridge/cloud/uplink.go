@@ -18,6 +18,7 @@ const (
 	modulus      = 65000
 	firstRequest = 65001
 	lastRequest  = 65500
+	birthID      = 65533
 	onlineID     = 65534
 	offlineID    = 65535
 )

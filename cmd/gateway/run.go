@@ -90,7 +90,7 @@ func open(cfg config.Config, s surroundings) (_ *gateway, err error) {
 	if err != nil {
 		return nil, err
 	}
-	env := cloud.Env{ID: cfg.ID, Prefix: cfg.Prefix, Version: version, DataDir: cfg.DataDir}
+	env := cloud.Env{ID: cfg.ID, Prefix: cfg.Prefix, Version: version, DataDir: cfg.DataDir, Started: s.started, ConfigHash: cfg.Hash()}
 	for _, c := range cfg.Cloud {
 		b, err := cloud.New(c, env, g.broker, g.store, part(s.log, "cloud"))
 		if err != nil {
