@@ -70,8 +70,8 @@ func TestMessagesOfARenamedCloudMoveToItsNewName(t *testing.T) {
 				g = start(t, config)
 			}
 			c = connect(t, g.mqtt)
-			c.keep("test/alarm/zzz", "the last one")
-			if m := connect(t, g.mqtt).first("test/alarm/#"); m.topic != "test/alarm/zzz" {
+			c.keep("test/alarm/orphan-queue/zzz", "the last one")
+			if m := connect(t, g.mqtt).first("test/alarm/orphan-queue/#"); m.topic != "test/alarm/orphan-queue/zzz" {
 				t.Errorf("the alarm stays: %+v", m)
 			}
 			g.stop()

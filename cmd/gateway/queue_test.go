@@ -121,8 +121,8 @@ func TestQueuesAndBackupsFromTheCommandLine(t *testing.T) {
 		t.Errorf("ls when its cloud is back: %s", out)
 	}
 	c = connect(t, g.mqtt)
-	c.keep("test/alarm/zzz", "the last one")
-	if m := connect(t, g.mqtt).first("test/alarm/#"); m.topic != "test/alarm/zzz" {
+	c.keep("test/alarm/orphan-queue/zzz", "the last one")
+	if m := connect(t, g.mqtt).first("test/alarm/orphan-queue/#"); m.topic != "test/alarm/orphan-queue/zzz" {
 		t.Errorf("the alarm stays: %+v", m)
 	}
 	g.stop()
