@@ -18,6 +18,9 @@ type Wire interface {
 	// Claim returns EBUSY for an address that a driver of the kernel has.
 	Claim(address uint16) error
 
+	// Probe addresses a chip without telling it anything.
+	Probe(address uint16) error
+
 	// Tx makes one transfer: w is written, then r is read behind a repeated start.
 	Tx(address uint16, w, r []byte) error
 

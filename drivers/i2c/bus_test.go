@@ -275,3 +275,22 @@ func TestSystemWithoutTheBusSaysWhatToCheck(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestScanTellsWhoIsOnTheBus(t *testing.T) {
+	bus := new(i2ctest.Bus).Attach(0x48, i2ctest.Words{}).Attach(0x76, new(i2ctest.Memory)).Attach(0x0b, i2ctest.Words{})
+	bus.Take(0x68)
+	found, err := i2c.Scan(t.Context(), bus.Wire(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range found {
+		got = append(got, f.String())
+	}
+	want(t, got, "0x0b  unknown; the kind i2c-register can read it", "0x48  ads1115, ads1015, tmp102, ina219",
+		"0x68  in use by a driver of the kernel: kind iio", "0x76  bme280, bmp280, multiplexer (TCA9548A)")
+	bus.Unplug()
+	if found, err := i2c.Scan(t.Context(), bus.Wire(), 1); !errors.Is(err, drivers.ErrGone) || len(found) != 0 {
+		t.Errorf("a bus that is gone: %v, %v", found, err)
+	}
+}

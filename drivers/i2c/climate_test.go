@@ -108,7 +108,7 @@ func TestSHT3x(t *testing.T) {
 	want(t, got, "temperature=-45 humidity=100")
 }
 
-// Values from the formula of the datasheet SHT4x, section 4.6.
+// Values from the formula of the datasheet SHT4x, Conversion of Signal Output.
 func TestSHT4x(t *testing.T) {
 	got := measured(t, i2c.SHT4xKind(), 0x44, i2ctest.Recorded(`
 		89

@@ -102,8 +102,8 @@ func SHT4xKind() drivers.Kind {
 		func() SHT4xOptions { return SHT4xOptions{SHTOptions{at(0x44), "high"}} }, openSHT4x)
 }
 
-// openSHT4x: datasheet SHT4x, commands section 4.5, durations table 5, conversion
-// section 4.6.
+// openSHT4x: datasheet SHT4x, version 6, sections Command Overview, Timings and
+// Conversion of Signal Output.
 func openSHT4x(ctx context.Context, o SHT4xOptions, ports drivers.Ports) (drivers.Device, error) {
 	const readSerial = 0x89
 	code, duration := byte(0xfd), 8300*time.Microsecond
@@ -140,7 +140,7 @@ func openSHT4x(ctx context.Context, o SHT4xOptions, ports drivers.Ports) (driver
 }
 
 // climate makes the values of temperature and humidity. The formula of the SHT4x
-// goes beyond 0 and 100 % at the ends; its section 4.6 says to cut there.
+// goes beyond 0 and 100 % at the ends; its datasheet says to cut there.
 func climate(celsius, percent float64) ([]any, error) {
 	return []any{round(celsius, 2), round(min(max(percent, 0), 100), 2)}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -56,5 +57,20 @@ func TestTheKernelsLayout(t *testing.T) {
 	}
 	if got := unsafe.Sizeof(transfer{}); got != 2*word || unsafe.Offsetof(transfer{}.count) != word {
 		t.Errorf("a transfer has %d bytes", got)
+	}
+}
+
+func TestNumbersOfBusesComeInOrder(t *testing.T) {
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "dev"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"i2c-20", "i2c-1", "i2c-x", "i2c-3"} {
+		if err := os.WriteFile(filepath.Join(root, "dev", name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := Numbers(root); !slices.Equal(got, []int{1, 3, 20}) {
+		t.Error(got)
 	}
 }

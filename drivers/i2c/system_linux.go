@@ -107,7 +107,23 @@ func (w wire) Tx(address uint16, out, in []byte) error {
 	if t.count == 0 {
 		return nil
 	}
-	done, _, errno := unix.Syscall(unix.SYS_IOCTL, w.Fd(), ioctlRDWR, uintptr(unsafe.Pointer(&t)))
+	return w.transfer(&t)
+}
+
+func (w wire) Probe(address uint16) error {
+	if byRead(address) {
+		return w.Tx(address, nil, make([]byte, 1))
+	}
+	// A message of no bytes is what the kernel makes of SMBus' quick command too.
+	err := w.transfer(&transfer{messages: &message{address: address}, count: 1})
+	if err == syscall.EOPNOTSUPP {
+		return w.Tx(address, nil, make([]byte, 1))
+	}
+	return err
+}
+
+func (w wire) transfer(t *transfer) error {
+	done, _, errno := unix.Syscall(unix.SYS_IOCTL, w.Fd(), ioctlRDWR, uintptr(unsafe.Pointer(t)))
 	switch {
 	case errno != 0 && w.left():
 		return syscall.ENODEV

@@ -101,6 +101,14 @@ func Ports(buses map[int]*Bus) drivers.Ports {
 	}).Chip}
 }
 
+// Wire opens the bus as the system would.
+func (b *Bus) Wire() i2c.Wire {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open++
+	return &wire{bus: b}
+}
+
 // A wire is an opened bus.
 type wire struct {
 	bus  *Bus
@@ -112,6 +120,19 @@ func (w *wire) Claim(address uint16) error {
 	defer w.bus.mu.Unlock()
 	if w.bus.kernel[address] {
 		return syscall.EBUSY
+	}
+	return nil
+}
+
+// Probe finds every chip that is attached and does not disturb it.
+func (w *wire) Probe(address uint16) error {
+	w.bus.mu.Lock()
+	defer w.bus.mu.Unlock()
+	switch {
+	case w.bus.gone:
+		return syscall.ENODEV
+	case w.bus.chips[address] == nil:
+		return syscall.ENXIO
 	}
 	return nil
 }

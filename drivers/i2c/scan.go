@@ -1,0 +1,99 @@
+package i2c
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"edgegateway/drivers"
+)
+
+// Numbers returns the buses that a machine has device files for, in order. root stands
+// before /dev; "" is the machine itself.
+func Numbers(root string) (numbers []int) {
+	paths, _ := filepath.Glob(filepath.Join(root, "/", "dev/i2c-*")) // the pattern is ours and well formed
+	for _, path := range paths {
+		if n, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(path), "i2c-")); err == nil {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers
+}
+
+// Found is an address at which something is.
+type Found struct {
+	Address uint16
+	Kernel  bool     // a driver of the kernel has it; it was not asked
+	Likely  []string // chips that use this address
+}
+
+// Scan asks who is on a bus, as i2cdetect(8) does: it addresses each chip for a write
+// and writes nothing, where EEPROMs are it reads a byte. That is harmless to almost
+// all chips; the addresses that have a meaning of their own are left out. A bus that
+// does not work ends it with an error.
+func Scan(ctx context.Context, wire Wire, number int) ([]Found, error) {
+	var all []Found
+	for address := uint16(0x08); address <= 0x77; address++ {
+		if ctx.Err() != nil {
+			return all, ctx.Err()
+		}
+		found := Found{Address: address, Likely: likely(address)}
+		err := wire.Claim(address)
+		if err == nil {
+			err = wire.Probe(address)
+		}
+		switch {
+		case errors.Is(err, syscall.EBUSY):
+			found.Kernel = true
+		case errors.Is(err, syscall.ENXIO), errors.Is(err, syscall.EREMOTEIO):
+			continue
+		case err != nil:
+			return all, explain(err, drivers.I2CConfig{Bus: number, Address: address})
+		}
+		all = append(all, found)
+	}
+	return all, nil
+}
+
+// byRead tells whether an address is asked by reading: a write, even of nothing, is
+// a danger to some EEPROMs and clock chips (i2cdetect(8), option -q).
+func byRead(address uint16) bool {
+	return address >= 0x30 && address <= 0x37 || address >= 0x50 && address <= 0x5f
+}
+
+// likely names the chips that use an address: first those with a kind of their own.
+func likely(address uint16) (names []string) {
+	for _, c := range []struct {
+		first, last uint16
+		name        string
+	}{
+		{0x76, 0x77, "bme280"}, {0x76, 0x77, "bmp280"}, {0x44, 0x45, "sht3x"}, {0x44, 0x46, "sht4x"}, {0x62, 0x62, "scd4x"},
+		{0x48, 0x4b, "ads1115"}, {0x48, 0x4b, "ads1015"}, {0x48, 0x4f, "tmp102"}, {0x18, 0x1f, "mcp9808"}, {0x40, 0x4f, "ina219"},
+		{0x23, 0x23, "bh1750"}, {0x5c, 0x5c, "bh1750"},
+		{0x20, 0x27, "port expander (PCF8574, MCP23017)"}, {0x3c, 0x3d, "display (SSD1306)"}, {0x38, 0x38, "AHT20"},
+		{0x50, 0x57, "EEPROM (24Cxx)"}, {0x68, 0x68, "clock (DS3231)"}, {0x70, 0x77, "multiplexer (TCA9548A)"},
+	} {
+		if address >= c.first && address <= c.last {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
+// String is a line for a person.
+func (f Found) String() string {
+	who := "unknown; the kind i2c-register can read it"
+	if len(f.Likely) > 0 {
+		who = strings.Join(f.Likely, ", ")
+	}
+	if f.Kernel {
+		who = "in use by a driver of the kernel: kind iio"
+	}
+	return fmt.Sprintf("%#02x  %s", f.Address, who)
+}
