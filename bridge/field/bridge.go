@@ -34,6 +34,9 @@ type Bridge struct {
 	refused chan outcome // results that Deliver must not publish itself
 	lost    atomic.Int64 // of those, the ones that found no room
 
+	notes *broker.Notes // of commands that were accepted and have no outcome yet
+	noted atomic.Uint64 // how many in this run
+
 	unsynced atomic.Bool // the wall clock is not set
 }
 
@@ -50,6 +53,7 @@ func New(cfg Config, br *broker.Broker, kinds []drivers.Kind, ports drivers.Port
 		log:     log,
 		refused: make(chan outcome, unanswered),
 	}
+	b.notes = b.local.Notes()
 	var err error
 	if b.tells, err = newAnnouncer(b, br); err != nil {
 		return nil, fmt.Errorf("listen to Home Assistant: %w", err)
@@ -103,6 +107,7 @@ func find(kinds []drivers.Kind, name string) (drivers.Kind, bool) {
 // Run runs all devices until ctx ends, and returns when all of them are closed
 // and their availability is offline. A device that does not work is no error.
 func (b *Bridge) Run(ctx context.Context) error {
+	b.tellForgotten() // before devices move, and new commands are noted
 	var running, answering sync.WaitGroup
 	for _, d := range b.devices {
 		running.Go(func() { d.run(ctx) })

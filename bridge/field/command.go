@@ -20,6 +20,7 @@ const (
 type sender struct {
 	response    string // topic; "" = none
 	correlation []byte // nil = none
+	note        []byte // key of what is noted of the command until it has an outcome; nil = nothing
 }
 
 // An outcome is what became of a command.
@@ -81,15 +82,18 @@ func (d *device) Deliver(dl *broker.Delivery) {
 		d.refuse(dl, o, codeOf(err), err)
 		return
 	}
-	job := drivers.Job{Command: o.command, Deadline: deadline, Context: o.sender}
 	if m.QoS < 2 {
-		d.take(job)
+		d.take(drivers.Job{Command: o.command, Deadline: deadline, Context: o.sender})
 		return
 	}
 	// Before its identifier is on disk, a QoS 2 message that is sent again after a
-	// crash is a new one: it would move the device twice.
+	// crash is a new one: it would move the device twice. With the identifier goes a
+	// note, so that a command that nobody will send again gets a result in any case.
+	o.sender.note = d.note(dl, o.sender, o.command)
+	job := drivers.Job{Command: o.command, Deadline: deadline, Context: o.sender}
 	dl.Receipt.Done(func(err error) {
 		if err != nil {
+			d.bridge.notes.Drop(o.sender.note)
 			d.release()
 			return
 		}
@@ -100,13 +104,14 @@ func (d *device) Deliver(dl *broker.Delivery) {
 var (
 	errFull     = errors.New("too many commands wait for this device")
 	errTakeNone = errors.New("this device takes no commands")
+	errTooFast  = errors.New("commands come faster than max_command_rate of this device allows")
 )
 
 // codeOf is the reason code for an error of reserve. 0x97 says that the same
 // command may be accepted later.
 func codeOf(err error) packet.ReasonCode {
 	switch err {
-	case errFull:
+	case errFull, errTooFast:
 		return packet.QuotaExceeded
 	case errTakeNone, drivers.ErrStopped:
 		return packet.ImplementationSpecificError
@@ -134,6 +139,9 @@ func (d *device) reserve(c drivers.Command) (drivers.Command, error) {
 	}
 	if d.waiting == mailbox {
 		return c, errFull
+	}
+	if !d.rate.take(d.cfg.MaxCommandRate, time.Now()) {
+		return c, errTooFast
 	}
 	d.waiting++
 	d.accepted++
@@ -185,15 +193,13 @@ func (d *device) Result(j drivers.Job, state drivers.Reading, err error) {
 // publishResult tells everyone who listens to the device's results, and the
 // response topic of the command, if it has one.
 func (d *device) publishResult(o outcome) {
-	m := broker.Message{Topic: d.base + "/result", Payload: appendResult(nil, o), QoS: 1}
-	if o.sender.correlation != nil {
-		m.Properties = &packet.Properties{Has: packet.HasCorrelationData, CorrelationData: o.sender.correlation}
+	for _, r := range d.bridge.results(d.base, o) {
+		d.send(r.message, r.options...)
 	}
-	d.send(m)
-	if d.bridge.mayRespond(o.sender.response) {
-		m.Topic = o.sender.response
-		d.send(m)
-	}
+}
+
+func correlated(data []byte) *packet.Properties {
+	return &packet.Properties{Has: packet.HasCorrelationData, CorrelationData: data}
 }
 
 func senderOf(m *broker.Message) (s sender) {
@@ -208,4 +214,24 @@ func senderOf(m *broker.Message) (s sender) {
 		s.correlation = p.CorrelationData
 	}
 	return s
+}
+
+// A rate lets some events pass per second, and as many at once: the theoretical
+// arrival time of a leaky bucket. The zero value is ready.
+type rate struct{ full time.Time }
+
+// take lets one pass or not. A limit of 0 is none.
+func (r *rate) take(perSecond int, now time.Time) bool {
+	if perSecond == 0 {
+		return true
+	}
+	spacing := time.Second / time.Duration(perSecond)
+	if r.full.Before(now) {
+		r.full = now
+	}
+	if r.full.Sub(now) > time.Second-spacing {
+		return false
+	}
+	r.full = r.full.Add(spacing)
+	return true
 }

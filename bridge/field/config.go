@@ -44,6 +44,10 @@ type DeviceConfig struct {
 	// Topic takes the place of <prefix>/<name> in all topics of the device.
 	Topic string `toml:"topic"`
 
+	// MaxCommandRate is how many commands per second are accepted, and as many at once;
+	// 0 is no limit. One more is refused with "quota exceeded".
+	MaxCommandRate int `toml:"max_command_rate"`
+
 	// Title is what people see of the device in Home Assistant. Default: its name.
 	Title string `toml:"title"`
 
@@ -74,11 +78,12 @@ type DeviceConfig struct {
 
 // DefaultDeviceConfig is what a [[devices]] table starts from.
 func DefaultDeviceConfig() DeviceConfig {
-	return DeviceConfig{Every: 10 * time.Second, QoS: 1}
+	return DeviceConfig{Every: 10 * time.Second, QoS: 1, MaxCommandRate: 10}
 }
 
 const (
 	shortestEvery = 10 * time.Millisecond
+	mostCommands  = 1000 // per second
 	longestName   = 64   // characters
 	longestTopic  = 1024 // bytes; MQTT allows 65535, and a filter must still fit
 )
@@ -105,6 +110,9 @@ func (c DeviceConfig) Validate() error {
 	}
 	if c.QoS > 2 {
 		fail("qos must be 0, 1 or 2, not %d", c.QoS)
+	}
+	if c.MaxCommandRate < 0 || c.MaxCommandRate > mostCommands {
+		fail("max_command_rate must be from 0 (no limit) to %d, not %d", mostCommands, c.MaxCommandRate)
 	}
 	if c.MinInterval < 0 || c.MinInterval != 0 && c.MinInterval < shortestEvery {
 		fail("min_interval must be 0s or at least %v, not %v", shortestEvery, c.MinInterval)

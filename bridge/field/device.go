@@ -60,7 +60,8 @@ type device struct {
 	channels []drivers.Channel
 	check    func(drivers.Command) (drivers.Command, error) // nil: takes no commands
 	stopped  bool
-	waiting  int // accepted, no outcome yet
+	rate     rate // of commands
+	waiting  int  // accepted, no outcome yet
 	accepted int64
 	refusals int64
 	unsent   int64
@@ -182,12 +183,12 @@ func (d *device) rank(channel string) int {
 
 // publish sends one message of the device. Nobody waits for it.
 func (d *device) publish(leaf string, payload []byte, retain bool) {
-	d.send(broker.Message{Topic: d.base + "/" + leaf, Payload: payload, QoS: d.cfg.QoS, Retain: retain})
+	d.send(broker.Message{Topic: d.base + "/" + leaf, Payload: payload, QoS: d.cfg.QoS, Retain: retain}, broker.Lazy())
 }
 
-func (d *device) send(m broker.Message) {
+func (d *device) send(m broker.Message, options ...broker.PublishOption) {
 	topic := m.Topic
-	d.bridge.local.Publish(m, broker.Lazy()).Done(func(err error) {
+	d.bridge.local.Publish(m, options...).Done(func(err error) {
 		if err != nil {
 			d.notSent(topic, err)
 		}

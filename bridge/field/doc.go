@@ -13,11 +13,14 @@
 // Acceptance and outcome of a command are two things. A command is accepted when
 // it is valid and there is room among the commands that wait for the device (8,
 // with the one under way): then its publisher gets its acknowledgement, else, at
-// QoS 1 in MQTT 5, a reason code. What became of it says the result. Commands live in memory only, on purpose: a valve
-// must not open an hour late because the gateway was restarted. For the same
+// QoS 1 in MQTT 5, a reason code. What became of it says the result. Commands live
+// in memory only, on purpose: a valve must not open an hour late because the gateway was restarted. For the same
 // reason a retained or expired command never moves anything, and one that has
-// waited for 30 s is not carried out any more. After a crash nothing remembers
-// the commands that were accepted and not carried out: they get no result.
+// waited for 30 s is not carried out any more. A command of QoS 2 that was accepted and
+// has no outcome when the gateway crashes is not carried out after the restart either:
+// its result is then "unknown: gateway restarted". (If the crash comes between the result
+// and the removal of its note, both results are seen.) Those of QoS 0 and 1 get no result
+// after a crash: nothing is written for them.
 //
 // One device never disturbs another: each has its own drivers.Run, and what does
 // not work is offline, with the reason.

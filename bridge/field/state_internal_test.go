@@ -293,3 +293,29 @@ func TestATimeOfTheOldClockMovesWithIt(t *testing.T) {
 		t.Errorf("a clock of its own: %v", got)
 	}
 }
+
+func TestARateLetsAsManyPassAtOnceAsInASecond(t *testing.T) {
+	var r rate
+	now := time.Unix(1000, 0)
+	passed := func(n int, at time.Time) (some int) {
+		for range n {
+			if r.take(4, at) {
+				some++
+			}
+		}
+		return some
+	}
+	for _, c := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 4}, {249 * time.Millisecond, 0}, {250 * time.Millisecond, 1}, {500 * time.Millisecond, 1}, {10 * time.Second, 4}} {
+		if got := passed(10, now.Add(c.after)); got != c.want {
+			t.Errorf("after %v: %d pass, want %d", c.after, got, c.want)
+		}
+	}
+	for range 1000 {
+		if !r.take(0, now) {
+			t.Fatal("0 is a limit")
+		}
+	}
+}
