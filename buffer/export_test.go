@@ -9,7 +9,7 @@ func WithHooks(before, after func() error) Option {
 }
 
 // WithSteps calls step at the steps of a rewrite of the file: "copying", "batch" (of
-// a migration), "copied", whose errors stand in for that of the disk, and "renamed".
+// a migration), "copied", "mapping" (of a disk that takes no writes), whose errors stand in for that of the disk, and "renamed".
 func WithSteps(step func(name string) error) Option {
 	return func(o *options) { o.faults.step = step }
 }

@@ -120,7 +120,7 @@ func (s *Store) view(fn func(tx *bbolt.Tx) error) (err error) {
 	s.fileMu.RLock()
 	defer s.fileMu.RUnlock()
 	if s.db == nil {
-		if s.Late() != nil {
+		if s.Late() != nil && !s.loaded {
 			return nil // there is nothing to be seen yet
 		}
 		return errNoFile

@@ -93,14 +93,22 @@ func (s *Store) readOnly() (txid uint64, err error) {
 	if err != nil {
 		s.db.Close()
 		s.db = nil
+		s.mu.Lock()
+		s.generation, s.dirtyQueues, s.dropping = 0, nil, nil
+		clear(s.queues) // half of them may be there
+		s.mu.Unlock()
 		return 0, err
 	}
+	s.loaded = true
 	s.AdvanceClock(st.clock)
 	s.noted = run
 	return meta.txid, s.loadLineage()
 }
 
 func (s *Store) mapReadOnly() (err error) {
+	if err := s.step("mapping"); err != nil {
+		return err
+	}
 	s.db, err = bbolt.Open(s.path, 0o600, &bbolt.Options{Timeout: lockTimeout, ReadOnly: true, PageSize: pageSize})
 	return err
 }

@@ -1,9 +1,14 @@
 package buffer_test
 
 import (
+	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"edgegateway/buffer"
@@ -123,4 +128,76 @@ func TestANewStoreBeginsWhenTheDiskTakesWrites(t *testing.T) {
 			mustClose(t, s)
 		})
 	}
+}
+
+// TestALateFileThatCanNotBeMappedAgainIsAnErrorAndNotEmpty: another process looks at
+// the file just when the disk takes writes again, and memory is short.
+func TestALateFileThatCanNotBeMappedAgainIsAnErrorAndNotEmpty(t *testing.T) {
+	dir := t.TempDir()
+	mount(t, dir, "size=16m")
+	path := filepath.Join(dir, "store.db")
+	s := open(t, path, fast())
+	q := attached(t, s, "q")
+	do(t, s, func(c *buffer.Change) {
+		for i := range 20 {
+			add(t, c, q, early(strconv.Itoa(i)))
+		}
+		c.Put(s.Table("t"), []byte("k"), []byte("v"), buffer.Sync)
+	})
+	mustClose(t, s)
+	remount(t, dir, "ro")
+
+	var maps atomic.Int32
+	failed := make(chan error, 100)
+	s = open(t, path, fast(), buffer.WithWindow(2), buffer.WithSteps(func(name string) error {
+		if name != "mapping" || maps.Add(1) == 1 {
+			return nil
+		}
+		failed <- nil
+		return syscall.ENOMEM
+	}))
+	q = queue(t, s, "q", buffer.Limits{})
+	c := s.Begin()
+	c.Attach(q, buffer.Sync)
+	c.Commit(nil)
+	other, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := syscall.Flock(int(other.Fd()), syscall.LOCK_SH); err != nil {
+		t.Fatal(err)
+	}
+	remount(t, dir, "rw")
+	_ = receive(t, "the second mapping", failed)
+
+	seen := 0
+	count := func(buffer.Entry) bool { seen++; return seen < 1000 }
+	if err := q.Each(count); err == nil {
+		t.Errorf("Each: %d entries, and no error", seen)
+	}
+	if n, _, err := q.Purge(context.Background(), func(buffer.Entry) bool { return false }); err == nil {
+		t.Errorf("Purge: %d, and no error", n)
+	}
+	if _, ok, err := s.Table("t").Get([]byte("k")); err == nil {
+		t.Errorf("Get: %v, and no error", ok)
+	}
+	noticed := make(chan error, 100)
+	q.Notify(func() { noticed <- nil })
+	if e, ok, err := q.Poll(); ok || err != nil {
+		t.Fatalf("Poll: %q, %v", e.Data, err)
+	}
+	_ = receive(t, "the end of the read", noticed)
+	if e, ok, err := q.Poll(); ok || err == nil {
+		t.Errorf("Poll behind it: %q, %v, and no error", e.Data, ok)
+	}
+
+	if err := errors.Join(syscall.Flock(int(other.Fd()), syscall.LOCK_UN), other.Close()); err != nil {
+		t.Fatal(err)
+	}
+	do(t, s, func(c *buffer.Change) { c.Put(s.Table("t"), []byte("k2"), nil, buffer.Sync) })
+	if seen = 0; q.Each(count) != nil || seen != 20 {
+		t.Errorf("%d entries when the disk takes writes", seen)
+	}
+	mustClose(t, s)
 }

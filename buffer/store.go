@@ -50,6 +50,7 @@ type Store struct {
 
 	fileMu sync.RWMutex // held for reading during read transactions, for writing while db is replaced
 	db     *bbolt.DB    // nil while the file can not be opened
+	loaded bool         // by openLate: what is in memory has more behind it in the file
 
 	// The committer's own.
 	doubt    *batch // its commit failed, and what became of it is not known yet
