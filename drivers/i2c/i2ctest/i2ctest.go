@@ -111,8 +111,9 @@ func (b *Bus) Wire() i2c.Wire {
 
 // A wire is an opened bus.
 type wire struct {
-	bus  *Bus
-	dead bool // the bus was unplugged since
+	bus    *Bus
+	dead   bool // the bus was unplugged since
+	closed bool
 }
 
 func (w *wire) Claim(address uint16) error {
@@ -144,7 +145,7 @@ func (w *wire) Tx(address uint16, out, in []byte) error {
 	chip := b.chips[address]
 	b.overlapped = b.overlapped || b.inside > 0
 	b.inside++
-	dead := w.dead
+	dead, closed := w.dead, w.closed
 	b.mu.Unlock()
 	defer func() {
 		b.mu.Lock()
@@ -152,6 +153,8 @@ func (w *wire) Tx(address uint16, out, in []byte) error {
 		b.inside--
 	}()
 	switch {
+	case closed:
+		return syscall.EBADF
 	case dead:
 		return syscall.ENODEV
 	case chip == nil:
@@ -164,6 +167,7 @@ func (w *wire) Close() error {
 	w.bus.mu.Lock()
 	defer w.bus.mu.Unlock()
 	w.bus.open--
+	w.closed = true
 	return nil
 }
 
