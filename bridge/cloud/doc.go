@@ -13,11 +13,12 @@
 //   - The status on the server (retained, and carried by the will) bypasses the
 //     queue: an old status never overtakes a new one.
 //
-// The parts: [Config] and its routes; how a server is reached (server.go, dial.go,
-// proxy.go, tls.go, websocket.go); the loop that chooses a server and waits
-// (loop.go, roster.go, pace.go, reasons.go); one link for each connection (once.go,
-// link.go), with its sending side (uplink.go), its receiving side (downlink.go) and
-// those who watch it (keepalive.go, watchdog.go, return.go); the memory that
-// outlives connections (epoch.go, inbound.go); and one file that speaks to the MQTT
-// client library (paho.go).
+// The parts: [Config] and its routes, with what becomes of a topic (route.go, plan.go)
+// and where they go in circles (loops.go); how a server is reached (server.go, dial.go,
+// proxy.go, tls.go, websocket.go); the loop that chooses a server and waits (loop.go,
+// roster.go, pace.go, reasons.go); one link for each connection (once.go, link.go), with
+// its sending side (uplink.go, throttle.go), its receiving side (downlink.go) and those
+// who watch it (keepalive.go, watchdog.go, return.go, drain.go); the memory that
+// outlives connections (epoch.go, inbound.go); what is told of all this (report.go,
+// birth.go, alarm.go); and one file that speaks to the MQTT client library (paho.go).
 package cloud
