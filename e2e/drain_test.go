@@ -63,11 +63,11 @@ func drainGateway(t *testing.T, qos packet.QoS) {
 	peak := g.watch()
 	startMosquittoAt(t, cloudAddr, "max_inflight_messages 1000")
 	var early int64 // sent before we looked
-	g.until("the link to be up", func(f figures) bool { early = f.sent; return f.connected })
+	g.within(2*time.Minute, "the link to be up", func(f figures) bool { early = f.sent; return f.connected })
 	began := time.Now()
 	g.until("the first message", func(f figures) bool { return f.sent > 0 })
 	firstAfter := time.Since(began)
-	g.until("the backlog to drain", func(f figures) bool { return f.queued == 0 })
+	g.within(5*time.Minute, "the backlog to drain", func(f figures) bool { return f.queued == 0 })
 	took := time.Since(began)
 	most, after := peak(), g.anonymous()
 	drained := float64(int64(*drain) - early)

@@ -318,9 +318,14 @@ func (g *measured) read() (f figures) {
 // until waits until the figures are as they must be.
 func (g *measured) until(what string, is func(figures) bool) {
 	g.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(g.read()); time.Sleep(20 * time.Millisecond) {
+	g.within(time.Minute, what, is)
+}
+
+func (g *measured) within(limit time.Duration, what string, is func(figures) bool) {
+	g.t.Helper()
+	for deadline := time.Now().Add(limit); !is(g.read()); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			g.t.Fatalf("waited a minute for %s", what)
+			g.t.Fatalf("waited %v for %s", limit, what)
 		}
 	}
 }
