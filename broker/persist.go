@@ -47,10 +47,13 @@ func (s *Session) receivedKey(id uint16) []byte {
 	return binary.BigEndian.AppendUint16(s.key(), id)
 }
 
+// clientQueues begins the names of the queues of clients.
+const clientQueues = "client/"
+
 // queueName is for people, too: who looks into the store finds the client.
 func (s *Session) queueName() string {
 	id := strings.ToValidUTF8(s.id[:min(len(s.id), 64)], "")
-	return fmt.Sprintf("client/%s/%016x", id, s.generation)
+	return fmt.Sprintf("%s%s/%016x", clientQueues, id, s.generation)
 }
 
 // value is the session on disk: version, expiry, the time when it ends if it is

@@ -66,7 +66,11 @@ func (c *socketChoice) askStore(ctx context.Context, p *process, method, path st
 		return err
 	}
 	mux := http.NewServeMux()
-	desk{store: st, decoder: decoder, clouds: cfg.Cloud}.handle(mux.Handle)
+	d, err := newDesk(st, decoder, cfg.Cloud)
+	if err != nil {
+		return err
+	}
+	d.handle(mux.Handle)
 	return serveHere(ctx, mux, method, path, w)
 }
 

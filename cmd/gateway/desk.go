@@ -25,7 +25,17 @@ type desk struct {
 	store   *buffer.Store
 	decoder *broker.Decoder
 	clouds  []cloud.Config
-	changed func() // after queues were purged or moved; may be nil
+	lost    []string // queues of clients whose session was lost
+	changed func()   // after queues were purged or moved; may be nil
+}
+
+// newDesk is for a store whose clients can not connect yet.
+func newDesk(store *buffer.Store, decoder *broker.Decoder, clouds []cloud.Config) (desk, error) {
+	lost, err := broker.Ownerless(store)
+	if err != nil {
+		return desk{}, fmt.Errorf("look for queues without a session: %w", err)
+	}
+	return desk{store: store, decoder: decoder, clouds: clouds, lost: lost}, nil
 }
 
 // handle adds what the desk answers.
@@ -43,7 +53,7 @@ func (d desk) handle(add func(pattern string, h http.Handler)) {
 type queueInfo struct {
 	Name     string   `json:"name"`
 	Owner    string   `json:"owner"`  // "cloud acme", "client pump"
-	Orphan   bool     `json:"orphan"` // of a cloud that is not configured
+	Orphan   bool     `json:"orphan"` // of a cloud that is not configured, or of a client whose session was lost
 	Messages int      `json:"messages"`
 	Bytes    int64    `json:"bytes"`
 	Oldest   *float64 `json:"oldest_seconds"` // null: there is none
@@ -72,7 +82,7 @@ func ownerOf(queue string) string {
 	return queue
 }
 
-// orphans are the queues of clouds that are not configured, in which messages wait.
+// orphans are the queues that nobody drains, in which messages wait.
 func (d desk) orphans() (names []string) {
 	for _, name := range d.store.Queues() {
 		if q := d.store.Find(name); d.orphan(name) && q != nil && q.Stats().Messages > 0 {
@@ -84,7 +94,7 @@ func (d desk) orphans() (names []string) {
 
 func (d desk) orphan(queue string) bool {
 	name, ok := strings.CutPrefix(queue, cloudQueue)
-	return ok && d.cloud(name) == nil
+	return ok && d.cloud(name) == nil || slices.Contains(d.lost, queue)
 }
 
 // cloud is the configuration of a cloud; nil: there is none of this name.

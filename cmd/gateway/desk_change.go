@@ -29,8 +29,8 @@ type changeAnswer struct {
 }
 
 // purge takes out what waits in a queue, or what its receiver rejected. The queue of a
-// cloud that is not configured goes as a whole: nobody is left who could be told a
-// number again.
+// cloud that is not configured, or of a client whose session was lost, goes as a whole:
+// nobody is left who could be told a number again.
 func (d desk) purge(w http.ResponseWriter, r *http.Request) {
 	q, err := d.find(r.FormValue("queue"))
 	if err != nil {
@@ -106,7 +106,7 @@ func unknown(q *buffer.Queue, seqs []uint64) (list []uint64, err error) {
 	return list, nil
 }
 
-// move gives the messages of a cloud that is not configured to one that is.
+// move gives the messages of a queue that nobody drains to a cloud.
 func (d desk) move(w http.ResponseWriter, r *http.Request) {
 	from, err := d.find(r.FormValue("from"))
 	if err != nil {
@@ -114,7 +114,7 @@ func (d desk) move(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !d.orphan(from.Name()) {
-		refuse(w, http.StatusConflict, fmt.Errorf("queue %q is in use by %s: only the queue of a cloud that is not configured any more can be moved", from.Name(), ownerOf(from.Name())))
+		refuse(w, http.StatusConflict, fmt.Errorf("queue %q is in use by %s: only the queue of a cloud that is not configured any more, or of a client whose session was lost, can be moved", from.Name(), ownerOf(from.Name())))
 		return
 	}
 	word := r.FormValue("to")
@@ -140,7 +140,7 @@ func (d desk) move(w http.ResponseWriter, r *http.Request) {
 	d.finish(w, r.Context(), from, a, err)
 }
 
-// finish answers. The queue of a cloud that is not configured goes when nothing is in
+// finish answers. A queue that nobody drains goes when nothing is in
 // it any more that somebody could want.
 func (d desk) finish(w http.ResponseWriter, ctx context.Context, q *buffer.Queue, a changeAnswer, err error) {
 	if err == nil && !a.Dropped {
@@ -174,11 +174,13 @@ func empty(q *buffer.Queue) bool {
 	return err == nil && empty
 }
 
-// drop returns when the queue of a cloud, and all that is kept for that, is on disk no
-// more.
+// drop returns when the queue of a cloud, and all that is kept for that, or of a client
+// whose session was lost, is on disk no more.
 func (d desk) drop(ctx context.Context, q *buffer.Queue) error {
 	c := d.store.Begin()
-	if err := cloud.Forget(c, d.store, strings.TrimPrefix(q.Name(), cloudQueue)); err != nil {
+	if name, ok := strings.CutPrefix(q.Name(), cloudQueue); !ok {
+		d.store.DropQueue(c, q)
+	} else if err := cloud.Forget(c, d.store, name); err != nil {
 		return err
 	}
 	done := make(chan error, 1)

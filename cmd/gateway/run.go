@@ -152,7 +152,10 @@ func (g *gateway) listen(s surroundings) (err error) {
 		return err
 	}
 
-	d := desk{store: g.store, decoder: g.broker.Decoder(), clouds: g.cfg.Cloud}
+	d, err := newDesk(g.store, g.broker.Decoder(), g.cfg.Cloud)
+	if err != nil {
+		return err
+	}
 	d.changed = func() { g.tellOrphans(d.orphans()) }
 	d.handle(g.status.HandleControl)
 

@@ -154,7 +154,10 @@ func listQueues(ctx context.Context, p *process, where *socketChoice, asJSON boo
 // notes is what is unusual about a queue.
 func notes(q queueInfo) string {
 	var list []string
-	if q.Orphan {
+	switch {
+	case q.Orphan && strings.HasPrefix(q.Name, clientQueue):
+		list = append(list, "ORPHAN: the session of this client was lost")
+	case q.Orphan:
 		list = append(list, "ORPHAN: this cloud is not configured")
 	}
 	for _, c := range []struct {
