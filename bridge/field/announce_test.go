@@ -179,7 +179,7 @@ func TestChannelsThatOnlyReadingsNameAreAnnouncedByTheirValues(t *testing.T) {
 		h.during(homeassistant.DefaultConfig(), func() {
 			f.readings <- drivers.Reading{At: noon, Values: values("door", true, "new", "text")}
 			sleep(2 * gatherTime)
-			if got := h.heard(); !strings.Contains(got, `"level":{"platform":"sensor"`) || !strings.Contains(got, `"new":{"platform":"sensor"`) {
+			if got := h.heard(); !strings.Contains(got, `"level":{"platform":"sensor","unique_id"`) || !strings.Contains(got, `"new":{"platform":"sensor"`) {
 				t.Errorf("got %s", got)
 			}
 		}, []drivers.Kind{kind("w", f, watcher{f})}, device("x", "w"))

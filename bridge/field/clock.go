@@ -35,13 +35,13 @@ func (d *device) republish() {
 const near = time.Minute
 
 // corrected is a time that was taken when the wall clock stood elsewhere: it moves by
-// what the wall clock was moved since the arrival, which the monotonic clock of both
-// tells.
-func corrected(at, arrived, now time.Time) time.Time {
+// what the wall clock was set since its arrival. elapsed is how long that is ago by the
+// monotonic clock.
+func corrected(at, arrived, now time.Time, elapsed time.Duration) time.Time {
 	if at.Round(0).Sub(arrived.Round(0)).Abs() > near {
 		return at
 	}
-	return at.Round(0).Add(moved(now.Round(0).Sub(arrived.Round(0)), now.Sub(arrived)))
+	return at.Round(0).Add(moved(now.Round(0).Sub(arrived.Round(0)), elapsed))
 }
 
 // moved is by how much the wall clock was set, as it passed wall while mono went by. It

@@ -48,6 +48,7 @@ type device struct {
 	jobs   chan drivers.Job // as deep as the commands that are let in: sending never blocks
 	paces  bool             // the configuration wants something of the way into the state
 	bands  bool             // and there is a deadband
+	made   time.Time
 
 	out sync.Mutex // held while a state is made and published; taken before mu
 
@@ -82,6 +83,7 @@ func newDevice(b *Bridge, c DeviceConfig, kind drivers.Kind, ports drivers.Ports
 		jobs:   make(chan drivers.Job, mailbox),
 		reason: errNotOpened,
 		since:  time.Now(),
+		made:   time.Now(),
 		paces:  c.paced(),
 		bands:  c.banded(),
 		traits: make(map[string]*trait, len(c.Channels)),

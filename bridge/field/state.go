@@ -27,7 +27,8 @@ const (
 type state struct {
 	values  []drivers.Value // last value of each channel, in the order of the state
 	at      time.Time       // of the last reading
-	arrived time.Time       // when that came; with a monotonic reading
+	arrived time.Time       // when that came, by the wall clock
+	age     time.Duration   // and by the monotonic one, since the device was made
 
 	// What follows is for a device whose configuration asks for it; see device.paced.
 	quality map[string]string    // of channels that are not good
@@ -58,7 +59,7 @@ func (d *device) Reading(r drivers.Reading) {
 	defer d.out.Unlock()
 	d.mu.Lock()
 	now := time.Now()
-	d.at, d.arrived = r.At, now
+	d.at, d.arrived, d.age = r.At, now, now.Sub(d.made)
 	d.spoil(r.Bad)
 	if !d.paces {
 		for i := 0; i < len(r.Values) && len(d.quality) > 0; i++ {
@@ -239,7 +240,8 @@ func (d *device) wind(now time.Time) {
 func (d *device) renderLocked() []byte {
 	at := d.at
 	if d.clockMoved {
-		at = corrected(at, d.arrived, time.Now())
+		now := time.Now()
+		at = corrected(at, d.arrived, now, now.Sub(d.made)-d.age)
 	}
 	return appendState(nil, d.values, at, d.quality, d.bridge.unsynced.Load())
 }

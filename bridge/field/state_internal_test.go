@@ -16,14 +16,16 @@ import (
 
 // states are what a device has published, with the time since its start.
 type states struct {
-	mu  sync.Mutex
-	all []string
+	mu    sync.Mutex
+	all   []string // of one call of take
+	whole []string // with the time
 }
 
 func (s *states) Deliver(d *broker.Delivery) {
 	text, _, _ := strings.Cut(string(d.Message.Payload), `,"ts"`)
 	s.mu.Lock()
 	s.all = append(s.all, strings.TrimPrefix(text, "{"))
+	s.whole = append(s.whole, string(d.Message.Payload))
 	s.mu.Unlock()
 }
 
@@ -284,14 +286,48 @@ func TestATimeOfTheOldClockMovesWithIt(t *testing.T) {
 	if got := moved(-time.Hour, time.Second); got != -time.Hour-time.Second {
 		t.Errorf("back: %v", got)
 	}
-	// Without a monotonic reading the two clocks are one: nothing moves.
-	if got := corrected(boot, boot, boot.Add(years)); !got.Equal(boot) {
-		t.Errorf("got %v", got)
-	}
 	gps := boot.Add(years)
-	if got := corrected(gps, boot, boot.Add(years)); !got.Equal(gps) {
+	if got := corrected(gps, boot, boot.Add(years), time.Second); !got.Equal(gps) {
 		t.Errorf("a clock of its own: %v", got)
 	}
+	if got, want := corrected(boot.Add(-time.Second), boot, boot.Add(years+time.Minute), time.Minute), boot.Add(years-time.Second); !got.Equal(want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestTheLastStateGetsTheRightTimeWhenTheClockIsSet(t *testing.T) {
+	inBubble(t, DeviceConfig{}, nil, func(d *device, got *states) {
+		d.bridge.SetClock(false)
+		say(d, "a", 1.0)
+		// The reading came when the wall clock was at the begin of 1970.
+		d.mu.Lock()
+		took := d.at
+		boot := time.Unix(10, 0)
+		d.at, d.arrived = boot, boot
+		d.mu.Unlock()
+		time.Sleep(time.Minute)
+		d.bridge.SetClock(true)
+		synctest.Wait()
+		got.mu.Lock()
+		defer got.mu.Unlock()
+		if want := `,"ts":"` + took.UTC().Format(timeFormat) + `"}`; len(got.whole) != 2 || !strings.HasSuffix(got.whole[1], want) {
+			t.Errorf("got %q, want ...%s", got.whole, want)
+		}
+	})
+}
+
+func TestNothingOfBeforeIsTrueAfterReopening(t *testing.T) {
+	c := channel(func(c *ChannelConfig) { c.Aggregate, c.Window = "mean", 10*time.Second })
+	inBubble(t, DeviceConfig{Channels: c, StaleAfter: time.Minute}, nil, func(d *device, got *states) {
+		say(d, "t", 100.0, "u", 1.0)
+		d.Offline(drivers.ErrGone)
+		d.Online(nil, nil)
+		say(d, "t", 2.0)
+		time.Sleep(10 * time.Second)
+		expect(t, "the window is a new one", got, `"u":1 | "t":2`)
+		time.Sleep(time.Hour)
+		expect(t, "only what was read again gets old", got, `"t":2,"quality":{"t":"stale"}`)
+	})
 }
 
 func TestARateLetsAsManyPassAtOnceAsInASecond(t *testing.T) {
