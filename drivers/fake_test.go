@@ -144,6 +144,9 @@ func (r *rig) Reading(reading drivers.Reading) {
 		r.values = append(r.values, v.V)
 		r.mu.Unlock()
 	}
+	if len(reading.Bad) > 0 {
+		r.event("bad %s", strings.Join(reading.Bad, " "))
+	}
 }
 func (r *rig) Result(j drivers.Job, state drivers.Reading, err error) {
 	r.event("result %v: %v %v", j.Context, len(state.Values), err)

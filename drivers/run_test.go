@@ -354,7 +354,7 @@ func TestNaNIsRefusedAndItsNeighboursPass(t *testing.T) {
 		})
 		r.pass(500 * time.Millisecond)
 		r.end()
-		r.wantEvents("0s online", "0s c=1.5", "0s f=7", "500ms offline: the gateway is stopping")
+		r.wantEvents("0s online", "0s c=1.5", "0s f=7", "0s bad a b d e", "500ms offline: the gateway is stopping")
 		if got := r.stats.Snapshot(); got.Errors != 1 || got.LastError != `channel "a": NaN is not a measured value` {
 			t.Errorf("counts: %+v", got)
 		}
