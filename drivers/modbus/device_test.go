@@ -259,21 +259,17 @@ func TestLateAnswerIsNotTakenForTheNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLine(map[byte]*modbustest.Unit{1: one()})
 		var late sync.WaitGroup
-		slow := true
+		after := 1300 * time.Millisecond // and later ones in time
 		l.spoil = func(b []byte) string {
-			if !slow {
-				return string(b)
-			}
-			slow = false
+			wait := after
+			after = 200 * time.Millisecond
 			late.Go(func() {
-				time.Sleep(1300 * time.Millisecond)
+				time.Sleep(wait)
 				l.Feed(string(b))
 			})
 			return ""
 		}
-		dev := open(t, modbus.RTUKind(), onPort+"max_gap = 0\npoints = [{ name = \"a\", address = 100 }]", l.Ports())
-		other := open(t, modbus.RTUKind(), onPort+"points = [{ name = \"b\", address = 101 }]", l.Ports())
-		_ = other
+		dev := open(t, modbus.RTUKind(), onPort+"points = [{ name = \"a\", address = 100 }]", l.Ports())
 		if got := sample(t, dev); !strings.HasPrefix(got, "no answer") {
 			t.Errorf("first %s", got)
 		}
