@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"edgegateway/drivers"
 	"edgegateway/drivers/serial"
 	"edgegateway/drivers/serial/ptytest"
@@ -164,4 +166,28 @@ func TestLineDeviceOnATerminal(t *testing.T) {
 		t.Errorf("counts %+v", c)
 	}
 	t.Log(strings.Join(d.lines, "; "))
+}
+
+// A pseudo-terminal has always 8 bits without parity, so that rate and stop bits are
+// what can be seen here.
+func TestPortTakesItsSettings(t *testing.T) {
+	_, path := ptytest.Open(t)
+	p, err := serial.Open(drivers.SerialConfig{Path: path, Baud: 19200, DataBits: 8, Parity: "even", StopBits: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	// As root the lock does not keep us out; else the settings cannot be looked at.
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer unix.Close(fd)
+	got, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Cflag&unix.CBAUD != unix.B19200 || got.Cflag&unix.CSTOPB == 0 || got.Lflag&(unix.ICANON|unix.ECHO) != 0 {
+		t.Errorf("settings %+v", got)
+	}
 }
