@@ -1,6 +1,7 @@
 package cloud_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -163,8 +164,9 @@ func TestTooManyUnderWay(t *testing.T) {
 	p.connack(false)
 	p.status("online")
 	var flood []packet.Packet
-	for id := range 10_000 { // without waiting for any answer
-		flood = append(flood, down("x", uint16(id+1), 2, false))
+	large := strings.Repeat("x", 100_000)
+	for id := range 1000 { // without waiting for any answer
+		flood = append(flood, down(large, uint16(id+1), 2, false))
 	}
 	go func() {
 		var out []byte
@@ -184,5 +186,31 @@ func TestTooManyUnderWay(t *testing.T) {
 			}
 			return
 		}
+	}
+}
+
+// Mosquitto counts what is under way anew in every connection: after many cuts it
+// sends some thousands again at once, more than it was told to. All of them are taken.
+func TestAServerThatHasTooManyUnderWayIsServed(t *testing.T) {
+	const n = 5000
+	s := newServer(t)
+	r := newRigSync(t, testConfig(s.url()), nil, time.Second) // nothing is safe for a while
+	came := r.subscribe("g/+/set")
+	r.run()
+	p := s.welcome(false)
+	go func() {
+		var out []byte
+		for id := range n {
+			out = down("x", uint16(id+1), 2, false).Append(out, packet.V5)
+		}
+		p.conn.Write(out)
+	}()
+	for range n {
+		if a := expect[*packet.Ack](p); a.Kind != packet.PUBREC || a.Code != packet.Success {
+			t.Fatalf("got %v %d %v, want PUBREC", a.Kind, a.ID, a.Code)
+		}
+	}
+	if len(came) != n {
+		t.Errorf("%d messages came through, want %d", len(came), n)
 	}
 }

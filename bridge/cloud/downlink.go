@@ -19,10 +19,11 @@ const (
 	maxInbound = 1 << 20
 
 	// mostUnsafe and mostUnsafeBytes are where we stop to be patient. Mosquitto
-	// 2.0.11 counts anew at every reconnect and so has more under way than it may:
-	// to throw it out for that would be a loop without an end. What counts here is
-	// what is not on disk yet.
-	mostUnsafe      = 4 * receiveMaximum
+	// 2.0.11 counts anew at every reconnect and so has more under way than it may, after
+	// hours of cuts several thousands, all of which it sends again at once: to throw it
+	// out for that would be a loop without an end. So the number is bounded by that of
+	// packet identifiers alone, and what counts is what is not on disk yet.
+	mostUnsafe      = 65535
 	mostUnsafeBytes = 32 << 20
 )
 
