@@ -30,6 +30,8 @@ type Broker struct {
 	leavers leavers
 	hashing turn
 
+	valueSecret []byte // see keyOf
+
 	counters counters
 
 	mu         sync.Mutex // guards what follows; held while messages are routed, so they have one order
@@ -92,6 +94,9 @@ func New(cfg Config, store *buffer.Store, log *slog.Logger) (*Broker, error) {
 	}
 	var err error
 	if b.runs, err = loadRuns(b.tables.runs); err != nil {
+		return nil, err
+	}
+	if err := b.loadValueSecret(); err != nil {
 		return nil, err
 	}
 	b.run = b.runs.begin(store.Incarnation())

@@ -13,8 +13,13 @@ import (
 // away is a durable client that has subscribed to everything below x and left.
 func away(t *testing.T, h *house) {
 	t.Helper()
+	awayFrom(t, h, "x/#")
+}
+
+func awayFrom(t *testing.T, h *house, filter string) {
+	t.Helper()
 	c, _ := h.join(t, packet.V5, &packet.Connect{ClientID: "away", SessionExpiry: 7200})
-	c.Send(&packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: "x/#", QoS: packet.QoS1}}}).
+	c.Send(&packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: filter, QoS: packet.QoS1}}}).
 		Expect(&packet.Suback{ID: 1, Codes: []packet.ReasonCode{1}})
 	c.Drop()
 	synctest.Wait()

@@ -307,7 +307,7 @@ func (b *Broker) giveLocked(s *Session, h *recordHead, p *packet.Publish, plan P
 		})
 	}
 	r.Lane, r.Early, r.Urgency = plan.Lane, p.QoS < packet.QoS2, u
-	r.Brief, r.Key = r.Early, plan.keyOf(p.Topic)
+	r.Brief, r.Key = r.Early, b.keyOf(&plan, p.Topic)
 	if _, err := change.Append(q, r); err != nil {
 		b.turnedAwayLocked(s, err)
 		return

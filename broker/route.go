@@ -181,7 +181,7 @@ func (t *target) refuses(p *publication) error {
 	}
 	var key uint64
 	if t.plan != nil {
-		key = t.plan.valueKey(p.route)
+		key = t.session.b.valueKey(t.plan, p.route)
 	}
 	if err := t.session.queue.Room(recordHeader+len(p.route.name)+len(p.payload), key); err != nil {
 		return ErrRefused{packet.QuotaExceeded, "queue " + t.session.id + " is full"}
@@ -286,7 +286,7 @@ func (b *Broker) enqueueLocked(p *publication, s *Session, qos packet.QoS, retai
 	// receiver of a QoS 2 message would take for a repetition.
 	r.Early = p.qos < packet.QoS2
 	r.Brief = qos < packet.QoS2 // 4.1: a receiver keeps no identifier of QoS 1
-	r.Key = plan.valueKey(p.route)
+	r.Key = b.valueKey(&plan, p.route)
 	if _, err := change.Append(q, r); err != nil {
 		b.turnedAwayLocked(s, err)
 		return

@@ -98,25 +98,6 @@ func (s *Session) queueLocked() *buffer.Queue {
 	return s.queue
 }
 
-// valueKey is what a queue knows a message as a value of: its topic, where only the
-// last one waits; else 0.
-func (p *Plan) valueKey(r *route) uint64 {
-	if !p.Last {
-		return 0
-	}
-	if r.hash == 0 {
-		r.hash = p.keyOf(r.name)
-	}
-	return r.hash
-}
-
-func (p *Plan) keyOf(topic []byte) uint64 {
-	if !p.Last {
-		return 0
-	}
-	return max(1, mix(fnv(string(topic))))
-}
-
 // connectLocked makes c the connection of the session. Broker.mu is held.
 func (s *Session) connectLocked(c *conn, window int) {
 	s.conn = c
