@@ -124,7 +124,7 @@ func (q *Queue) Rewind() {
 		q.removeLocked(it)
 	}
 	if q.s != nil {
-		q.s.hopeBrokenLocked()
+		q.hopeBrokenLocked()
 	}
 }
 

@@ -271,7 +271,7 @@ func (op queueOp) applyLocked() {
 		q.attached, q.ackTime = false, 0
 		q.unorderLocked()
 		if q.s != nil {
-			q.s.hopeBrokenLocked()
+			q.hopeBrokenLocked()
 		}
 	case opForget:
 		q.forgetLocked()

@@ -89,11 +89,23 @@ func (s *Store) hopeLocked(c *Change) (d time.Duration, ok bool) {
 	return min(d, longestHope), true
 }
 
-// hopeBrokenLocked: a receiver left, so what hoped for it hopes no longer.
-func (s *Store) hopeBrokenLocked() {
-	for _, c := range s.pending {
-		if c.place == pending && c.hoping {
-			s.scheduleLocked(c)
+// hopeBrokenLocked: the receiver of q left, so what hoped for it hopes no longer. Of
+// all that waits only the entries of q are looked at: with a disk that does not answer
+// much waits, and many may leave.
+func (q *Queue) hopeBrokenLocked() {
+	var last *Change // looked at; the entries of one are neighbours
+	for i := range q.lanes {
+		l := &q.lanes[i]
+		for _, d := range [...]*deque{&l.front, &l.back} {
+			for j := range d.len() {
+				c := d.at(j).change
+				if c == nil || c == last {
+					continue
+				}
+				if last = c; c.place == pending && c.hoping {
+					q.s.scheduleLocked(c)
+				}
+			}
 		}
 	}
 }
