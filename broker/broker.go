@@ -37,6 +37,7 @@ type Broker struct {
 	mu         sync.Mutex // guards what follows; held while messages are routed, so they have one order
 	sessions   map[string]*Session
 	locals     map[string]*Session // durable sessions of Locals
+	earlier    map[string]string   // what is in tables.locals
 	filters    topic.Tree[*subscription]
 	shares     map[string]*share // by $share/name/filter
 	routes     map[string]*route
@@ -121,8 +122,10 @@ const sweepEvery = time.Minute
 // Run does what is due by time until ctx ends: it ends sessions, publishes delayed
 // wills, takes expired messages away, and publishes below $SYS; and it gives what
 // ended sessions leave of shared subscriptions to others. Without it these things
-// do not happen. It returns nil.
+// do not happen. What sessions of Locals had subscribed to in an earlier run, and have
+// not by now, it forgets. It returns nil.
 func (b *Broker) Run(ctx context.Context) error {
+	b.forgetEarlier()
 	due := time.NewTimer(0)
 	defer due.Stop()
 	sweep := time.NewTicker(sweepEvery)

@@ -52,6 +52,10 @@ type SubscribeOptions struct {
 	RetainHandling    packet.RetainHandling
 	ID                uint32 // subscription identifier; 0: none
 	Lane              uint8  // priority in the queue of a session, 0 to 9
+
+	// Purpose is what a subscription of a durable session is for. One with another
+	// purpose than before is a new one; it is compared, and not kept as a text.
+	Purpose string
 }
 
 // PublishOption changes one publish.

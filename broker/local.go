@@ -191,7 +191,8 @@ func (l *Local) Unsubscribe(filter string) {
 
 // Session returns the durable session named local/<name>. Its queue has the
 // entries that were not acknowledged in earlier runs; its subscriptions begin
-// empty. A second call returns the same session with new limits.
+// empty, but see [Session.Subscribe]. A second call returns the same session with
+// new limits.
 //
 // Messages of QoS 0 go to the queue as well, with QoS 0 in their record and the
 // urgency Lazy: whoever stores and forwards wants them.
@@ -199,7 +200,10 @@ func (l *Local) Unsubscribe(filter string) {
 // The owner attaches the queue, takes entries from it, and acknowledges them.
 func (l *Local) Session(limits buffer.Limits) (*Session, error) {
 	b := l.b
-	id := "local/" + l.name
+	id := localPrefix + l.name
+	if b.store.Find(id) == nil {
+		b.forgetLost(id)
+	}
 	q, err := b.store.Queue(id, limits)
 	if err != nil {
 		return nil, fmt.Errorf("open the queue of %s: %w", id, err)
@@ -222,29 +226,40 @@ func (l *Local) Session(limits buffer.Limits) (*Session, error) {
 // Subscribe has the messages that match a filter go to the queue of the session: a
 // message once, whatever number of its filters match. Retained messages are in
 // the queue, as o.RetainHandling says, before Subscribe returns.
+//
+// A filter that the run before had subscribed to, for the same purpose, is not new if it is
+// subscribed before Run of the broker begins: with SendRetainedIfNew only those retained
+// messages go to the queue that came between New and Subscribe. All count as new when
+// the queue was lost, and once in a restored store.
 func (s *Session) Subscribe(filter string, o SubscribeOptions) error {
 	if err := checkFilter(filter); err != nil {
 		return err
 	}
-	r := s.subscribe(filter, o)
-	if r == nil {
-		return nil
+	if r := s.subscribe(filter, &o); r != nil {
+		var w work
+		for r.more {
+			r.slice(s.b, &w, func() bool { return false }, func(w *work, v *recordView, p *packet.Publish) {
+				s.b.giveSessionLocked(r.sub, w, v, p)
+			})
+			w.finish(nil)
+		}
 	}
-	var w work
-	for r.more {
-		r.slice(s.b, &w, func() bool { return false }, func(w *work, v *recordView, p *packet.Publish) {
-			s.b.giveSessionLocked(r.sub, w, v, p)
-		})
-		w.finish(nil)
-	}
+	s.note(filter, o.Purpose)
 	return nil
 }
 
-func (s *Session) subscribe(filter string, o SubscribeOptions) *replay {
-	s.b.mu.Lock()
-	defer s.b.mu.Unlock()
-	sub, isNew := s.subscribeLocked(filter)
-	return s.b.applyLocked(sub, o, isNew)
+func (s *Session) subscribe(filter string, o *SubscribeOptions) *replay {
+	b := s.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	sub, first := s.subscribeLocked(filter)
+	known, same := s.notedLocked(filter, o.Purpose)
+	r := b.applyLocked(sub, *o, first || known && !same)
+	if r != nil && first && same && o.RetainHandling == packet.SendRetainedIfNew { // [MQTT-3.3.1-10]
+		r.since = b.retained.loaded
+		r.more = r.since < r.until
+	}
+	return r
 }
 
 // Unsubscribe ends a subscription. What is in the queue stays there.
@@ -253,5 +268,8 @@ func (s *Session) Unsubscribe(filter string) {
 	defer s.b.mu.Unlock()
 	if sub := s.subs.get(filter); sub != nil {
 		s.unsubscribeLocked(sub)
+		c := s.b.store.Begin()
+		s.b.forgetLocked(c, earlierKey(s.id, filter))
+		c.Commit(nil)
 	}
 }

@@ -19,6 +19,7 @@ type tables struct {
 	wills         *buffer.Table // generation -> will
 	retained      *buffer.Table // topic -> record
 	runs          *buffer.Table // tag -> random bytes and number of a run
+	locals        *buffer.Table // session of a Local, NUL, filter -> purpose: see earlier.go
 }
 
 func openTables(s *buffer.Store) tables {
@@ -30,6 +31,7 @@ func openTables(s *buffer.Store) tables {
 		wills:         s.Table("broker.wills"),
 		retained:      s.Table("broker.retained"),
 		runs:          s.Table("broker.runs"),
+		locals:        s.Table(localsTable),
 	}
 }
 
@@ -121,6 +123,9 @@ func (b *Broker) load() error {
 		}
 	}
 	if err := b.loadRetained(); err != nil {
+		return err
+	}
+	if err := b.loadEarlier(); err != nil {
 		return err
 	}
 	return b.loadWills()

@@ -29,6 +29,7 @@ type retainedSet struct {
 	names     topic.Names[*retained]
 	bytes     int64
 	number    uint64 // of the newest
+	loaded    uint64 // of the newest of earlier runs
 	deadlines int    // how many have one
 
 	// Of these, what counts against the limits: all but the broker's own.
@@ -171,6 +172,7 @@ func (b *Broker) loadRetained() error {
 	if err != nil {
 		return fmt.Errorf("load retained messages: %w", err)
 	}
+	b.retained.loaded = b.retained.number
 	return nil
 }
 
@@ -210,6 +212,7 @@ func (b *Broker) expireRetained() {
 type replay struct {
 	sub   *subscription
 	after string // where the next slice begins
+	since uint64 // number of the newest message that the subscriber has had, in an earlier run
 	until uint64 // number of the newest message when the subscription began
 	more  bool
 }
@@ -227,7 +230,7 @@ func (r *replay) slice(b *Broker, w *work, full func() bool, give func(*work, *r
 	now := b.clock.now()
 	d := packet.Decoder{Role: packet.Either, Version: packet.V5}
 	r.after, r.more = b.retained.names.MatchFrom(r.sub.filter, r.after, replaySlice, func(name string, m *retained) bool {
-		if m.number > r.until || m.deadline != 0 && now > m.deadline {
+		if m.number <= r.since || m.number > r.until || m.deadline != 0 && now > m.deadline {
 			return true
 		}
 		v, err := viewRecord(m.data)

@@ -46,6 +46,13 @@ func (b *Broker) distrustHandshakes() error {
 			return nil
 		})
 	}
+	if err == nil {
+		// Nobody knows what a cloud has had of the retained messages.
+		err = b.tables.locals.Each(func(key, _ []byte) error {
+			c.Delete(b.tables.locals, key, buffer.Sync)
+			return nil
+		})
+	}
 	c.Put(b.tables.meta, lineageKey, have[:], buffer.Sync)
 	if err != nil {
 		return err

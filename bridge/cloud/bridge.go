@@ -163,6 +163,7 @@ func (b *Bridge) restore(br *broker.Broker) error {
 		// leaves, as the routes may have changed while it waited.
 		err := b.session.Subscribe(r.From, broker.SubscribeOptions{
 			QoS: byte(r.QoS), RetainAsPublished: true, RetainHandling: packet.SendRetainedIfNew,
+			Purpose: fmt.Sprintf("%q at %q", r.To, b.cfg.Servers), // who gets them elsewhere has had none
 		})
 		if err != nil {
 			return fmt.Errorf("subscribe to %q: %w", r.From, err)

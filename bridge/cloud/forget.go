@@ -3,6 +3,7 @@ package cloud
 import (
 	"fmt"
 
+	"edgegateway/broker"
 	"edgegateway/buffer"
 )
 
@@ -21,8 +22,5 @@ func Forget(c *buffer.Change, st *buffer.Store, name string) error {
 	if err != nil {
 		return fmt.Errorf("read the state of the session of cloud %q: %w", name, err)
 	}
-	if q := st.Find(QueueName(name)); q != nil {
-		st.DropQueue(c, q)
-	}
-	return nil
+	return broker.ForgetSession(c, st, localPrefix+name)
 }

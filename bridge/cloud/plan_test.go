@@ -209,17 +209,25 @@ func TestTheFirstRouteThatTakesATopicCounts(t *testing.T) {
 		p.ack(packet.PUBACK, p.message("later, and more urgent", 1, false).ID)
 		p.message("kept", 0, false)
 		p.settle()
-		// What is retained goes up after a restart: by the one route, not by each.
-		r.close()
-		r.open()
-		settle()
-		if st := r.bridge.Status(); st.Queued != 1 {
-			t.Errorf("%d queued after a restart, want the retained message once", st.Queued)
+		// What is retained goes up once more when its route is another one: by that one,
+		// not by each.
+		for _, to := range []string{"acme/first", "acme/other", "acme/other"} {
+			r.close()
+			r.cfg.Up[0].To = to
+			r.open()
+			settle()
+			want := 0
+			if to != "acme/first" {
+				want = 1
+			}
+			if st := r.bridge.Status(); st.Queued != want {
+				t.Errorf("%d queued after a restart with the route to %s, want %d", st.Queued, to, want)
+			}
 		}
 	})
 }
 
-// It would go round at every restart.
+// It would go round whenever a route changes.
 func TestWhatACloudHadRetainedDoesNotGoBackToItAfterARestart(t *testing.T) {
 	cfg := withRoutes(cloud.Route{From: "remote/#", To: "acme/remote/#", QoS: 1})
 	cfg.Down = []cloud.Route{{From: "acme/remote/#", To: "remote/#", QoS: 1}}
@@ -233,10 +241,40 @@ func TestWhatACloudHadRetainedDoesNotGoBackToItAfterARestart(t *testing.T) {
 		got.want(t, "remote/a", "x")
 		p.settle()
 		r.close()
+		r.cfg.Up[0].To = "other/remote/#" // so that the subscription is new
 		r.open()
 		settle()
 		if st := r.bridge.Status(); st.Queued != 0 {
 			t.Errorf("%d queued after a restart, want none", st.Queued)
 		}
+	})
+}
+
+// While the link is down a queue must not grow by every retained value at every restart.
+func TestARestartQueuesNoRetainedMessageAgain(t *testing.T) {
+	cfg := withRoutes(cloud.Route{From: "g/#", To: "acme/#", QoS: 1})
+	bubble(t, cfg, nil, func(t *testing.T, r *rig, servers servers) {
+		for i := range 20 {
+			r.say("test", broker.Message{Topic: fmt.Sprintf("g/boiler/%d", i), Payload: []byte("x"), QoS: 1, Retain: true})
+		}
+		settle()
+		want := func(n int) {
+			t.Helper()
+			if st := r.bridge.Status(); st.Queued != n {
+				t.Errorf("%d queued, want %d", st.Queued, n)
+			}
+		}
+		want(20)
+		for range 3 {
+			r.close()
+			r.open()
+			settle()
+			want(20)
+		}
+		r.close()
+		r.cfg.Servers = []string{"mqtt://b"} // which has had none of them
+		r.open()
+		settle()
+		want(40)
 	})
 }
