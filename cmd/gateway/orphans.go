@@ -18,5 +18,9 @@ func (g *gateway) tellOrphans(queues []string) {
 	names := strings.Join(queues, ", ")
 	g.log.Warn("messages wait that nobody fetches", "queues", names,
 		"look", "gateway queue ls", "move", "gateway queue mv "+queues[0]+" CLOUD", "drop", "gateway queue purge "+queues[0])
-	g.alarm("orphan-queue", fmt.Sprintf("Messages wait that nobody fetches: %s. The queue of a cloud is one that is not configured: configure it again under its name. Of a client, the session was lost when the store was damaged. Save them with \"gateway queue export %s\", or move them to a cloud with \"gateway queue mv %s CLOUD\", or drop them with \"gateway queue purge %s\".", names, queues[0], queues[0], queues[0]), time.Now())
+	g.alarm("orphan-queue", orphanSentence(queues), time.Now())
+}
+
+func orphanSentence(queues []string) string {
+	return fmt.Sprintf("Messages wait that nobody fetches: %s. The queue of a cloud is one that is not configured: configure it again under its name. Of a client, the session was lost when the store was damaged. Save them with \"gateway queue export %s\", or move them to a cloud with \"gateway queue mv %s CLOUD\", or drop them with \"gateway queue purge %s\".", strings.Join(queues, ", "), queues[0], queues[0], queues[0])
 }

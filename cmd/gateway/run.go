@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -35,6 +36,8 @@ type gateway struct {
 	status *status.Server
 	health *health
 	synced func() bool // whether the wall clock is set
+
+	orphans func() []string // queues that nobody drains, with messages
 
 	listens []status.Listening
 	layers  layers
@@ -158,6 +161,9 @@ func (g *gateway) listen(s surroundings) (err error) {
 	}
 	d.changed = func() { g.tellOrphans(d.orphans()) }
 	d.handle(g.status.HandleControl)
+	g.orphans = d.orphans
+	g.status.HandleControl("GET /v1/alarms", http.HandlerFunc(g.listAlarms))
+	g.status.HandleControl("POST /v1/alarms/clear", http.HandlerFunc(g.clearAlarm))
 
 	g.layers.start("broker", g.broker.Run)
 	g.layers.start("devices", g.field.Run)
