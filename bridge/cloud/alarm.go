@@ -20,8 +20,8 @@ func (b *Bridge) alarm(rejected int64) {
 	why := b.setAside
 	b.mu.Unlock()
 	text, _ := json.Marshal(map[string]string{ // of strings: can not fail
-		"alarm": fmt.Sprintf("Cloud %s will never take %d of the messages for it, the last one because %s. They are set aside: see them with \"gateway queue export -rejected %s\".",
-			b.cfg.Name, rejected, why, b.cfg.Name),
+		"alarm": fmt.Sprintf("Cloud %s will never take %d of the messages for it, the last one because %s. They are set aside: see them with \"gateway queue export -rejected %s\", and when the reason is gone send them again with \"gateway queue requeue %s\".",
+			b.cfg.Name, rejected, why, b.cfg.Name, b.cfg.Name),
 		"ts": stamp(time.Now()),
 	})
 	b.publishState(b.alarmTopic(), string(text))

@@ -22,6 +22,7 @@ const (
 	candidates    = 4       // topics that are counted, for each number
 	aliasFade     = 4096    // messages after which old ones count half
 	aliasCost     = 1 + 2   // bytes of the property
+	aliasMost     = 3 + 2   // by which a packet grows with it: two lengths may take a byte more each
 	longestAlias  = 1 << 10 // a topic that is longer is not remembered
 	aliasTakeOver = 2       // as often a topic must come as the one whose number it takes
 )

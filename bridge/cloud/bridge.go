@@ -54,6 +54,8 @@ type Bridge struct {
 	patience time.Duration // how long the first server has to be reachable before we go back
 	overdue  time.Duration // how long an acknowledgement may take
 
+	unmarkable int // connections in a row that ended while the server was asked for markers
+
 	// Of the pump, which there is one of at a time. Entries outside of these are
 	// unknown to the server, or gone from the disk.
 	oldest, newest uint64

@@ -124,10 +124,10 @@ func (s *pipeServer) accept() (*peer, *packet.Connect) {
 }
 
 // welcome is accept and a CONNACK. It acknowledges the status as well.
-func (s *pipeServer) welcome(present bool) *peer {
+func (s *pipeServer) welcome(present bool, more ...func(*packet.Connack)) *peer {
 	s.t.Helper()
 	p, _ := s.accept()
-	p.connack(present)
+	p.connack(present, more...)
 	p.status("online")
 	return p
 }

@@ -102,3 +102,22 @@ func TestWhenFullOfARoute(t *testing.T) {
 		}
 	}
 }
+
+// What is wrong with a URL is told without what it may carry along.
+func TestErrorsOfURLsTellNoSecret(t *testing.T) {
+	for _, url := range []string{
+		"http://u:hunter2@a", "mqtt://u:hunter2@a:port", "mqtt://u:hunter2%zz@a", "mqtt://a/p?token=hunter2",
+		"wss://a/p?token=hunter2#x", "wss://a:0/p?token=hunter2", "u:hunter2@a", "http://u:hun/ter2@a",
+	} {
+		for _, change := range []func(*cloud.Config){
+			func(c *cloud.Config) { c.Servers[0] = url },
+			func(c *cloud.Config) { c.Proxy = url },
+		} {
+			cfg := testConfig("mqtt://a")
+			change(&cfg)
+			if err := cfg.Validate(); err != nil && strings.Contains(err.Error(), "ter2") {
+				t.Errorf("%q: %v", url, err)
+			}
+		}
+	}
+}

@@ -3,6 +3,7 @@ package cloud
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"edgegateway/broker/packet"
@@ -68,6 +69,11 @@ func markerName(first string, n int) string {
 // knowable reports whether the server can be asked which session this is.
 func (e *epoch) knowable() bool { return e.Marker != "" && e.Asked < markers }
 
+// mostOutcries is how many connections in a row may end while the server is asked for
+// markers: it may be the sort of server that ends those of who asks for what it may not
+// have, and without markers the messages move. A restart of the gateway asks anew.
+const mostOutcries = 3
+
 // mark subscribes to the markers of a session that has none, or few left. A server
 // that refuses them has none: then a doubt is not settled but lived with, see
 // inbound.begin.
@@ -82,12 +88,29 @@ func (l *link) mark(ctx context.Context) error {
 	if next.Marker == "" {
 		return nil
 	}
+	if l.b.unmarkable >= mostOutcries {
+		return nil
+	}
 	var names []string
 	for n := range markers {
 		names = append(names, markerName(next.Marker, n))
 	}
-	if ok, err := l.listen(ctx, names...); err != nil || !ok {
-		return err
+	atOnce := markers
+	if l.asks(names...) > l.maxPacket { // [MQTT-3.2.2-15]
+		atOnce = 1
+	}
+	for some := range slices.Chunk(names, atOnce) {
+		if l.asks(some...) > l.maxPacket {
+			return nil
+		}
+		l.b.unmarkable++ // until there is an answer
+		answered, ok, err := l.listen(ctx, some...)
+		if answered {
+			l.b.unmarkable = 0
+		}
+		if err != nil || !ok {
+			return err
+		}
 	}
 	next.Asked = 0
 	return l.b.writeEpoch(ctx, l.b.store.Begin(), next)

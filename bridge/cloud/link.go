@@ -43,6 +43,8 @@ type link struct {
 	throttle *throttle
 	held     *buffer.Entry // handed out by the queue, waiting for its identifier
 
+	unanswered []control // in the bytes that leave next, with QoS 0: nothing will come for them
+
 	mu       sync.Mutex // guards what follows; the last lock in every order but the wire's
 	fault    error      // why the link has to end; the first one counts
 	goodbye  []byte     // DISCONNECT to send before it does
@@ -139,6 +141,9 @@ func (l *link) reason() error {
 
 // accepted handles CONNACK before any other packet is read.
 func (l *link) accepted(ctx context.Context, ca *packets.Connack, cleanStart bool) error {
+	if p := ca.Properties; p != nil && p.MaximumPacketSize != nil && *p.MaximumPacketSize == 0 { // 3.2.2.3.6: a protocol error
+		return errors.New("the server says that it takes no packets: Maximum Packet Size is 0")
+	}
 	l.window, l.maxPacket, l.maxQoS, l.retain, l.expiry = 65535, packet.MaxSize, 2, true, l.b.expiry
 	numbers, assigned := 0, ""
 	if p := ca.Properties; p != nil {

@@ -2,6 +2,8 @@ package cloud_test
 
 import (
 	"fmt"
+	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -557,5 +559,101 @@ func TestWhatTheServerDoesNotTakeNowWaitsAndNothingOvertakesIt(t *testing.T) {
 		p.ack(packet.PUBACK, p.message("first", 1, false).ID)
 		p.ack(packet.PUBACK, p.message("second", 1, false).ID)
 		p.settle()
+	})
+}
+
+// In doubt nothing is taken from the queue: what is known of it may be of no worth
+// a moment later.
+func TestADoubtAtAServerThatTakesOneAtATimeLosesNothing(t *testing.T) {
+	bubble(t, testConfig("mqtt://a:1"), nil, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		p, _, _ := inHandshake(t, r, s["a:1"])
+		settle()
+		p.cut()
+		p, _ = s["a:1"].accept()
+		p.cut()
+		p, _ = s["a:1"].accept()
+		p.connack(true, func(c *packet.Connack) { c.ReceiveMaximum = 1 })
+		question := expect[*packet.Unsubscribe](p).ID
+		p.quiet()
+		p.send(&packet.Unsuback{ID: question, Codes: []packet.ReasonCode{packet.NoSubscriptionExisted}})
+		p.status("online")
+		p.message("received", 2, false)
+	})
+}
+
+// A message of QoS 1 has no handshake that PUBREL could end, and a server without
+// QoS 2 may take PUBREL for an error, in each connection anew.
+func TestNoPUBRELForAMessageOfQoS1ThatMayNotGoUpAnyMore(t *testing.T) {
+	bubble(t, testConfig("mqtt://a:1"), nil, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		p := s["a:1"].welcome(false)
+		r.offer("g/boiler/state", "sent", 1)
+		p.message("sent", 1, false)
+		r.close()
+		r.cfg.Up = []cloud.Route{{From: "other/+/state", To: "acme/other/+/state", QoS: 1}}
+		r.open()
+		r.run()
+		p = s["a:1"].welcome(true, func(c *packet.Connack) { c.MaximumQoS = new(packet.QoS1) })
+		p.quiet()
+		settle()
+		if st := r.bridge.Status(); st.Queued != 0 || st.Rejected != 1 {
+			t.Errorf("%d queued, %d set aside; want 0 and 1", st.Queued, st.Rejected)
+		}
+	})
+}
+
+// Markers are ours, not what somebody configured: a server that ends the connection
+// over them is served without them.
+func TestAServerThatEndsTheConnectionOverMarkersIsServedWithoutThem(t *testing.T) {
+	bubble(t, testConfig("mqtt://a:1"), nil, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		for i := range 10 {
+			p, _ := s["a:1"].accept()
+			p.objects = func(k *packet.Subscribe) bool { return strings.Contains(k.Subscriptions[0].Filter, "session-marker") }
+			p.connack(i > 0)
+			err := error(nil)
+			for err == nil {
+				_, err = p.read(20 * time.Second)
+			}
+			if err != io.EOF {
+				return // it lasts
+			}
+		}
+		t.Error("ten connections ended over markers")
+	})
+}
+
+func TestMarkersAreNoLargerThanTheServerTakes(t *testing.T) {
+	bubble(t, testConfig("mqtt://a:1"), nil, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		p, _ := s["a:1"].accept()
+		p.objects = func(k *packet.Subscribe) bool {
+			if n := len(k.Append(nil, packet.V5)); n > 150 {
+				t.Errorf("SUBSCRIBE of %d bytes, and the server takes 150", n)
+			}
+			return false
+		}
+		p.connack(false, func(c *packet.Connack) { c.MaximumPacketSize = 150 })
+		p.status("online")
+		p.quiet()
+		if p.subscribed != 1+8 {
+			t.Errorf("%d subscriptions, want the route's and 8 markers", p.subscribed)
+		}
+	})
+}
+
+// Else every message would be larger than the server takes, and be set aside.
+func TestMaximumPacketSize0IsNotBelieved(t *testing.T) {
+	bubble(t, testConfig("mqtt://a:1"), nil, func(t *testing.T, r *rig, s servers) {
+		r.offer("g/boiler/state", "kept", 1)
+		r.run()
+		p, _ := s["a:1"].accept()
+		if _, err := p.conn.Write([]byte{0x20, 8, 0, 0, 5, 0x27, 0, 0, 0, 0}); err != nil {
+			t.Fatal(err)
+		}
+		p.ended()
+		p = s["a:1"].welcome(false)
+		p.message("kept", 1, false)
 	})
 }

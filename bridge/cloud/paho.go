@@ -138,17 +138,26 @@ func (l *link) subscribe(ctx context.Context) error {
 }
 
 // listen subscribes to topics for nothing but being subscribed. ok is false if the
-// server refuses one, or the link has ended.
-func (l *link) listen(ctx context.Context, topics ...string) (ok bool, err error) {
+// server refuses one, or the link has ended before it answered.
+func (l *link) listen(ctx context.Context, topics ...string) (answered, ok bool, err error) {
 	var list []paho.SubscribeOptions
 	for _, t := range topics {
 		list = append(list, paho.SubscribeOptions{Topic: t, NoLocal: true, RetainHandling: byte(packet.NoRetained)})
 	}
-	_, err = l.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: list})
+	answer, err := l.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: list})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return false, fmt.Errorf("no answer to SUBSCRIBE %q within %v", topics, packetTimeout)
+		return false, false, fmt.Errorf("no answer to SUBSCRIBE %q within %v", topics, packetTimeout)
 	}
-	return err == nil, nil
+	return answer != nil, err == nil, nil
+}
+
+// asks is how many bytes SUBSCRIBE has as a packet.
+func (l *link) asks(topics ...string) int {
+	var p packet.Subscribe
+	for _, t := range topics {
+		p.Subscriptions = append(p.Subscriptions, packet.Subscription{Filter: t})
+	}
+	return len(p.Append(nil, packet.V5))
 }
 
 // unlisten gives subscriptions up and returns what the server says of each; nil if

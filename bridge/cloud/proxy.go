@@ -58,7 +58,7 @@ func (c Config) validateProxy() error {
 	}
 	u, err := url.Parse(c.Proxy)
 	if err != nil {
-		return fmt.Errorf("proxy must be a URL such as \"http://proxy.example:3128\", not %q", c.Proxy)
+		return fmt.Errorf("proxy must be a URL such as \"http://proxy.example:3128\", not %q", shown(c.Proxy))
 	}
 	p, err := parseProxy(u)
 	switch {
@@ -85,8 +85,11 @@ func (c Config) proxyTo(s server) (*proxy, error) {
 			target.Scheme = "https"
 		}
 		u, err := http.ProxyFromEnvironment(&http.Request{URL: target})
-		if u == nil || err != nil {
-			return nil, err
+		if err != nil { // it repeats the URL, which may hold a password
+			return nil, errors.New("the proxy of the environment is no URL such as \"http://proxy.example:3128\": see HTTP_PROXY and HTTPS_PROXY")
+		}
+		if u == nil {
+			return nil, nil
 		}
 		p, err := parseProxy(u)
 		if err != nil {

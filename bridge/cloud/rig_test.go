@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -246,6 +247,8 @@ type peer struct {
 
 	subscribed int  // SUBSCRIBE packets that were answered
 	forgives   bool // a bridge that ends the connection
+
+	objects func(*packet.Subscribe) bool // reports whether this one ends the connection; nil: none does
 }
 
 func (p *peer) connack(present bool, more ...func(*packet.Connack)) {
@@ -299,6 +302,10 @@ func (p *peer) read(wait time.Duration) (packet.Packet, error) {
 		case *packet.Pingreq:
 			p.send(&packet.Pingresp{})
 		case *packet.Subscribe:
+			if p.objects != nil && p.objects(k) {
+				p.cut()
+				return nil, io.EOF
+			}
 			p.subscribed++
 			p.send(&packet.Suback{ID: k.ID, Codes: make([]packet.ReasonCode, len(k.Subscriptions))})
 		case *packet.Publish:

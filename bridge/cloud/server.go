@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"strconv"
 )
 
@@ -31,30 +32,37 @@ var schemes = map[string]struct {
 func parseServer(s string) (server, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" {
-		return server{}, fmt.Errorf("must be a URL such as \"mqtts://mqtt.example.com:8883\", not %q", s)
+		return server{}, fmt.Errorf("must be a URL such as \"mqtts://mqtt.example.com:8883\", not %q", shown(s))
 	}
 	scheme, ok := schemes[u.Scheme]
 	srv := server{url: u.Scheme + "://" + u.Host, host: u.Hostname(), tls: scheme.tls}
 	switch {
 	case !ok:
-		return server{}, fmt.Errorf("%q must begin with mqtt://, mqtts://, ws:// or wss://", s)
+		return server{}, fmt.Errorf("%q must begin with mqtt://, mqtts://, ws:// or wss://", shown(s))
 	case u.User != nil:
 		return server{}, fmt.Errorf("must not carry a user name or password; use username and password_file")
 	case u.Fragment != "":
-		return server{}, fmt.Errorf("%q must not have a part behind #: it would never reach the server", s)
+		return server{}, fmt.Errorf("%q must not have a part behind #: it would never reach the server", shown(s))
 	case scheme.ws:
 		srv.upgrade = u
 		srv.url += u.EscapedPath()
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "":
-		return server{}, fmt.Errorf("%q must be scheme, host and port only; a path belongs to ws:// and wss://", s)
+		return server{}, fmt.Errorf("%q must be scheme, host and port only; a path belongs to ws:// and wss://", shown(s))
 	}
 	port := u.Port()
 	if port == "" {
 		port = scheme.port
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 || srv.host == "" {
-		return server{}, fmt.Errorf("%q must name a host and a port from 1 to 65535", s)
+		return server{}, fmt.Errorf("%q must name a host and a port from 1 to 65535", shown(s))
 	}
 	srv.address = net.JoinHostPort(srv.host, port)
 	return srv, nil
 }
+
+// secrets are where a URL may hold some, however badly it is written: in front of the
+// last @, and from the query on.
+var secrets = regexp.MustCompile(`^([^:/]+://)?.*@|[?#].*$`)
+
+// shown is a URL from a person, without what may be a secret, for an error.
+func shown(url string) string { return secrets.ReplaceAllString(url, "$1") }

@@ -167,3 +167,15 @@ func TestNothingIsHeldBackWhenTheBacklogIsGone(t *testing.T) {
 		p.serve(time.Second, nothing).between(t, "100 at once", 100, 100)
 	})
 }
+
+// Where the server has room for one message at a time, that is no way around the limit.
+func TestABacklogLeavesAtMaxRateToAServerThatTakesOneAtATime(t *testing.T) {
+	bubble(t, throttled(func(c *cloud.Config) { c.MaxRate = 10 }), nil, func(t *testing.T, r *rig, servers servers) {
+		r.backlog("g/boiler/state", 300)
+		r.run()
+		p := servers["a:1883"].welcome(false, func(c *packet.Connack) { c.ReceiveMaximum = 1 })
+		all := p.serve(10*time.Second, nothing)
+		all.between(t, "10 s at 10 per second", 100, 105)
+		all.ordered(t)
+	})
+}

@@ -40,6 +40,10 @@ func (l *link) pump() {
 				return // the wire has closed itself: the reader tells the rest
 			}
 			l.pinger.PacketSent()
+			for _, c := range l.unanswered { // and not before: DISCONNECT may follow at once
+				c.acked(packet.Success)
+			}
+			l.unanswered = l.unanswered[:0]
 		}
 		if last {
 			_ = l.wire.Close()
@@ -81,17 +85,19 @@ func (l *link) collect(buf []byte) (_ []byte, wait time.Duration, last bool) {
 		return buf, 0, true
 	}
 	first := false
-	if l.window == 1 && !l.stopping {
-		l.mu.Unlock()
-		first = l.resumes()
-		l.mu.Lock()
+	if l.window == 1 && !l.stopping && len(l.control) > 0 {
+		if first = l.doubt; !first { // in doubt nobody knows what the next entry goes on with
+			l.mu.Unlock()
+			first = l.resumes()
+			l.mu.Lock()
+		}
 	}
 	for !first && len(l.control) > 0 && l.flights.len() < l.window {
 		c := l.control[0]
 		l.control = l.control[1:]
 		buf = append(buf, c.encoded...)
 		if l.maxQoS == 0 {
-			defer c.acked(packet.Success) // nothing will come
+			l.unanswered = append(l.unanswered, c)
 		} else {
 			l.flights.add(c.id, flight{qos: 1, control: &c})
 		}
@@ -225,9 +231,10 @@ func (l *link) resume(buf []byte, e buffer.Entry, why error) []byte {
 
 // setAside is for an entry that is not to be sent. If the server may have it already
 // at QoS 2, its identifier stays in use until PUBREL has ended that handshake: else
-// the next message with it would be taken for this one.
-func (l *link) setAside(buf []byte, e buffer.Entry, why error) []byte {
-	if e.Again {
+// the next message with it would be taken for this one. qos is what it may have been
+// sent with.
+func (l *link) setAside(buf []byte, e buffer.Entry, qos byte, why error) []byte {
+	if e.Again && min(qos, l.maxQoS) == 2 {
 		return l.resume(buf, e, why)
 	}
 	l.b.reject(e.Seq, why)
@@ -240,10 +247,10 @@ func (l *link) publish(buf []byte, e buffer.Entry) []byte {
 	b, q := l.b, l.b.queue
 	rec, err := b.records.Decode(e)
 	if err != nil {
-		return l.setAside(buf, e, fmt.Errorf("the record can not be read: %w", err))
+		return l.setAside(buf, e, 2, fmt.Errorf("the record can not be read: %w", err))
 	}
 	if b.staysHome(&rec) {
-		if e.Again {
+		if e.Again && min(rec.QoS, l.maxQoS) == 2 {
 			return l.resume(buf, e, nil)
 		}
 		q.Ack(e.Seq)
@@ -251,7 +258,7 @@ func (l *link) publish(buf []byte, e buffer.Entry) []byte {
 	}
 	to, route := b.up.find(rec.Message.Topic)
 	if route == nil {
-		return l.setAside(buf, e, fmt.Errorf("no route leads %q up any more", rec.Message.Topic))
+		return l.setAside(buf, e, rec.QoS, fmt.Errorf("no route leads %q up any more", rec.Message.Topic))
 	}
 	qos := route.qos
 	if e.Again {
@@ -268,9 +275,9 @@ func (l *link) publish(buf []byte, e buffer.Entry) []byte {
 		p.ID, p.DUP = l.id(e.Seq), e.Again // [MQTT-3.3.1-1]
 	}
 	if n := p.Size(packet.V5); n > l.maxPacket { // [MQTT-3.2.2-15]
-		return l.setAside(buf, e, fmt.Errorf("the message to %q has %d bytes as a packet, and the server takes %d", to, n, l.maxPacket))
+		return l.setAside(buf, e, rec.QoS, fmt.Errorf("the message to %q has %d bytes as a packet, and the server takes %d", to, n, l.maxPacket))
 	}
-	if p.Size(packet.V5)+aliasCost <= l.maxPacket {
+	if p.Size(packet.V5)+aliasMost <= l.maxPacket {
 		l.shorten(&p)
 	}
 	before := len(buf)
