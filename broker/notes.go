@@ -14,10 +14,18 @@ func (l *Local) Notes() *Notes {
 	return &Notes{b: l.b, table: l.b.store.Table("notes/" + l.name)}
 }
 
-// Put writes a note together with the message of a delivery, or neither: it is on
-// disk when the Receipt of the message is done. It is called from Deliver.
+// Put writes a note together with the message of a delivery, or neither, if its
+// publisher may come back with it after a crash: it is on disk when the Receipt of the
+// message is done. Else the message does not need the disk, and the note follows when
+// the disk takes it. Put is called from Deliver.
 func (n *Notes) Put(d *Delivery, key, value []byte) {
-	d.Change().Put(n.table, key, value, buffer.Sync)
+	if d.p.arrival != nil || d.p.within != nil {
+		d.Change().Put(n.table, key, value, buffer.Sync)
+		return
+	}
+	c := n.b.store.Begin()
+	c.Put(n.table, key, value, buffer.Sync)
+	c.Commit(nil)
 }
 
 // Delete takes a note away together with what a message causes, or neither.

@@ -79,14 +79,13 @@ type result struct {
 // results are what is published of an outcome: for everyone who listens to the
 // device's results, and on the response topic of the command, if it has one.
 func (b *Bridge) results(base string, o outcome) []result {
-	first := result{message: broker.Message{Topic: base + "/result", Payload: appendResult(nil, o), QoS: 1}}
+	// Lazy in any case: a disk that takes nothing keeps no result from those who listen.
+	first := result{message: broker.Message{Topic: base + "/result", Payload: appendResult(nil, o), QoS: 1}, options: []broker.PublishOption{broker.Lazy()}}
 	if o.sender.correlation != nil {
 		first.message.Properties = correlated(o.sender.correlation)
 	}
 	if o.sender.note != nil {
-		first.options = []broker.PublishOption{b.notes.Delete(o.sender.note)}
-	} else {
-		first.options = []broker.PublishOption{broker.Lazy()}
+		first.options = append(first.options, b.notes.Delete(o.sender.note))
 	}
 	all := []result{first}
 	if b.mayRespond(o.sender.response) {

@@ -60,6 +60,14 @@ func startIn(t *testing.T, dir string, kinds []drivers.Kind, devices ...field.De
 	return l
 }
 
+// settle waits until all that was written before is on disk.
+func (l life) settle() {
+	l.t.Helper()
+	if err := l.client.Publish(broker.Message{Topic: "other", Payload: []byte("x"), QoS: 1, Retain: true}).Wait(l.t.Context()); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
 // killed is what a kill at this moment leaves of a directory.
 func killed(t *testing.T, dir string) string {
 	t.Helper()
@@ -96,9 +104,7 @@ func TestAnAcceptedCommandWithoutOutcomeIsUnknownAfterACrashAndNeverCarriedOut(t
 	send(first.rig, 3)
 	await(t, "the second", f.acts)
 	// What was noted before is on disk with this one, and so is the end of the first.
-	if err := first.client.Publish(broker.Message{Topic: "other", Payload: []byte("x"), QoS: 1, Retain: true}).Wait(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	first.settle()
 	left := killed(t, dir)
 
 	g := newFake(level)
@@ -147,6 +153,7 @@ func TestCommandsOfADeviceThatIsGoneGetTheirResult(t *testing.T) {
 	if err := first.command(broker.Message{Topic: "p/x/level/set", Payload: []byte("1"), QoS: 2}); err != nil {
 		t.Fatal(err)
 	}
+	first.settle()
 	second := startIn(t, killed(t, dir), nil)
 	second.expect("p/x/result", `{"ok":false,"channel":"level","error":"unknown: gateway restarted","ts":"TIME"}`)
 }
@@ -162,9 +169,7 @@ func TestAQoS1CommandIsNotWrittenDown(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := first.client.Publish(broker.Message{Topic: "other", Payload: []byte("x"), QoS: 1, Retain: true}).Wait(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	first.settle()
 	second := startIn(t, killed(t, dir), nil)
 	second.end()
 	if len(second.got) != 0 {

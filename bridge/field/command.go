@@ -89,6 +89,7 @@ func (d *device) Deliver(dl *broker.Delivery) {
 	// Before its identifier is on disk, a QoS 2 message that is sent again after a
 	// crash is a new one: it would move the device twice. With the identifier goes a
 	// note, so that a command that nobody will send again gets a result in any case.
+	// Without an identifier on disk nothing waits for the disk.
 	o.sender.note = d.note(dl, o.sender, o.command)
 	job := drivers.Job{Command: o.command, Deadline: deadline, Context: o.sender}
 	dl.Receipt.Done(func(err error) {

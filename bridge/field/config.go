@@ -78,7 +78,7 @@ type DeviceConfig struct {
 
 // DefaultDeviceConfig is what a [[devices]] table starts from.
 func DefaultDeviceConfig() DeviceConfig {
-	return DeviceConfig{Every: 10 * time.Second, QoS: 1, MaxCommandRate: 10}
+	return DeviceConfig{Every: 10 * time.Second, QoS: 1}
 }
 
 const (
