@@ -423,7 +423,13 @@ func TestAFailingDiskIsRetriedAndNobodyIsTold(t *testing.T) {
 				defer s.Close()
 				q := attached(t, s, "q")
 				do(t, s, func(c *buffer.Change) { add(t, c, q, early("0")) })
-				file, err := os.Stat(path)
+				// Open, so that its number is not given to one of the fresh files.
+				first, err := os.Open(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer first.Close()
+				file, err := first.Stat()
 				if err != nil {
 					t.Fatal(err)
 				}
