@@ -657,3 +657,19 @@ func TestMaximumPacketSize0IsNotBelieved(t *testing.T) {
 		p.message("kept", 1, false)
 	})
 }
+
+func TestASubscriptionLargerThanTheServerTakesDoesNotEndTheLink(t *testing.T) {
+	cfg := testConfig("mqtt://a:1")
+	long := strings.Repeat("x", 200)
+	cfg.Down = []cloud.Route{{From: "acme/" + long, To: "g/" + long, QoS: 1}}
+	bubble(t, cfg, nil, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		p, _ := s["a:1"].accept()
+		p.connack(false, func(c *packet.Connack) { c.MaximumPacketSize = 150 })
+		p.status("online")
+		p.quiet()
+		if st := r.bridge.Status(); p.subscribed != 0 || !strings.Contains(st.LastError, "shorter from") {
+			t.Errorf("%d subscriptions, and the status says %q", p.subscribed, st.LastError)
+		}
+	})
+}

@@ -115,6 +115,10 @@ func (l *link) subscribe(ctx context.Context) error {
 		c.Commit(nil) // if it does not last, they are given up once more
 	}
 	for _, r := range b.cfg.Down {
+		if n := l.asks(r.From); n > l.maxPacket { // [MQTT-3.2.2-15]
+			b.note(fmt.Errorf("the subscription to %q has %d bytes as a packet, and the server takes %d: it brings nothing (use a shorter from)", r.From, n, l.maxPacket))
+			continue
+		}
 		answer, err := l.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{
 			Topic: r.From,
 			QoS:   byte(r.QoS),
