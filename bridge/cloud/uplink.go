@@ -207,9 +207,13 @@ func (l *link) identifierFree(e buffer.Entry) bool {
 	l.barrier, l.highest = true, highest // until it is done nothing is sent
 	c := b.store.Begin()
 	c.Put(b.table, []byte("barrier"), []byte{1}, buffer.Sync)
-	c.Commit(func(err error) { // after a failure it is tried again
+	c.Commit(func(err error) {
+		if err != nil { // the store tries again by itself: this is its end
+			l.fail(fmt.Errorf("write that packet identifiers are free again: %w", err))
+			return // still begun: the next try would fail at once, without end
+		}
 		l.mu.Lock()
-		l.barrier, l.passed = false, err == nil
+		l.barrier, l.passed = false, true
 		l.mu.Unlock()
 		l.signal()
 	})

@@ -1,10 +1,50 @@
 package cloud
 
 import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"edgegateway/broker/packet"
+	"edgegateway/buffer"
 )
+
+// An entry waits until the identifiers before it are free on disk. A store that has
+// ended fails that at once, every time: the link ends with the store's reason, and
+// the pump does not ask again.
+func TestAClosedStoreEndsTheLinkThatWaitsForAnIdentifier(t *testing.T) {
+	st, err := buffer.Open(filepath.Join(t.TempDir(), "store"), buffer.DefaultConfig(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &Bridge{store: st, table: st.Table("t"), tuning: tuning{modulus: 10}, oldest: 20, newest: 30}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	near, far := net.Pipe()
+	defer far.Close()
+	_ = far.SetReadDeadline(time.Now().Add(10 * time.Second))
+	l := b.newLink(server{}, newWire(near, maxInbound))
+	l.window = 2
+	e := buffer.Entry{Seq: 20}
+	if l.identifierFree(e) {
+		t.Fatal("the identifier counts as free")
+	}
+	if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.EOF) { // the link's end closes it
+		t.Fatalf("the connection says %v", err)
+	}
+	if err := l.reason(); !errors.Is(err, buffer.ErrClosed) {
+		t.Errorf("the link ended with %v, want the store's reason", err)
+	}
+	l.identifierFree(e)
+	if !l.barrier {
+		t.Error("the commit is not known as begun: the pump tries again")
+	}
+}
 
 // Nothing answers a status of QoS 0. It counts as taken after it was sent: DISCONNECT,
 // which takes the will back, follows offline, and must not overtake it.
