@@ -16,6 +16,7 @@ type flight struct {
 	state   flightState
 	control *control // the status, not an entry
 	aside   error    // why the entry is set aside when the handshake ends; nil: it is done then
+	foreign bool     // a handshake that the server holds from earlier: its end says nothing about the entry
 
 	at   time.Time // when PUBLISH, or PUBREL, was sent
 	sent uint64    // its place in the order of all of these
@@ -142,6 +143,19 @@ func (l *link) pubrec(id uint16, code packet.ReasonCode) {
 	case f.state != published:
 		// It came twice. PUBREL is on its way: nothing is sent again while a
 		// connection lives [MQTT-4.4.0-1].
+	case code == packet.PacketIdentifierInUse:
+		// The server holds the identifier from a handshake that we do not know. PUBREL
+		// ends that one, and the entry waits in the queue meanwhile, as new: a repetition
+		// with DUP would be taken for what the server has.
+		f.foreign = true
+		l.flights.byID[id] = f
+		l.flights.advance(id, released)
+		l.pubrels.take(id).ready = true
+		l.out = l.pubrels.release(l.out)
+		l.mu.Unlock()
+		l.settle(f.seq, code)
+		l.signal()
+		return
 	case code.IsError():
 		l.flights.remove(id)
 		l.mu.Unlock()
@@ -194,6 +208,8 @@ func (l *link) pubcomp(id uint16) {
 		return
 	case f.state != released:
 		l.violated(packet.ProtocolError, "PUBCOMP without PUBREL")
+	case f.foreign:
+		l.signal() // the entry may leave again
 	case f.aside != nil:
 		l.b.reject(f.seq, f.aside)
 	default:

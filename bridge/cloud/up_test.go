@@ -302,6 +302,42 @@ func TestIdentifiersNeverMeet(t *testing.T) {
 	r.drained()
 }
 
+// The server holds the identifier from a handshake that we do not know of. It is
+// ended before the message is sent again, as new, and not even a cut makes a
+// repetition of it: the server would take that for what it has.
+func TestAnIdentifierThatTheServerHoldsIsSetFree(t *testing.T) {
+	s := newServer(t)
+	r := newRig(t, testConfig(s.url()), func(b *cloud.Bridge) { b.SetPause(time.Millisecond) })
+	r.publish("g/boiler/state", "first", 2)
+	r.run()
+	p := s.welcome(false)
+	id := p.message("first", 2, false).ID
+	p.ack(packet.PUBREC, id, packet.PacketIdentifierInUse)
+	p.wantAck(packet.PUBREL, id, 0)
+	p.quiet() // not before PUBCOMP
+	p.cut()
+
+	p = s.welcome(true)
+	p.message("first", 2, false)
+	p.ack(packet.PUBREC, id, packet.PacketIdentifierInUse)
+	p.wantAck(packet.PUBREL, id, 0)
+	p.ack(packet.PUBCOMP, id)
+	if again := p.message("first", 2, false).ID; again != id {
+		t.Errorf("sent again as %d, want %d", again, id)
+	}
+	p.ack(packet.PUBREC, id)
+	p.wantAck(packet.PUBREL, id, 0)
+	p.ack(packet.PUBCOMP, id)
+	r.drained()
+	p.quiet()
+	if st := r.bridge.Status(); st.Sent != 1 || st.Rejected != 0 {
+		t.Errorf("status %+v, want one message sent", st)
+	}
+	if n := strings.Count(r.log.String(), "cloud link has a fault"); n != 2 { // once in each connection
+		t.Errorf("the log speaks of it %d times", n)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -154,7 +154,10 @@ func (l *link) next(buf []byte) (_ []byte, wait time.Duration, more bool) {
 		l.held = &e
 	}
 	e := *l.held
-	if !l.identifierFree(e) {
+	l.mu.Lock()
+	_, busy := l.flights.byID[l.id(e.Seq)] // by a handshake that PUBCOMP will end
+	l.mu.Unlock()
+	if busy || !l.identifierFree(e) {
 		return buf, 0, false
 	}
 	l.held = nil
