@@ -43,6 +43,10 @@ type link struct {
 	throttle *throttle
 	held     *buffer.Entry // handed out by the queue, waiting for its identifier
 
+	// Of the bridge's goroutine alone.
+	stays time.Time     // it does not try to leave before; zero: it never tried in vain
+	hold  time.Duration // from the last try in vain to then
+
 	unanswered []control // in the bytes that leave next, with QoS 0: nothing will come for them
 
 	mu       sync.Mutex // guards what follows; the last lock in every order but the wire's

@@ -49,8 +49,13 @@ func (l *link) watchFirst(ctx context.Context) {
 
 // leave ends the link in a quiet moment, for the first server: what is under way
 // here would be sent there as new. It makes the moment by sending nothing new for
-// a while. If none comes it goes on as before, unless the servers share the session.
+// a while. If none comes it goes on as before, unless the servers share the session,
+// and each such try is twice as far from the next: an answer that a server owes may
+// never come, and messages wait during a try.
 func (l *link) leave(ctx context.Context) bool {
+	if time.Now().Before(l.stays) {
+		return false
+	}
 	l.setStopping(true)
 	end := time.Now().Add(leaveTimeout)
 	for !l.quiet() && time.Now().Before(end) && ctx.Err() == nil {
@@ -63,6 +68,9 @@ func (l *link) leave(ctx context.Context) bool {
 	}
 	if !l.quiet() && !l.b.cfg.ServersShareSession || ctx.Err() != nil {
 		l.setStopping(false)
+		if ctx.Err() == nil {
+			l.stay()
+		}
 		return false
 	}
 	l.mu.Lock()
@@ -73,6 +81,16 @@ func (l *link) leave(ctx context.Context) bool {
 	l.b.log.Info("cloud link goes back to the first server", "server", l.server.url, "first", l.b.servers[0].url)
 	l.farewell()
 	return true
+}
+
+// stay puts the next try to leave off. The log hears of the first.
+func (l *link) stay() {
+	if l.stays.IsZero() {
+		l.b.log.Warn("cloud link can not go back to the first server yet: handshakes with this one do not end, and what is under way would be sent there as new; it is tried again, less and less often",
+			"server", l.server.url, "first", l.b.servers[0].url)
+	}
+	l.hold = min(2*max(l.hold, l.b.patience), max(time.Hour, l.b.cfg.ReturnAfter))
+	l.stays = time.Now().Add(l.hold)
 }
 
 // leaveTimeout bounds how long new messages wait for a quiet moment.

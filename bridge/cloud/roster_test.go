@@ -3,6 +3,7 @@ package cloud_test
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -120,6 +121,47 @@ func TestReturnWaitsForAQuietMoment(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A PUBREL that never comes leaves no quiet moment, ever. Messages wait while one is
+// looked for, so that is done less and less often, and told once.
+func TestAHandshakeThatNeverEndsDoesNotStallTheWayUpForEver(t *testing.T) {
+	timed(t, []string{"mqtt://" + hostA, "mqtt://" + hostB}, nil, func(w *web, r *rig) {
+		var stalls atomic.Int64
+		w.at(hostB, func(p *peer) {
+			if !w.greet(p, hostB) {
+				return
+			}
+			p.send(&packet.Connack{}, down("old", 7, 2, false))
+			last := time.Now()
+			for {
+				pk, err := p.read(forever)
+				if err != nil {
+					return
+				}
+				if m, ok := pk.(*packet.Publish); ok {
+					if time.Since(last) > 8*time.Second {
+						stalls.Add(1)
+					}
+					last = time.Now()
+					p.ack(packet.PUBACK, m.ID)
+				}
+			}
+		})
+		r.run()
+		pass(10 * time.Second)
+		w.at(hostA, w.works(hostA, &packet.Connack{}, nil))
+		for i := range 4 * 60 * 15 { // 4 h
+			r.offer("g/boiler/state", number(i), 1)
+			pass(4 * time.Second)
+		}
+		if n := stalls.Load(); n < 3 || n > 8 {
+			t.Errorf("the way up stood still %d times in 4 h, want some 6", n)
+		}
+		if n := strings.Count(r.log.String(), "can not go back to the first server yet"); n != 1 {
+			t.Errorf("the log says so %d times", n)
+		}
+	})
 }
 
 // Under steady traffic there is no quiet moment: it is made.
