@@ -25,7 +25,14 @@ const (
 	// packet identifiers alone, and what counts is what is not on disk yet.
 	mostUnsafe      = 65535
 	mostUnsafeBytes = 32 << 20
+
+	// mostAnswers is how many bytes of acknowledgements may wait for a server that
+	// reads nothing: more than one for each packet identifier, of every kind.
+	mostAnswers = 1 << 20
 )
+
+// errDeaf ends a link: to tell the server why would wait for it to read.
+var errDeaf = errors.New("the server asks for acknowledgements and does not read them: more wait than there are packet identifiers")
 
 // inboundMessage is a PUBLISH from the server.
 type inboundMessage struct {
@@ -49,7 +56,12 @@ func (l *link) ready(t *turn, code packet.ReasonCode) {
 	l.out = l.pubacks.release(l.out)
 	l.out = l.pubrecs.release(l.out)
 	l.out = l.pubcomps.release(l.out)
+	deaf := len(l.out) > mostAnswers || len(l.pubcomps.wait) > mostUnsafe
 	l.mu.Unlock()
+	if deaf {
+		l.fail(errDeaf)
+		return
+	}
 	l.signal()
 }
 

@@ -136,6 +136,11 @@ func (l *link) pubrec(id uint16, code packet.ReasonCode) {
 	case !ok:
 		// Nothing of ours: PUBREL that says so ends it for the server (4.3.3, 3.6.2.1).
 		l.out = (&packet.Ack{Kind: packet.PUBREL, ID: id, Code: packet.PacketIdentifierNotFound}).Append(l.out, packet.V5)
+		if len(l.out) > mostAnswers {
+			l.mu.Unlock()
+			l.fail(errDeaf)
+			return
+		}
 	case f.qos != 2:
 		l.mu.Unlock()
 		l.violated(packet.ProtocolError, "PUBREC for a message of QoS 1")

@@ -73,3 +73,32 @@ func TestAPacketStaysSmallEnoughWithATopicAlias(t *testing.T) {
 		}
 	}
 }
+
+// A server that floods what is to be answered and reads none of it is left before
+// the answers take the memory.
+func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
+	for name, ask := range map[string]func(l *link){
+		"PUBREC": func(l *link) { l.pubrec(1, packet.Success) },
+		"PUBREL": func(l *link) { l.pubrel(1) },
+		"PUBREL behind one that waits for the disk": func(l *link) {
+			if len(l.pubcomps.wait) == 0 {
+				l.take(&l.pubcomps, 2)
+			}
+			l.pubrel(1)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			near, far := net.Pipe()
+			defer far.Close()
+			b := &Bridge{inbound: &inbound{ids: make(map[uint16]*arrival)}}
+			l := b.newLink(server{}, newWire(near, maxInbound))
+			asked := 0
+			for ; l.fault == nil && asked < 1<<20; asked++ {
+				ask(l)
+			}
+			if !errors.Is(l.fault, errDeaf) || asked < mostUnsafe {
+				t.Errorf("after %d of them: %v", asked, l.fault)
+			}
+		})
+	}
+}
