@@ -89,6 +89,21 @@ active_low = true
 		t.Fatal("a pump that is active low is off when the line is high; it is low before any command")
 	}
 
+	// What is published before the gateway has subscribed is for nobody.
+	prober, _ := brokertest.Connect(t, cloudAddr, packet.V5, &packet.Connect{ClientID: "prober", CleanStart: true})
+	end := time.Now().Add(brokertest.Patience)
+	for id, subscribed := uint16(1), false; !subscribed; id++ {
+		if time.Now().After(end) {
+			t.Fatal("the gateway does not subscribe to commands")
+		}
+		prober.Send(&packet.Publish{Topic: []byte("acme/nobody/set"), Payload: []byte("on"), QoS: packet.QoS1, ID: id})
+		answer, ok := prober.Receive().(*packet.Ack)
+		if !ok {
+			t.Fatal("the prober got something that is no PUBACK")
+		}
+		subscribed = answer.Code != packet.NoMatchingSubscribers
+	}
+
 	driven := pin.Driven()
 	command := &packet.Publish{Topic: []byte("acme/pump/set"), Payload: []byte("on"), QoS: packet.QoS2, ID: 9}
 	command.Properties.Has = packet.HasCorrelationData
