@@ -165,3 +165,11 @@ func wordsOf(f *flag.FlagSet, args []string) (words []string, err error) {
 	}
 	return words, nil
 }
+
+// understand decodes the answer of a gateway into v.
+func understand(answer []byte, v any) error {
+	if err := json.Unmarshal(answer, v); err != nil {
+		return fmt.Errorf("the gateway's answer is cut or not JSON: %w", err)
+	}
+	return nil
+}

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -55,8 +54,8 @@ func listAlarms(ctx context.Context, p *process, where *socketChoice, asJSON boo
 		return err
 	}
 	var list []alarmInfo
-	if err := json.Unmarshal(answer.Bytes(), &list); err != nil {
-		return fmt.Errorf("the gateway's answer is cut or not JSON: %w", err)
+	if err := understand(answer.Bytes(), &list); err != nil {
+		return err
 	}
 	printAlarms(p.stdout, list)
 	return nil

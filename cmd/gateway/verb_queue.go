@@ -132,8 +132,8 @@ func listQueues(ctx context.Context, p *process, where *socketChoice, asJSON boo
 		return err
 	}
 	var list []queueInfo
-	if err := json.Unmarshal(answer.Bytes(), &list); err != nil {
-		return fmt.Errorf("the gateway's answer is cut or not JSON: %w", err)
+	if err := understand(answer.Bytes(), &list); err != nil {
+		return err
 	}
 	if len(list) == 0 {
 		fmt.Fprintln(p.stdout, "There are no queues: no cloud is configured, and no client has a session that outlives its connection.")

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -66,8 +65,8 @@ func (v *queueFlags) change(ctx context.Context, p *process, what string, q url.
 		return err
 	}
 	var a changeAnswer
-	if err := json.Unmarshal(answer.Bytes(), &a); err != nil {
-		return fmt.Errorf("the gateway's answer is cut or not JSON: %w", err)
+	if err := understand(answer.Bytes(), &a); err != nil {
+		return err
 	}
 	queue := printable(a.Queue)
 	switch what {
