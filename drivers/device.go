@@ -62,6 +62,24 @@ type Actuator interface {
 	Actuate(ctx context.Context, c Command) (Reading, error)
 }
 
+// A Resumer goes on from where it was: a meter that must not begin again at zero.
+type Resumer interface {
+	Device
+
+	// Resume is called once, after Open and before any other call but Channels, with
+	// what the device said last, in this run of the gateway or in an earlier one;
+	// nothing if that is not known.
+	Resume(last []Value)
+}
+
+// A Failsafe has a state in which it does no harm, the one that Close leaves it in.
+type Failsafe interface {
+	Device
+
+	// Safe brings the device into that state, and returns it. The device stays in use.
+	Safe(ctx context.Context) (Reading, error)
+}
+
 // A Channel describes one value of a device.
 type Channel struct {
 	Name       string   // unique in its device, [a-z0-9_]+ by convention: "temperature", "load_1m"

@@ -18,6 +18,10 @@ type Kind struct {
 	// that a wrong configuration is found before anything starts.
 	Check func(decode func(dst any) error) error
 
+	// Uses decodes the options and lists what of the machine the device takes. Two
+	// devices that take the same thing are a mistake, unless both share it.
+	Uses func(decode func(dst any) error) ([]Use, error)
+
 	// Open decodes the options and opens the device. decode fills a struct that
 	// holds the defaults, strictly: a key that the struct does not have is an error.
 	// Open should return when ctx ends. Its error says what to check; errors that
@@ -25,11 +29,28 @@ type Kind struct {
 	Open func(ctx context.Context, decode func(dst any) error, p Ports) (Device, error)
 }
 
+// A Use is one thing of the machine that a device takes.
+type Use struct {
+	// What names it, the same for everyone who takes it: "the serial port /dev/ttyUSB0",
+	// "address 0x76 on I2C bus 1", "the GPIO line GPIO17".
+	What string
+
+	// Shared says under which settings others may use it at the same time: "9600 baud,
+	// 8N1". "" means that nobody else may.
+	Shared string
+
+	// Key is the option that says so, for the place of a mistake.
+	Key string
+}
+
 // Options is what a kind decodes its keys into: plain data with toml tags.
 type Options interface {
 	// Validate returns a sentence that begins with the key that is wrong.
 	Validate() error
 }
+
+// options of a kind whose devices take something of the machine for themselves.
+type taker interface{ Uses() []Use }
 
 // KindOf makes a Kind of its options' defaults and of a function that opens a
 // device with options that are valid.
@@ -46,6 +67,13 @@ func KindOf[O Options](name, summary, example string, defaults func() O, open fu
 		Check: func(decode func(any) error) error {
 			_, err := options(decode)
 			return err
+		},
+		Uses: func(decode func(any) error) ([]Use, error) {
+			o, err := options(decode)
+			if u, ok := any(o).(taker); ok && err == nil {
+				return u.Uses(), nil
+			}
+			return nil, err
 		},
 		Open: func(ctx context.Context, decode func(any) error, p Ports) (Device, error) {
 			o, err := options(decode)

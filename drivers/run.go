@@ -28,6 +28,9 @@ const (
 type Job struct {
 	Command Command
 
+	// Safe asks a Failsafe for its safe state; Command is then not looked at.
+	Safe bool
+
 	// Deadline is when the command is no longer wanted; it is looked at when the
 	// job's turn comes. The zero time means never.
 	Deadline time.Time
@@ -75,6 +78,10 @@ type Spec struct {
 
 	// Timeout limits one Sample and one Actuate; 0 means 5 s.
 	Timeout time.Duration
+
+	// Last gives what the device said last, for a Resumer; nil if nobody knows. It is
+	// called at each opening, from another goroutine than that of Run.
+	Last func() []Value
 
 	// Jobs brings the commands; nil means none. Jobs of a device that is offline are
 	// answered at once with an OfflineError: a valve must not open an hour late.
@@ -177,6 +184,9 @@ func (r *runner) use(ctx context.Context) error {
 		// The hand must know the device before its code is called again, so that a
 		// panic in Channels cannot leave it open.
 		r.hand.device = dev
+		if meter, ok := dev.(Resumer); ok && r.Last != nil {
+			meter.Resume(r.Last())
+		}
 		return result{device: dev, channels: dev.Channels()}
 	})
 	if open.err != nil {
@@ -260,9 +270,9 @@ func (r *runner) serve(ctx context.Context, dev Device) error {
 // act carries out one job and tells its result. Its error ends the session.
 func (r *runner) act(ctx context.Context, dev Device, job Job) error {
 	r.Stats.add(func(c *Counts) { c.Commands++ })
-	act, ok := dev.(Actuator)
-	if !ok {
-		r.ev.Result(job, Reading{}, errors.New("this device takes no commands"))
+	carryOut, err := r.carrier(dev, job)
+	if err != nil {
+		r.ev.Result(job, Reading{}, err)
 		return nil
 	}
 	if ctx.Err() != nil { // the select that gave the job may have had the choice: nothing moves during a stop
@@ -274,11 +284,7 @@ func (r *runner) act(ctx context.Context, dev Device, job Job) error {
 		return nil
 	}
 	res := r.call(ctx, "actuate", r.Timeout, func(ctx context.Context) result {
-		c, err := act.Check(job.Command)
-		if err != nil {
-			return result{err: err}
-		}
-		state, err := act.Actuate(ctx, c)
+		state, err := carryOut(ctx)
 		return result{reading: state, err: err}
 	})
 	state := clean(res.reading)
@@ -293,6 +299,34 @@ func (r *runner) act(ctx context.Context, dev Device, job Job) error {
 	r.tell(state)
 	r.ev.Result(job, state, nil)
 	return nil
+}
+
+// movable tells whether a job may have to touch the device.
+func movable(dev Device) bool {
+	_, acts := dev.(Actuator)
+	_, careful := dev.(Failsafe)
+	return acts || careful
+}
+
+// carrier is what a job asks of the device.
+func (r *runner) carrier(dev Device, job Job) (func(context.Context) (Reading, error), error) {
+	if job.Safe {
+		if careful, ok := dev.(Failsafe); ok {
+			return careful.Safe, nil
+		}
+		return nil, errors.New("this device has no safe state")
+	}
+	act, ok := dev.(Actuator)
+	if !ok {
+		return nil, errors.New("this device takes no commands")
+	}
+	return func(ctx context.Context) (Reading, error) {
+		c, err := act.Check(job.Command)
+		if err != nil {
+			return Reading{}, err
+		}
+		return act.Actuate(ctx, c)
+	}, nil
 }
 
 // fatal tells whether after this error the opened device is of no more use.

@@ -13,7 +13,7 @@ import (
 func (r *runner) watch(ctx context.Context, dev Watcher, channels []Channel) error {
 	box := newInbox(r.Stats)
 	settled := time.After(settling)
-	_, acts := dev.(Actuator)
+	acts := movable(dev)
 	for {
 		watching, end := context.WithCancel(ctx)
 		r.hand.start("watch", func() result {

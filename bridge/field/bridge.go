@@ -78,6 +78,7 @@ func New(cfg Config, br *broker.Broker, kinds []drivers.Kind, ports drivers.Port
 // topics, kinds that do not exist, options that their kind refuses.
 func Check(cfg Config, kinds []drivers.Kind) error {
 	errs := []error{cfg.Validate()}
+	var taken taken
 	for _, c := range cfg.Devices {
 		if err := c.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("device %q: %w", c.Name, err))
@@ -90,7 +91,10 @@ func Check(cfg Config, kinds []drivers.Kind) error {
 		}
 		if err := kind.Check(c.options()); err != nil {
 			errs = append(errs, c.place(err))
+			continue
 		}
+		uses, err := kind.Uses(c.options())
+		errs = append(errs, err, taken.take(c, uses))
 	}
 	return errors.Join(errs...)
 }

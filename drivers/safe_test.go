@@ -1,0 +1,62 @@
+package drivers_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgegateway/drivers"
+)
+
+// meter goes on from its last total, and is set to zero where that is safe. It tells
+// its total at the start of each watch.
+type meter struct{ total int64 }
+
+func (m *meter) Channels() []drivers.Channel { return nil }
+func (m *meter) Close() error                { return nil }
+func (m *meter) Resume(last []drivers.Value) { m.total = last[0].V.(int64) }
+func (m *meter) state() drivers.Reading      { return reading(m.total) }
+func (m *meter) Watch(ctx context.Context, emit func(drivers.Reading)) error {
+	m.total++
+	emit(m.state())
+	<-ctx.Done()
+	return nil
+}
+func (m *meter) Safe(context.Context) (drivers.Reading, error) {
+	m.total = 0
+	return m.state(), nil
+}
+
+func TestAMeterGoesOnAndIsMadeSafe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, start: time.Now(), jobs: make(chan drivers.Job, 8), done: make(chan error, 1)}
+		r.spec = drivers.Spec{
+			Jobs: r.jobs,
+			Kind: drivers.Kind{Name: "meter", Open: func(context.Context, func(any) error, drivers.Ports) (drivers.Device, error) { return new(meter), nil }},
+			Last: func() []drivers.Value { return []drivers.Value{{Channel: "x", V: int64(41)}} },
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		r.stop = cancel
+		go func() { r.done <- drivers.Run(ctx, r.spec, r) }()
+		r.pass(100 * time.Millisecond)
+		r.jobs <- drivers.Job{Context: "A", Safe: true}
+		r.jobs <- drivers.Job{Context: "B"}
+		r.pass(100 * time.Millisecond)
+		r.wantEvents("0s online", "0s x=42",
+			"100ms x=0", "100ms result A: 1 <nil>", "100ms x=1", "100ms result B: 0 this device takes no commands", "100ms x=2")
+		r.end()
+	})
+}
+
+func TestADeviceWithoutASafeStateSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, time.Hour, func(context.Context, int) (*device, error) {
+			return &device{actuate: func(context.Context, drivers.Command) (drivers.Reading, error) { panic("not this") }}, nil
+		})
+		r.jobs <- drivers.Job{Context: "A", Safe: true}
+		r.pass(time.Second)
+		r.wantEvents("0s online", "0s result A: 0 this device has no safe state")
+		r.end()
+	})
+}
