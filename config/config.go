@@ -153,6 +153,7 @@ func (c Config) site() homeassistant.Site {
 			Name:   one.Name,
 			Up:     func(topic string) (string, bool) { return one.Above(c.Prefix, topic) },
 			Origin: func(topic string) (string, bool) { return one.LeadsUp(c.Prefix, topic) },
+			Keeps:  one.Retains,
 			Down:   one.Below,
 			Source: one.LeadsDown,
 			Status: one.StatusAt(c.ID),

@@ -162,6 +162,7 @@ func TestTheValueOfAMistakePointsAtItself(t *testing.T) {
 		{"section of another name", "[homeassist]\ndiscovery = true", `1:2: unknown key "homeassist"`},
 		{"Home Assistant nowhere", "[home_assistant]\nvia = 'acme'", `2:7: home_assistant.via "acme" is neither "local" nor the name of a cloud`},
 		{"Home Assistant hears of nothing", cloudUp("p/#") + "[home_assistant]\nvia = 'acme'", `8:7: home_assistant.via "acme": no route up of this cloud leads to homeassistant/device/+/config there, so Home Assistant would not hear of any device; add { from = "homeassistant/#", to = "homeassistant/#" } to its up`},
+		{"Home Assistant forgets", strings.Replace(cloudUp("#"), "to", "retain = false, to", 1) + "[home_assistant]\nvia = 'acme'", `8:7: home_assistant.via "acme": the route up that takes homeassistant/device/x/config says retain = false, so Home Assistant would know nothing of it after its restart; leave retain out`},
 		{"Home Assistant sees no state", cloudUp("homeassistant/#") + "[home_assistant]\nvia = 'acme'", `8:7: home_assistant.via "acme": no route up of this cloud takes p/a/state, which Home Assistant needs of every device; add one such as { from = "p/a/state", to = "p/a/state" }`},
 		{"broker", "[broker]\nmax_connections = 0", `2:19: broker.max_connections must be at least 1, not 0`},
 		{"listener", "[[broker.listeners]]\naddress = 'x'", `2:11: broker.listeners.address must be tcp://, tls://, ws:// or wss://host:port, or unix:///path, not "x"`},

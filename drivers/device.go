@@ -111,6 +111,12 @@ const (
 	Distance      Quantity = "distance"       // m
 	Speed         Quantity = "speed"          // m/s
 	Volume        Quantity = "volume"         // L
+	Water         Quantity = "water"          // L, consumed
+	Gas           Quantity = "gas"            // m³, consumed
+	Flow          Quantity = "flow"           // L/min
+	Rain          Quantity = "rain"           // mm
+	RainRate      Quantity = "rain_rate"      // mm/h
+	WindSpeed     Quantity = "wind_speed"     // m/s
 	Weight        Quantity = "weight"         // kg
 	DurationQ     Quantity = "duration"       // s
 	DataSize      Quantity = "data_size"      // B

@@ -10,6 +10,13 @@ func (c Config) Above(prefix, topic string) (to string, ok bool) {
 	return to, by != nil
 }
 
+// Retains tells whether a message of the gateway that is to be retained is so on the
+// server too.
+func (c Config) Retains(topic string) bool {
+	_, by := newRoutes(c.Up, c.WhenFull).find(topic)
+	return by != nil && (by.retain == nil || *by.retain)
+}
+
 // Below is the topic of the gateway that a message on the server goes to; ok is
 // false if no route down takes it.
 func (c Config) Below(topic string) (to string, ok bool) {

@@ -20,6 +20,7 @@ const announcerName = "homeassistant"
 const (
 	gather     = time.Second     // channels of a new device are waited for, so that it is told of once
 	birthFirst = time.Second     // Home Assistant subscribes before it says that it is there; a moment is polite
+	deepest    = 8               // levels of a prefix under which an earlier one is looked for
 	birthMost  = 5 * time.Second // it then hears from every gateway at once, but for this
 )
 
@@ -127,11 +128,9 @@ func (a *announcer) takeBack() {
 			}
 		}
 	}
-	filters := []string{"+/device/+/config", "+/+/device/+/config"}
-	if topic, ok := a.cfg.Topic("x", "", a.site); ok && a.cfg.Discovery {
-		filters = append(filters, topic[:len(topic)-len("x/config")]+"+/config")
-	}
-	for _, filter := range filters {
+	filter := "device/+/config"
+	for range deepest {
+		filter = "+/" + filter
 		for _, m := range a.broker.Retained(filter, 0) {
 			if m.Origin == announcerName && !slices.Contains(keep, m.Topic) {
 				a.publish(m.Topic, nil)

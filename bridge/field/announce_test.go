@@ -133,6 +133,18 @@ func TestADeviceThatIsGoneIsTakenBackAlsoOverARestart(t *testing.T) {
 	if got := run(cfg, "y"); !strings.Contains(got, "homeassistant/device/pi_x/config \n") || strings.Count(got, "config \n") != 1 {
 		t.Errorf("x is gone: %s", got)
 	}
+	cfg.Prefix = "a/b/c"
+	run(cfg, "y")
+	if kept := h.broker.Retained("a/b/c/#", 0); len(kept) != 2 {
+		t.Errorf("a prefix of three levels: %+v", kept)
+	}
+	cfg.Prefix = "ha"
+	run(cfg, "y")
+	if kept := h.broker.Retained("a/b/c/#", 0); len(kept) != 0 {
+		t.Errorf("a prefix of three levels: %+v", kept)
+	}
+	cfg.Prefix = "homeassistant"
+	run(cfg, "y")
 	cfg.Prefix = "ha"
 	if got := run(cfg, "y"); !strings.Contains(got, "homeassistant/device/pi_y/config \n") || !strings.Contains(got, "homeassistant/device/pi/config \n") || !strings.Contains(got, "ha/device/pi_y/config {") {
 		t.Errorf("another prefix: %s", got)

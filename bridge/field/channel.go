@@ -23,6 +23,10 @@ type ChannelConfig struct {
 	// Unit takes the place of the unit that the driver gives.
 	Unit string `toml:"unit"`
 
+	// Quantity takes the place of the one that the driver gives: temperature, water,
+	// rain, ... Home Assistant makes its device class of it.
+	Quantity string `toml:"quantity"`
+
 	// Points calibrate by a table [[measured, true], ...] with rising measured values;
 	// between two of them, and beyond the ends, goes a straight line.
 	Points [][]float64 `toml:"points"`
@@ -202,6 +206,9 @@ func (c *ChannelConfig) rounded(v any) any {
 func (c *ChannelConfig) describe(ch drivers.Channel) drivers.Channel {
 	if c.Unit != "" {
 		ch.Unit = c.Unit
+	}
+	if c.Quantity != "" {
+		ch.Quantity = drivers.Quantity(c.Quantity)
 	}
 	if ch.Type == drivers.Int && c.calibrates() || ch.Type == drivers.Int && c.Aggregate == "mean" {
 		ch.Type = drivers.Float

@@ -241,11 +241,11 @@ func TestAValueSaysWhatItIsWorth(t *testing.T) {
 	})
 }
 
-func TestTheConfiguredUnitAndTypeAreTold(t *testing.T) {
+func TestTheConfiguredUnitQuantityAndTypeAreTold(t *testing.T) {
 	listed := []drivers.Channel{{Name: "t", Unit: "mV", Type: drivers.Int, Quantity: drivers.Voltage}, {Name: "u", Unit: "V"}}
-	c := channel(func(c *ChannelConfig) { c.Unit, c.Scale = "V", 0.001 })
+	c := channel(func(c *ChannelConfig) { c.Unit, c.Scale, c.Quantity = "V", 0.001, "potential" })
 	inBubble(t, DeviceConfig{Channels: c}, listed, func(d *device, got *states) {
-		if s := d.status().Channels; s[0].Unit != "V" || s[0].Type != drivers.Float || s[0].Quantity != drivers.Voltage || s[1].Unit != "V" {
+		if s := d.status().Channels; s[0].Unit != "V" || s[0].Type != drivers.Float || s[0].Quantity != "potential" || s[1].Unit != "V" {
 			t.Errorf("got %+v", s)
 		}
 		if listed[0].Unit != "mV" {

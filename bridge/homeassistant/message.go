@@ -156,7 +156,9 @@ func (c Config) OfDevice(g Gateway, d Device, s Site) (m Message, readOnly []str
 	}
 	for _, ch := range d.Channels {
 		command := ""
-		if ch.Writable && !strings.ContainsAny(ch.Name, "/+#\x00") {
+		// A meter that can be set once is looked at every day: only a sensor has
+		// statistics, and a number would not be offered as a meter of energy or water.
+		if ch.Writable && !ch.Cumulative && !strings.ContainsAny(ch.Name, "/+#\x00") {
 			var ok bool
 			if command, ok = via(s.Source, d.Base+"/"+ch.Name+"/set"); !ok {
 				command, readOnly = "", append(readOnly, ch.Name)

@@ -78,6 +78,8 @@ func TestChannelsBecomeEntities(t *testing.T) {
 	}{
 		{"a plain number", plain(drivers.Channel{Name: "a", Type: drivers.Int}), `sensor {"state_class":"measurement"}`},
 		{"a counter", plain(drivers.Channel{Name: "a", Type: drivers.Int, Quantity: drivers.Count, Cumulative: true}), `sensor {"state_class":"total_increasing"}`},
+		{"a meter that can be set", plain(drivers.Channel{Name: "a", Type: drivers.Float, Quantity: drivers.Water, Unit: "L", Cumulative: true, Writable: true}),
+			`sensor {"device_class":"water","state_class":"total_increasing","unit_of_measurement":"L"}`},
 		{"a text", plain(drivers.Channel{Name: "a", Type: drivers.Text}), `sensor {}`},
 		{"an input", plain(drivers.Channel{Name: "a", Type: drivers.Bool, Quantity: drivers.State}), `binary_sensor {"payload_off":"OFF","payload_on":"ON"}`},
 		{"a switch", plain(drivers.Channel{Name: "a", Type: drivers.Bool, Writable: true}), `switch {"command_topic":"farm/x/a/set","payload_off":"OFF","payload_on":"ON"}`},
