@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"edgegateway/drivers"
+	"edgegateway/drivers/all"
 	"edgegateway/drivers/i2c"
 	"edgegateway/drivers/i2c/i2ctest"
 )
@@ -220,5 +221,25 @@ func TestWrongOptions(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", channel, err, want)
 		}
+	}
+}
+
+func TestEveryKindTakesItsAddressForItself(t *testing.T) {
+	for _, k := range all.Kinds() {
+		if !strings.Contains(k.Summary, "I2C") {
+			continue
+		}
+		options := "bus = 3"
+		if k.Name == "i2c-register" {
+			options += "\naddress = 0x21\nchannels = [{ name = \"a\" }]"
+		}
+		got, err := k.Uses(with(options))
+		if err != nil || len(got) != 1 || got[0].Shared != "" || got[0].Key != "address" || !strings.HasSuffix(got[0].What, " on I2C bus 3") {
+			t.Errorf("%s: %+v, %v", k.Name, got, err)
+		}
+	}
+	got, err := i2c.SHT4xKind().Uses(with(`address = "0x45"` + "\n" + `bus = "/dev/i2c-1"`))
+	if err != nil || len(got) != 1 || got[0].What != "address 0x45 on I2C bus 1" {
+		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -18,6 +18,14 @@ type Place struct {
 // at is a Place on the bus that every Raspberry Pi has on its header.
 func at(address Number) Place { return Place{Bus: 1, Address: address} }
 
+// Uses is the address, which one device alone can have.
+func (p Place) Uses() []drivers.Use { return []drivers.Use{{What: p.String(), Key: "address"}} }
+
+// String names the place in messages.
+func (p Place) String() string {
+	return fmt.Sprintf("address %#02x on I2C bus %d", int(p.Address), int(p.Bus))
+}
+
 func (p Place) validate() error {
 	if p.Bus < 0 || p.Bus > 1<<20 {
 		return fmt.Errorf("bus must be the number of a bus, like 1 for /dev/i2c-1, not %d", p.Bus)

@@ -151,7 +151,7 @@ func round(v float64, decimals int) float64 {
 
 // errWrongChip says what is at the address instead of the chip.
 func errWrongChip(p Place, chip, found string) error {
-	return fmt.Errorf("address %#02x on I2C bus %d is no %s: %s", int(p.Address), p.Bus, chip, found)
+	return fmt.Errorf("%v is no %s: %s", p, chip, found)
 }
 
 // errChecksum says that bytes were changed on their way.
