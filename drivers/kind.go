@@ -14,6 +14,10 @@ type Kind struct {
 	Summary string // one sentence, for a list of all kinds
 	Example string // a complete [[devices]] block of TOML that opens
 
+	// Moves says that something in the world may move when a device is opened, and
+	// again when it is closed: an output goes to its initial and to its safe state.
+	Moves bool
+
 	// Check decodes and validates a device's options without touching hardware, so
 	// that a wrong configuration is found before anything starts.
 	Check func(decode func(dst any) error) error

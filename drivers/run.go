@@ -31,6 +31,10 @@ type Job struct {
 	// Safe asks a Failsafe for its safe state; Command is then not looked at.
 	Safe bool
 
+	// Sample asks a Sampler for a reading before its next tick; Command is then not
+	// looked at. A Watcher has told all that it knows: its Result is empty.
+	Sample bool
+
 	// Deadline is when the command is no longer wanted; it is looked at when the
 	// job's turn comes. The zero time means never.
 	Deadline time.Time
@@ -270,8 +274,8 @@ func (r *runner) serve(ctx context.Context, dev Device) error {
 // act carries out one job and tells its result. Its error ends the session.
 func (r *runner) act(ctx context.Context, dev Device, job Job) error {
 	r.Stats.add(func(c *Counts) { c.Commands++ })
-	carryOut, err := r.carrier(dev, job)
-	if err != nil {
+	op, carryOut, err := r.carrier(dev, job)
+	if err != nil || carryOut == nil {
 		r.ev.Result(job, Reading{}, err)
 		return nil
 	}
@@ -283,7 +287,7 @@ func (r *runner) act(ctx context.Context, dev Device, job Job) error {
 		r.ev.Result(job, Reading{}, ErrExpired)
 		return nil
 	}
-	res := r.call(ctx, "actuate", r.Timeout, func(ctx context.Context) result {
+	res := r.call(ctx, op, r.Timeout, func(ctx context.Context) result {
 		state, err := carryOut(ctx)
 		return result{reading: state, err: err}
 	})
@@ -308,25 +312,44 @@ func movable(dev Device) bool {
 	return acts || careful
 }
 
-// carrier is what a job asks of the device.
-func (r *runner) carrier(dev Device, job Job) (func(context.Context) (Reading, error), error) {
+// carrier is what a job asks of the device; nil is nothing, and touches it not. The
+// hand may be inside Watch when there is an error or nothing to do.
+func (r *runner) carrier(dev Device, job Job) (op string, carryOut func(context.Context) (Reading, error), err error) {
+	if job.Sample {
+		return "sample", sampleOf(dev), nil
+	}
 	if job.Safe {
 		if careful, ok := dev.(Failsafe); ok {
-			return careful.Safe, nil
+			return "actuate", careful.Safe, nil
 		}
-		return nil, errors.New("this device has no safe state")
+		return "", nil, errors.New("this device has no safe state")
 	}
 	act, ok := dev.(Actuator)
 	if !ok {
-		return nil, errors.New("this device takes no commands")
+		return "", nil, errors.New("this device takes no commands")
 	}
-	return func(ctx context.Context) (Reading, error) {
+	return "actuate", func(ctx context.Context) (Reading, error) {
 		c, err := act.Check(job.Command)
 		if err != nil {
 			return Reading{}, err
 		}
 		return act.Actuate(ctx, c)
 	}, nil
+}
+
+// sampleOf measures out of turn; nil for a device that is not sampled.
+func sampleOf(dev Device) func(context.Context) (Reading, error) {
+	sampler, ok := dev.(Sampler)
+	if _, watched := dev.(Watcher); watched || !ok {
+		return nil
+	}
+	return func(ctx context.Context) (Reading, error) {
+		reading, err := sampler.Sample(ctx)
+		if err == nil && len(reading.Values) == 0 {
+			err = reading.Fault
+		}
+		return reading, err
+	}
 }
 
 // fatal tells whether after this error the opened device is of no more use.

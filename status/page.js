@@ -53,6 +53,7 @@ const ago = s => !known(s) ? 'never' : s < 1.5 ? 'now' : `${duration(s)} ago`;
 const rate = v => !known(v) ? '…' : v === 0 ? '0/s' : `${v < 10 ? v.toFixed(1) : count.format(v)}/s`;
 
 function shown(v) {
+  if (v.value === null) return v.quality || 'no value';
   if (typeof v.value === 'boolean') return v.value ? 'on' : 'off';
   if (typeof v.value !== 'number') return String(v.value);
   if (v.unit === 'B') return bytes(v.value);

@@ -76,7 +76,8 @@ type Value struct {
 	Channel  string `json:"channel"`
 	Quantity string `json:"quantity,omitempty"`
 	Unit     string `json:"unit,omitempty"`
-	Value    any    `json:"value"` // number, bool or string
+	Value    any    `json:"value"`             // number, bool or string; null: measured, and no value that there can be
+	Quality  string `json:"quality,omitempty"` // stale or bad; absent: good
 }
 
 // Cloud is one cloud and what waits for it.

@@ -55,7 +55,7 @@ func (s Sources) report(ctx context.Context, now time.Time) Report {
 		Store:  storeReport(s.StorePath, s.Store.Stats()),
 	}
 	for _, d := range s.Devices.Devices() {
-		r.Devices = append(r.Devices, deviceReport(d, now))
+		r.Devices = append(r.Devices, DeviceReport(d, now))
 	}
 	for _, c := range s.Clouds {
 		r.Clouds = append(r.Clouds, cloudReport(c.Status(), now))
@@ -92,14 +92,15 @@ func cloudReport(c cloud.Status, now time.Time) Cloud {
 	return r
 }
 
-func deviceReport(d field.DeviceStatus, now time.Time) Device {
+// DeviceReport is what a report says of one device.
+func DeviceReport(d field.DeviceStatus, now time.Time) Device {
 	r := Device{
 		Name: d.Name, Kind: d.Kind, Topic: d.Topic, Online: d.Online, Reason: d.Reason,
 		Since: age(now, d.Since), Age: age(now, d.LastReading), Values: []Value{},
 		Readings: d.Counts.Readings, Errors: d.Counts.Errors, Accepted: d.Accepted, Refused: d.Refused,
 	}
 	for _, v := range d.Values {
-		value := Value{Channel: v.Channel, Value: v.V}
+		value := Value{Channel: v.Channel, Value: v.V, Quality: d.Quality[v.Channel]}
 		if at := slices.IndexFunc(d.Channels, func(c drivers.Channel) bool { return c.Name == v.Channel }); at >= 0 {
 			value.Quantity, value.Unit = string(d.Channels[at].Quantity), d.Channels[at].Unit
 		}

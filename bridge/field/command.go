@@ -187,6 +187,10 @@ func (d *device) refuse(dl *broker.Delivery, o outcome, code packet.ReasonCode, 
 // Result implements drivers.Events.
 func (d *device) Result(j drivers.Job, state drivers.Reading, err error) {
 	d.release()
+	if done, ok := j.Context.(asked); ok {
+		done <- err
+		return
+	}
 	from, _ := j.Context.(sender)
 	d.publishResult(outcome{device: d, sender: from, command: j.Command, state: state, err: err, at: time.Now()})
 }

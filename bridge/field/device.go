@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -25,7 +26,9 @@ type DeviceStatus struct {
 	Since  time.Time // of Online or of Reason
 
 	LastReading time.Time       // when it was taken; zero before the first
-	Values      []drivers.Value // the last value of every channel, in the order of State
+	Values      []drivers.Value // the last value of every channel, in the order of State; nil: it was bad
+
+	Quality map[string]string // of channels that are not good: stale, bad
 
 	Channels []drivers.Channel // of the device as it was opened last; nil before
 
@@ -125,19 +128,24 @@ func (d *device) run(ctx context.Context) {
 
 // Online implements drivers.Events.
 func (d *device) Online(channels []drivers.Channel, check func(drivers.Command) (drivers.Command, error)) {
-	channels = slices.Clone(channels) // the driver's own
-	for i, c := range channels {
-		if t := d.traits[c.Name]; t != nil {
-			channels[i] = t.cfg.describe(c)
-		}
-	}
 	d.mu.Lock()
 	d.online, d.reason, d.since = true, nil, time.Now()
-	d.channels, d.check = channels, check
+	d.describe(channels)
+	d.check = check
 	d.resetState()
 	d.mu.Unlock()
 	d.bridge.tells.look()
 	d.publish("availability", []byte("online"), true)
+}
+
+// describe notes the channels as their readers see them.
+func (d *device) describe(channels []drivers.Channel) {
+	d.channels = slices.Clone(channels) // the driver's own
+	for i, c := range d.channels {
+		if t := d.traits[c.Name]; t != nil {
+			d.channels[i] = t.cfg.describe(c)
+		}
+	}
 }
 
 // Offline implements drivers.Events.
@@ -216,7 +224,7 @@ func (d *device) status() DeviceStatus {
 	s := DeviceStatus{
 		Name: d.cfg.Name, Kind: d.cfg.Kind, Topic: d.base,
 		Online: d.online, Since: d.since,
-		LastReading: d.at, Values: slices.Clone(d.values), Channels: slices.Clone(d.channels),
+		LastReading: d.at, Values: slices.Clone(d.values), Channels: slices.Clone(d.channels), Quality: maps.Clone(d.quality),
 		Accepted: d.accepted, Refused: d.refusals, Waiting: d.waiting,
 		Unsent: d.unsent,
 		Counts: counts,

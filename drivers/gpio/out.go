@@ -22,8 +22,10 @@ func (o OutOptions) Validate() error { return checkPin(o.Pin) }
 
 // OutKind returns the kind gpio-out: a relay, a valve, a lamp.
 func OutKind() drivers.Kind {
-	return drivers.KindOf("gpio-out", "A relay, valve or lamp on a GPIO line, set by commands.", outExample,
+	kind := drivers.KindOf("gpio-out", "A relay, valve or lamp on a GPIO line, set by commands.", outExample,
 		func() OutOptions { return OutOptions{} }, openOut)
+	kind.Moves = true
+	return kind
 }
 
 type output struct {

@@ -1,0 +1,76 @@
+package drivers_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgegateway/drivers"
+)
+
+func TestASampleOutOfTurnFailsAsAnyOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, 10*time.Second, func(_ context.Context, attempt int) (*device, error) {
+			return &device{sample: func(_ context.Context, n int) (drivers.Reading, error) {
+				switch {
+				case attempt > 1:
+				case n == 3:
+					return drivers.Reading{Fault: errors.New("noise")}, nil
+				case n == 4:
+					time.Sleep(time.Minute)
+				}
+				return reading(n), nil
+			}}, nil
+		})
+		r.pass(3 * time.Second)
+		r.jobs <- drivers.Job{Context: "A", Sample: true}
+		r.jobs <- drivers.Job{Context: "B", Sample: true}
+		r.pass(3 * time.Second)
+		r.jobs <- drivers.Job{Context: "C", Sample: true}
+		r.pass(2 * time.Second)
+		stuck := "stuck: sample has not returned after 1.5s; check the wiring, power-cycle the device"
+		r.wantEvents("0s online", "0s x=1",
+			"3s x=2", "3s result A: 1 <nil>", "3s result B: 0 noise",
+			"7.5s result C: 0 "+stuck, "7.5s offline: "+stuck)
+		r.pass(time.Minute)
+		r.end()
+		if n := r.count(r.events, "online"); n != 2 {
+			t.Errorf("online %d times, once more after the call had returned is right", n)
+		}
+	})
+}
+
+func TestASampleOutOfTurnMovesNoTick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, 10*time.Second, func(context.Context, int) (*device, error) {
+			return &device{sample: func(_ context.Context, n int) (drivers.Reading, error) { return reading(n), nil }}, nil
+		})
+		r.pass(3 * time.Second)
+		r.jobs <- drivers.Job{Context: "A", Sample: true}
+		r.pass(8 * time.Second)
+		r.wantEvents("0s online", "0s x=1", "3s x=2", "3s result A: 1 <nil>", "10s x=3")
+		r.end()
+	})
+}
+
+func TestAWatcherIsNotSampled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, time.Hour, func(context.Context, int) (*device, error) {
+			return &device{watch: func(ctx context.Context, emit func(drivers.Reading)) error {
+				emit(reading(7))
+				<-ctx.Done()
+				return nil
+			}}, nil
+		})
+		r.pass(time.Second)
+		r.jobs <- drivers.Job{Context: "A", Sample: true}
+		r.pass(time.Second)
+		r.wantEvents("0s online", "0s x=7", "1s result A: 0 <nil>")
+		if n := r.count(r.calls, "watch"); n != 1 {
+			t.Errorf("watched %d times", n)
+		}
+		r.end()
+	})
+}
