@@ -14,6 +14,7 @@ import (
 
 	"edgegateway/bench"
 	"edgegateway/broker/packet"
+	"edgegateway/internal/need"
 )
 
 func tcp(addr string, v packet.Version) bench.Target {
@@ -80,16 +81,7 @@ func BenchmarkGenerator(b *testing.B) {
 // mosquitto starts a real broker and returns its address and process.
 func mosquitto(t *testing.T) (addr string, pid int) {
 	t.Helper()
-	program, err := exec.LookPath("mosquitto")
-	if err != nil {
-		program = "/usr/sbin/mosquitto"
-		if _, err := os.Stat(program); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal("mosquitto is missing (apt-get install mosquitto)")
-			}
-			t.Skip("mosquitto is missing (apt-get install mosquitto)")
-		}
-	}
+	program := need.Program(t, "mosquitto")
 	socket := filepath.Join(t.TempDir(), "s") // no port that another could take first
 	conf := filepath.Join(t.TempDir(), "conf")
 	text := "user root\nlistener 0 " + socket + "\nallow_anonymous true\npersistence false\nmax_queued_messages 0\nmax_inflight_messages 1000\n"

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"edgegateway/buffer"
+	"edgegateway/internal/need"
 )
 
 // harmed writes the victim to a new directory, without the page of its newest root.
@@ -407,7 +408,7 @@ func TestADamagedFileThatFoundNoRoomIsNeverDeleted(t *testing.T) {
 func TestDamageOnAFullDiskIsToldWhenTheDiskTakesWrites(t *testing.T) {
 	v := newVictim(t, 100)
 	dir := t.TempDir()
-	mount(t, dir, "size=16m")
+	need.Tmpfs(t, dir, "size=16m")
 	path := filepath.Join(dir, "store.db")
 	v.harm(t, path, v.content)
 	fill(t, dir)

@@ -12,21 +12,8 @@ import (
 	"testing"
 
 	"edgegateway/buffer"
+	"edgegateway/internal/need"
 )
-
-// mount puts a small file system in memory over a directory, and takes it away at
-// the end of the test.
-func mount(t *testing.T, dir, options string) {
-	t.Helper()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", options, "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("mount a file system (this test wants to be root): %v %s", err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
-			t.Errorf("umount: %v %s", err, out)
-		}
-	})
-}
 
 func remount(t *testing.T, dir, options string) {
 	t.Helper()
@@ -38,7 +25,7 @@ func remount(t *testing.T, dir, options string) {
 func TestAStoreOnAReadOnlyDiskGivesWhatItHasAndWritesLater(t *testing.T) {
 	for _, clean := range []bool{true, false} {
 		dir := t.TempDir()
-		mount(t, dir, "size=16m")
+		need.Tmpfs(t, dir, "size=16m")
 		path := filepath.Join(dir, "store.db")
 		s := open(t, path, fast())
 		q := attached(t, s, "q")
@@ -103,7 +90,7 @@ func TestANewStoreBeginsWhenTheDiskTakesWrites(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
-			mount(t, dir, c.before)
+			need.Tmpfs(t, dir, c.before)
 			path := filepath.Join(dir, "store.db")
 			s := open(t, path, fast())
 			if s.Late() == nil {
@@ -134,7 +121,7 @@ func TestANewStoreBeginsWhenTheDiskTakesWrites(t *testing.T) {
 // the file just when the disk takes writes again, and memory is short.
 func TestALateFileThatCanNotBeMappedAgainIsAnErrorAndNotEmpty(t *testing.T) {
 	dir := t.TempDir()
-	mount(t, dir, "size=16m")
+	need.Tmpfs(t, dir, "size=16m")
 	path := filepath.Join(dir, "store.db")
 	s := open(t, path, fast())
 	q := attached(t, s, "q")

@@ -15,6 +15,7 @@ import (
 
 	"edgegateway/buffer"
 	"edgegateway/buffer/powercut"
+	"edgegateway/internal/need"
 )
 
 var (
@@ -82,12 +83,7 @@ type cutter struct {
 }
 
 func newCutter(t *testing.T) *cutter {
-	if err := powercut.Available(); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	need.Met(t, powercut.Available())
 	c := &cutter{t: t, r: seeded(t), fast: shm(t), disk: powercut.NewDisk(), known: newKnown(), images: make(map[string]int), told: make(map[string]bool)}
 	c.found = func(path string) error { return found(path, c.known) }
 	return c

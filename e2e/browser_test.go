@@ -18,6 +18,7 @@ import (
 
 	"edgegateway/broker/brokertest"
 	"edgegateway/broker/packet"
+	"edgegateway/internal/need"
 )
 
 // mqttJS is the client that most pages use, in the version that scripts/test.sh
@@ -40,18 +41,14 @@ type arrival struct {
 // pages serves the page on loopback, and hands on what pages report.
 func pages(t *testing.T) (port string, reports <-chan browserReport) {
 	t.Helper()
-	need(t, "chromium")
+	need.Program(t, "chromium")
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
 	library := filepath.Join(cache, mqttJS)
-	if _, err := os.Stat(library); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is missing, and CI=true demands it", library)
-		}
-		t.Skipf("SKIPPED: %s is missing; scripts/test.sh fetches it", library)
-	}
+	_, err = os.Stat(library) // scripts/test.sh fetches it
+	need.Met(t, err)
 	got := make(chan browserReport, 1)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /page", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, "testdata/browser.html") })

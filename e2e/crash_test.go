@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"edgegateway/broker/packet"
+	"edgegateway/internal/need"
 )
 
 var (
@@ -47,7 +48,7 @@ type crashRun struct {
 // Everything that was acknowledged arrives at everybody, in order, and at QoS 2
 // once. The more the -kills, the more it proves: scripts/crash-test.sh.
 func TestNothingIsLostThroughKillsAndCuts(t *testing.T) {
-	need(t, "mosquitto")
+	need.Program(t, "mosquitto")
 	s := *seed
 	if s == 0 {
 		s = uint64(time.Now().UnixNano())

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"edgegateway/broker/packet"
+	"edgegateway/internal/need"
 )
 
 var (
@@ -24,7 +25,7 @@ var (
 // it a million messages long and prints how fast it is; so does Mosquitto's own bridge,
 // from its memory.
 func TestDrain(t *testing.T) {
-	need(t, "mosquitto")
+	need.Program(t, "mosquitto")
 	for _, qos := range []packet.QoS{packet.QoS1, packet.QoS2} {
 		title := fmt.Sprintf("gateway, QoS %d", qos)
 		if strings.Contains(title, *drains) {

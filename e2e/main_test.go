@@ -37,16 +37,3 @@ func run(m *testing.M) int {
 	}
 	return m.Run()
 }
-
-// need skips the test loudly when a program is missing, and fails it where
-// everything must be there.
-func need(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err == nil {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed, and CI=true demands it", program)
-	}
-	t.Skipf("SKIPPED: %s is not installed; scripts/test.sh installs it", program)
-}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"testing"
+
+	"edgegateway/internal/need"
 )
 
 // mosquitto is a real broker in the part of the cloud. It keeps its sessions on
@@ -21,7 +23,7 @@ func startMosquitto(t *testing.T) *mosquitto {
 
 func startMosquittoAt(t *testing.T, addr, settings string) *mosquitto {
 	t.Helper()
-	need(t, "mosquitto")
+	need.Program(t, "mosquitto")
 	dir := t.TempDir()
 	_, port, _ := net.SplitHostPort(addr)
 	m := &mosquitto{addr: addr, config: write(t, dir, "mosquitto.conf", fmt.Sprintf(`

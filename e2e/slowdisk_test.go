@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"edgegateway/broker/packet"
+	"edgegateway/internal/need"
 )
 
 // Each fsync takes 5 s. Publishers of QoS 1 wait for their acknowledgements, and get
@@ -17,8 +18,8 @@ func TestLifeGoesOnWhileEachFsyncTakesFiveSeconds(t *testing.T) {
 	if *wearTime == 0 {
 		t.Skip("takes two minutes: scripts/wear.sh runs it")
 	}
-	need(t, "mosquitto")
-	need(t, "strace")
+	need.Program(t, "mosquitto")
+	need.Program(t, "strace")
 	cloud := startMosquitto(t)
 	way := startFar(t, cloud.addr, 0, 0)
 	way.cut()

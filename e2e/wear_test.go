@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"edgegateway/broker/packet"
+	"edgegateway/internal/need"
 )
 
 var (
@@ -84,7 +85,7 @@ func wearTable() []wearRow {
 // kernel's count and the store's own. The link has a delay of 100 ms each way.
 // scripts/wear.sh prints the whole table.
 func TestWear(t *testing.T) {
-	need(t, "mosquitto")
+	need.Program(t, "mosquitto")
 	var rows []*wearRow
 	t.Cleanup(func() { // rows that share the time have no order
 		t.Logf("|%-58s %8s %7s %6s %7s %6s %6s %8s %6s", "", "messages", "bytes", "bound", "fsyncs", "bound", "", "kernel", "RSS MB")
@@ -97,7 +98,7 @@ func TestWear(t *testing.T) {
 			continue
 		}
 		if row.fsync > 0 {
-			need(t, "strace")
+			need.Program(t, "strace")
 		}
 		rows = append(rows, &row)
 		t.Run(row.title, func(t *testing.T) {

@@ -1,107 +1,26 @@
 package cloud_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"edgegateway/bridge/cloud"
+	"edgegateway/broker/brokertest"
 	"edgegateway/broker/packet"
 )
 
 // mosquitto starts a real broker on a port that the system gives.
 func mosquitto(t testing.TB, settings ...string) (address string) {
 	t.Helper()
-	path, err := exec.LookPath("mosquitto")
-	if err != nil {
-		for _, p := range []string{"/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"} {
-			if _, e := os.Stat(p); e == nil {
-				path, err = p, nil
-				break
-			}
-		}
-	}
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("mosquitto is not installed; it is a must under CI=true (apt-get install mosquitto)")
-		}
-		t.Skip("SKIPPED: mosquitto is not installed, so the bridge is not tested against a real broker (apt-get install mosquitto)")
-	}
-	for range 5 { // another process may take the port before mosquitto does
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		address = ln.Addr().String()
-		ln.Close()
-		_, port, _ := net.SplitHostPort(address)
-		conf := filepath.Join(t.TempDir(), "mosquitto.conf")
-		text := fmt.Sprintf("listener %s 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\nlog_type error\nlog_type warning\n%s\n", port, strings.Join(settings, "\n"))
-		if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.Command(path, "-c", conf)
-		out, err := cmd.StderrPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatalf("start mosquitto: %v", err)
-		}
-		var said strings.Builder
-		exited := make(chan struct{})
-		go func() {
-			defer close(exited)
-			for lines := bufio.NewScanner(out); lines.Scan(); {
-				said.WriteString(lines.Text() + "\n")
-			}
-			cmd.Wait()
-		}()
-		if answers(address, exited) {
-			t.Cleanup(func() {
-				cmd.Process.Kill()
-				<-exited
-				if t.Failed() {
-					t.Logf("mosquitto said:\n%s", &said)
-				}
-			})
-			return address
-		}
-		cmd.Process.Kill()
-		<-exited
-		t.Logf("mosquitto did not start: %s", &said)
-	}
-	t.Fatal("mosquitto does not start")
-	return ""
-}
-
-func answers(address string, exited <-chan struct{}) bool {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.After(patience); ; {
-		if c, err := net.Dial("tcp", address); err == nil {
-			c.Close()
-			return true
-		}
-		select {
-		case <-exited:
-			return false
-		case <-end:
-			return false
-		case <-tick.C:
-		}
-	}
+	return brokertest.Mosquitto(t, strings.Join(append([]string{"persistence false", "max_queued_messages 0"}, settings...), "\n"))
 }
 
 // observer is a client at the cloud that sees everything below some filters.

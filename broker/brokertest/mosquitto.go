@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"edgegateway/internal/need"
 )
 
 // Mosquitto starts a Mosquitto on a port that the system gives and returns its
@@ -16,18 +18,10 @@ import (
 // not installed the test is skipped, or fails if CI is true.
 func Mosquitto(t testing.TB, extra string) (addr string) {
 	t.Helper()
-	path, err := exec.LookPath("mosquitto")
-	if err != nil {
-		path, err = exec.LookPath("/usr/sbin/mosquitto")
-	}
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("mosquitto is not installed (apt install mosquitto)")
-		}
-		t.Skip("SKIPPED: mosquitto is not installed (apt install mosquitto)")
-	}
+	path := need.Program(t, "mosquitto")
 	// Mosquitto can not be asked for any port, so one is taken and given back. The
 	// moment in between is why a failed start is tried again.
+	var err error
 	for range 5 {
 		if addr, err = start(t, path, extra); err == nil {
 			return addr
@@ -82,13 +76,7 @@ func start(t testing.TB, path, extra string) (addr string, err error) {
 // installed as Mosquitto is.
 func Passwd(t testing.TB, file, user, password string) {
 	t.Helper()
-	path, err := exec.LookPath("mosquitto_passwd")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("mosquitto_passwd is not installed (apt install mosquitto)")
-		}
-		t.Skip("SKIPPED: mosquitto_passwd is not installed (apt install mosquitto)")
-	}
+	path := need.Program(t, "mosquitto_passwd")
 	args := []string{"-b", file, user, password}
 	if _, err := os.Stat(file); err != nil {
 		args = append([]string{"-c"}, args...)

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"edgegateway/buffer/powercut"
+	"edgegateway/internal/need"
 )
 
 // images returns what may be found in a file after the given events, each content
@@ -106,18 +106,11 @@ func TestImagesHoldWhatWasSyncedAndAnyPartOfTheRest(t *testing.T) {
 }
 
 func TestATraceTellsWhatWasDoneAndReported(t *testing.T) {
-	if err := powercut.Available(); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	need.Met(t, powercut.Available())
 	dir := t.TempDir()
 	trace := filepath.Join(t.TempDir(), "trace")
 	cmd := powercut.Command(trace, "sh", "-c", `read x; echo begin; cp /dev/null "$1/a"; truncate -s 7 "$1/a"; mv "$1/a" "$1/b"; ln "$1/b" "$1/c"; rm "$1/b"; sync "$1"; echo end`, "sh", dir)
-	if _, err := exec.LookPath("truncate"); err != nil {
-		t.Skip(err)
-	}
+	need.Program(t, "truncate")
 	cmd.Stdin = strings.NewReader("\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, out)

@@ -17,6 +17,7 @@ import (
 
 	"edgegateway/broker/brokertest"
 	"edgegateway/broker/packet"
+	"edgegateway/internal/need"
 )
 
 // A real gateway on disks that are full, read-only, slow or broken.
@@ -29,26 +30,14 @@ func mount(t *testing.T, dir, options string) (data string) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", options, "tmpfs", data).CombinedOutput(); err != nil {
-		t.Skipf("mount a file system (this test wants to be root): %v %s", err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", "-l", data).CombinedOutput(); err != nil {
-			t.Errorf("umount: %v %s", err, out)
-		}
-	})
+	need.Tmpfs(t, data, options)
 	return data
 }
 
 // needStrace skips the test where calls can not be made to fail.
 func needStrace(t *testing.T) {
 	t.Helper()
-	if err := exec.Command("strace", "-qq", "-o", os.DevNull, "true").Run(); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("strace: %v", err)
-		}
-		t.Skipf("strace: %v", err)
-	}
+	need.Met(t, exec.Command("strace", "-qq", "-o", os.DevNull, "true").Run())
 }
 
 // health returns what /healthz says.

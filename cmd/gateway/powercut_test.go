@@ -15,6 +15,7 @@ import (
 	"edgegateway/broker/brokertest"
 	"edgegateway/broker/packet"
 	"edgegateway/buffer/powercut"
+	"edgegateway/internal/need"
 )
 
 var (
@@ -28,12 +29,7 @@ var (
 // had acknowledged on its connections has to be on the disk; and some of what is on the
 // disk is given to a gateway with which everyone goes on.
 func TestPowerCutLosesNothingThatMQTTWasTold(t *testing.T) {
-	if err := powercut.Available(); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	need.Met(t, powercut.Available())
 	seed := *seedFlag
 	if seed == 0 {
 		seed = rand.Uint64()
