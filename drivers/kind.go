@@ -18,6 +18,9 @@ type Kind struct {
 	// again when it is closed: an output goes to its initial and to its safe state.
 	Moves bool
 
+	// Failsafe says that its devices have a safe state: that they are a Failsafe.
+	Failsafe bool
+
 	// Check decodes and validates a device's options without touching hardware, so
 	// that a wrong configuration is found before anything starts.
 	Check func(decode func(dst any) error) error
@@ -106,6 +109,9 @@ type Ports struct {
 	// I2C finds a chip on a bus, for the caller alone. It does not ask whether the
 	// chip answers.
 	I2C func(I2CConfig) (I2CChip, error)
+
+	// Interlocks are those of all devices of the gateway; nil = there are none.
+	Interlocks *Interlocks
 }
 
 // SerialConfig says which port to open and how.

@@ -273,7 +273,7 @@ func (r *runner) serve(ctx context.Context, dev Device) error {
 
 // act carries out one job and tells its result. Its error ends the session.
 func (r *runner) act(ctx context.Context, dev Device, job Job) error {
-	r.Stats.add(func(c *Counts) { c.Commands++ })
+	r.taken(job)
 	op, carryOut, err := r.carrier(dev, job)
 	if err != nil || carryOut == nil {
 		r.ev.Result(job, Reading{}, err)
@@ -303,6 +303,13 @@ func (r *runner) act(ctx context.Context, dev Device, job Job) error {
 	r.tell(state)
 	r.ev.Result(job, state, nil)
 	return nil
+}
+
+// taken counts a job that is a command.
+func (r *runner) taken(job Job) {
+	if !job.Safe && !job.Sample {
+		r.Stats.add(func(c *Counts) { c.Commands++ })
+	}
 }
 
 // movable tells whether a job may have to touch the device.
@@ -431,7 +438,7 @@ func (r *runner) rest(ctx context.Context, until <-chan time.Time) {
 		case <-r.hand.returned():
 			r.hand.busy = false
 		case job := <-r.Jobs:
-			r.Stats.add(func(c *Counts) { c.Commands++ })
+			r.taken(job)
 			r.ev.Result(job, Reading{}, &OfflineError{r.reason})
 		}
 	}

@@ -32,7 +32,7 @@ func TestAMeterGoesOnAndIsMadeSafe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{t: t, start: time.Now(), jobs: make(chan drivers.Job, 8), done: make(chan error, 1)}
 		r.spec = drivers.Spec{
-			Jobs: r.jobs,
+			Jobs: r.jobs, Stats: &r.stats,
 			Kind: drivers.Kind{Name: "meter", Open: func(context.Context, func(any) error, drivers.Ports) (drivers.Device, error) { return new(meter), nil }},
 			Last: func() []drivers.Value { return []drivers.Value{{Channel: "x", V: int64(41)}} },
 		}
@@ -46,6 +46,9 @@ func TestAMeterGoesOnAndIsMadeSafe(t *testing.T) {
 		r.wantEvents("0s online", "0s x=42",
 			"100ms x=0", "100ms result A: 1 <nil>", "100ms x=1", "100ms result B: 0 this device takes no commands", "100ms x=2")
 		r.end()
+		if got := r.stats.Snapshot().Commands; got != 1 {
+			t.Errorf("%d commands are counted, want that of B alone", got)
+		}
 	})
 }
 

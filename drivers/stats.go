@@ -20,7 +20,7 @@ type Counts struct {
 	Readings  int64 // given to Events
 	Skipped   int64 // sampling ticks passed over because a sample took too long
 	Coalesced int64 // readings of a Watcher that became part of a newer one
-	Commands  int64 // jobs taken
+	Commands  int64 // commands taken
 	Errors    int64 // failed attempts, samples and commands, and faulty readings
 
 	LastError   string // of Errors; "" if there was none

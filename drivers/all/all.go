@@ -41,5 +41,8 @@ func Kinds() []drivers.Kind {
 // SystemPorts returns the ways to the hardware of this machine. A process calls it
 // once, before it opens other files; see gpio.NewSystem.
 func SystemPorts() drivers.Ports {
-	return drivers.Ports{Serial: serial.Open, Pin: gpio.NewSystem().Pin, I2C: i2c.NewBuses(i2c.System).Chip}
+	return drivers.Ports{
+		Serial: serial.Open, Pin: gpio.NewSystem().Pin, I2C: i2c.NewBuses(i2c.System).Chip,
+		Interlocks: new(drivers.Interlocks),
+	}
 }

@@ -69,6 +69,9 @@ func TestEveryExampleOpens(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if _, failsafe := dev.(drivers.Failsafe); failsafe != k.Failsafe {
+				t.Errorf("the kind says %v of having a safe state, its device %v", k.Failsafe, failsafe)
+			}
 			if len(dev.Channels()) == 0 {
 				t.Error("no channels")
 			}

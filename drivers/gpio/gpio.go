@@ -53,7 +53,10 @@ func state(on bool, at time.Time) drivers.Reading {
 	return drivers.Reading{At: at, Values: []drivers.Value{{Channel: channel, V: on}}}
 }
 
+// lineName is what a line is called, also towards other devices.
+func lineName(pin string) string { return "the GPIO line " + pin }
+
 // fails says what went wrong with a line.
 func fails(pin string, err error) error {
-	return drivers.Explain(err, "the GPIO line "+pin, "gpio", "`gpioinfo` lists the lines of this machine")
+	return drivers.Explain(err, lineName(pin), "gpio", "`gpioinfo` lists the lines of this machine")
 }

@@ -2,6 +2,8 @@ package gpio
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"periph.io/x/conn/v3/gpio"
@@ -14,43 +16,95 @@ type OutOptions struct {
 	Pin       string `toml:"pin"`        // "GPIO27" or "gpiochip0:27"
 	ActiveLow bool   `toml:"active_low"` // on is a low line, as with most relay boards
 	Initial   bool   `toml:"initial"`    // the state after the device was opened
-	Safe      bool   `toml:"safe"`       // the state when the gateway stops or the device is closed
+	Safe      bool   `toml:"safe"`       // the state when the gateway stops, the device is closed or it is to be safe
+
+	MaxOn          time.Duration `toml:"max_on"`          // after so long without another "on" it is switched off; 0 = no limit
+	Interlock      string        `toml:"interlock"`       // names a group of outputs of which one at a time may be on
+	InterlockPause time.Duration `toml:"interlock_pause"` // between one of them going off and another one going on
 }
 
+// What we chose.
+const (
+	shortestMaxOn  = 10 * time.Millisecond // an impulse for a door opener takes longer
+	longestPause   = time.Minute
+	defaultPause   = 500 * time.Millisecond // a motor has come to rest, and the relay of the other direction has opened
+	longestLockKey = 64                     // bytes of the name of a group
+)
+
 // Validate checks what can be checked without the line.
-func (o OutOptions) Validate() error { return checkPin(o.Pin) }
+func (o OutOptions) Validate() error {
+	if err := checkPin(o.Pin); err != nil {
+		return err
+	}
+	switch {
+	case o.MaxOn != 0 && o.MaxOn < shortestMaxOn:
+		return fmt.Errorf("max_on must be 0s (no limit) or at least %v, not %v", shortestMaxOn, o.MaxOn)
+	case o.MaxOn != 0 && o.Safe:
+		return errors.New("max_on cannot be kept together with safe = true, which leaves the output on for good when the gateway stops")
+	case len(o.Interlock) > longestLockKey:
+		return fmt.Errorf("interlock must have at most %d bytes, it has %d", longestLockKey, len(o.Interlock))
+	case o.Interlock != "" && o.Safe:
+		return errors.New("interlock cannot be kept together with safe = true: another output of the group may be on when this one goes to its safe state")
+	case o.InterlockPause < 0 || o.InterlockPause > longestPause:
+		return fmt.Errorf("interlock_pause must be between 0s and %v, not %v", longestPause, o.InterlockPause)
+	}
+	return nil
+}
+
+// Uses lists what the device takes: its line, and with an interlock a place in its
+// group. Only one of a group can be on at the start.
+func (o OutOptions) Uses() []drivers.Use {
+	uses := []drivers.Use{{What: lineName(o.Pin), Key: "pin"}}
+	if o.Interlock == "" {
+		return uses
+	}
+	group := fmt.Sprintf("the interlock %q", o.Interlock)
+	uses = append(uses, drivers.Use{What: group, Shared: fmt.Sprintf("interlock_pause %v", o.InterlockPause), Key: "interlock_pause"})
+	if o.Initial {
+		uses = append(uses, drivers.Use{What: "being on at the start in " + group, Key: "initial"})
+	}
+	return uses
+}
 
 // OutKind returns the kind gpio-out: a relay, a valve, a lamp.
 func OutKind() drivers.Kind {
-	kind := drivers.KindOf("gpio-out", "A relay, valve or lamp on a GPIO line, set by commands.", outExample,
-		func() OutOptions { return OutOptions{} }, openOut)
-	kind.Moves = true
-	return kind
+	k := drivers.KindOf("gpio-out", "A relay, valve or lamp on a GPIO line, set by commands.", outExample,
+		func() OutOptions { return OutOptions{InterlockPause: defaultPause} }, openOut)
+	k.Moves, k.Failsafe = true, true
+	return k
 }
 
 type output struct {
 	options OutOptions
 	pin     gpio.PinIO
+	locks   *drivers.Interlocks // of the gateway; nil without an interlock
 	on      bool
-	told    bool // on has been told
+	since   time.Time // of the last command to be on
+	unsure  bool      // it is on, or may be
+	told    bool      // on has been told
 }
 
 var (
 	_ drivers.Watcher  = (*output)(nil)
 	_ drivers.Actuator = (*output)(nil)
+	_ drivers.Failsafe = (*output)(nil)
 )
 
-// openOut sets the initial state. The system's way to a line makes it an output
-// that is low and sets the level then, some microseconds later: an active-low relay
-// may see a pulse too short to move it.
+// openOut sets the initial state. Before that the output may be on, since an earlier
+// run or because an attempt to switch it off has failed.
 func openOut(_ context.Context, o OutOptions, p drivers.Ports) (drivers.Device, error) {
-	pin, err := find(p, o.Pin)
-	if err != nil {
+	d := &output{options: o, unsure: true}
+	if o.Interlock != "" {
+		if d.locks = p.Interlocks; d.locks == nil {
+			return nil, errors.New("this gateway has no interlocks")
+		}
+	}
+	var err error
+	if d.pin, err = find(p, o.Pin); err != nil {
 		return nil, err
 	}
-	d := &output{options: o, pin: pin}
 	if err := d.set(o.Initial); err != nil {
-		release(pin)
+		release(d.pin)
 		return nil, err
 	}
 	return d, nil
@@ -60,8 +114,9 @@ func (d *output) Channels() []drivers.Channel {
 	return []drivers.Channel{{Name: channel, Quantity: drivers.State, Type: drivers.Bool, Writable: true}}
 }
 
-// Close sets the safe state. When the process ends, the kernel lets go of the line
-// and what it does then is the board's choice: a resistor on the line makes it sure.
+// Close sets the safe state. When the process ends, the kernel lets go of the line,
+// which "may revert to its default state" then
+// (Documentation/userspace-api/gpio/gpio-v2-get-line-ioctl.rst).
 func (d *output) Close() error {
 	err := d.set(d.options.Safe)
 	if err2 := release(d.pin); err == nil {
@@ -70,22 +125,100 @@ func (d *output) Close() error {
 	return err
 }
 
-// set drives the line. What the state is we know by what we did: reading an output
-// would turn it into an input.
+// Safe sets the safe state.
+func (d *output) Safe(context.Context) (drivers.Reading, error) { return d.obey(d.options.Safe) }
+
+// obey sets the state and tells it.
+func (d *output) obey(on bool) (drivers.Reading, error) {
+	if err := d.set(on); err != nil {
+		return drivers.Reading{}, err
+	}
+	return state(d.on, time.Now()), nil
+}
+
+// set brings the line into a state. It is on only while it has its interlock, which
+// goes back when the line has been driven off, and not before.
 func (d *output) set(on bool) error {
-	if err := d.pin.Out(gpio.Level(on != d.options.ActiveLow)); err != nil {
-		return fails(d.options.Pin, err)
+	if on {
+		if err := d.claim(); err != nil {
+			d.calm()
+			return err
+		}
+		d.unsure = true
+	}
+	if err := d.drive(on); err != nil {
+		if on {
+			d.calm()
+		}
+		return err
 	}
 	d.on = on
+	if on {
+		d.since = time.Now()
+	} else {
+		d.release()
+	}
 	return nil
 }
 
-// Watch tells the state once; after that it changes by commands alone.
+// calm switches an output off that may be on and should not be.
+func (d *output) calm() {
+	if d.unsure && !d.on && d.drive(false) == nil {
+		d.release()
+	}
+}
+
+// drive drives the line. What the state is we know by what we did: reading an output
+// would turn it into an input.
+func (d *output) drive(on bool) error {
+	if err := d.pin.Out(gpio.Level(on != d.options.ActiveLow)); err != nil {
+		return fails(d.options.Pin, err)
+	}
+	return nil
+}
+
+// claim takes the interlock, if there is one.
+func (d *output) claim() error {
+	if d.locks == nil {
+		return nil
+	}
+	return d.locks.Claim(d.options.Interlock, lineName(d.options.Pin), d.options.InterlockPause)
+}
+
+// release gives the interlock back once the line is off. A second "off" begins no pause.
+func (d *output) release() {
+	if d.locks != nil && d.unsure {
+		d.locks.Release(d.options.Interlock, lineName(d.options.Pin))
+	}
+	d.unsure = false
+}
+
+// Watch tells the state once; after that it changes by commands, and when max_on is
+// over.
 func (d *output) Watch(ctx context.Context, emit func(drivers.Reading)) error {
 	if !d.told {
 		d.told = true
 		emit(state(d.on, time.Now()))
 	}
+	var over <-chan time.Time
+	if d.on && d.options.MaxOn > 0 {
+		timer := time.NewTimer(time.Until(d.since.Add(d.options.MaxOn)))
+		defer timer.Stop()
+		over = timer.C
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-over:
+	}
+	// A line that cannot be switched off ends the use of the device, so that Close
+	// tries it again and the reason is seen.
+	off, err := d.obey(false)
+	if err != nil {
+		return fmt.Errorf("it has been on for max_on and cannot be switched off: %w", err)
+	}
+	off.Fault = fmt.Errorf("%s was switched off, because it had been on for %v (max_on) without another command to be on", lineName(d.options.Pin), d.options.MaxOn)
+	emit(off)
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -100,9 +233,7 @@ func (d *output) Check(c drivers.Command) (drivers.Command, error) {
 	return c, err
 }
 
+// Actuate switches. A repeated "on" begins max_on anew.
 func (d *output) Actuate(_ context.Context, c drivers.Command) (drivers.Reading, error) {
-	if err := d.set(c.Value.(bool)); err != nil {
-		return drivers.Reading{}, err
-	}
-	return state(d.on, time.Now()), nil
+	return d.obey(c.Value.(bool))
 }

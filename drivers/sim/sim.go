@@ -99,8 +99,10 @@ func demonstration() []Channel {
 
 // Kind returns the kind sim.
 func Kind() drivers.Kind {
-	return drivers.KindOf("sim", "A made-up device of waveforms and switches, to try things without hardware.",
+	k := drivers.KindOf("sim", "A made-up device of waveforms and switches, to try things without hardware.",
 		example, func() Options { return Options{} }, open)
+	k.Failsafe = true
+	return k
 }
 
 // device generates its values when it is asked.
@@ -108,11 +110,13 @@ type device struct {
 	channels []drivers.Channel
 	waves    []generator // one per channel; nil for those that commands set
 	held     []any       // what commands set, one per channel
+	initial  []any       // and what that was at the start
 }
 
 var (
 	_ drivers.Sampler  = (*device)(nil)
 	_ drivers.Actuator = (*device)(nil)
+	_ drivers.Failsafe = (*device)(nil)
 )
 
 func open(_ context.Context, o Options, _ drivers.Ports) (drivers.Device, error) {
@@ -138,6 +142,7 @@ func open(_ context.Context, o Options, _ drivers.Ports) (drivers.Device, error)
 		d.waves = append(d.waves, c.generator(o.Seed, i))
 		d.held = append(d.held, held)
 	}
+	d.initial = slices.Clone(d.held)
 	return d, nil
 }
 

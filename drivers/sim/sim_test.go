@@ -136,3 +136,20 @@ func TestWrongOptions(t *testing.T) {
 		}
 	}
 }
+
+func TestSafeIsAsAtTheStart(t *testing.T) {
+	d := open(t, `channels = [{ name = "n", wave = "counter" }, { name = "a", wave = "switch", initial = true }, { name = "b", wave = "setpoint", max = 30, initial = 21 }]`)
+	for channel, v := range map[string]any{"a": false, "b": 5.0} {
+		if _, err := d.(drivers.Actuator).Actuate(t.Context(), drivers.Command{Channel: channel, Value: v}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := d.(drivers.Failsafe).Safe(t.Context())
+	if got := fmt.Sprint(r.Values, err); got != "[{a true} {b 21}] <nil>" || r.At.IsZero() {
+		t.Errorf("got %s at %v", got, r.At)
+	}
+	r, _ = d.(drivers.Sampler).Sample(t.Context())
+	if got := fmt.Sprint(r.Values); got != "[{n 1} {a true} {b 21}]" {
+		t.Errorf("and then %s", got)
+	}
+}

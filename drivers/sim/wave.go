@@ -100,3 +100,16 @@ func (d *device) Actuate(_ context.Context, c drivers.Command) (drivers.Reading,
 	}
 	return drivers.Reading{At: time.Now(), Values: []drivers.Value{{Channel: c.Channel, V: c.Value}}}, nil
 }
+
+// Safe sets everything that commands set back to what it was at the start, and tells
+// it alone.
+func (d *device) Safe(context.Context) (drivers.Reading, error) {
+	copy(d.held, d.initial)
+	r := drivers.Reading{At: time.Now()}
+	for i, channel := range d.channels {
+		if channel.Writable {
+			r.Values = append(r.Values, drivers.Value{Channel: channel.Name, V: d.held[i]})
+		}
+	}
+	return r, nil
+}

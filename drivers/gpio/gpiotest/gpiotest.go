@@ -17,8 +17,9 @@ import (
 // A Board has lines of any name. The zero value is ready; it is safe for concurrent
 // use.
 type Board struct {
-	mu   sync.Mutex
-	pins map[string]*Pin
+	mu    sync.Mutex
+	pins  map[string]*Pin
+	locks drivers.Interlocks
 }
 
 // Pin returns the line of a name, always the same. A test that uses testing/synctest
@@ -37,7 +38,7 @@ func (b *Board) Pin(name string) *Pin {
 
 // Ports returns a way to the lines of this board, each for one user at a time.
 func (b *Board) Ports() drivers.Ports {
-	return drivers.Ports{Pin: func(name string) (gpio.PinIO, error) {
+	return drivers.Ports{Interlocks: &b.locks, Pin: func(name string) (gpio.PinIO, error) {
 		p := b.Pin(name)
 		p.mu.Lock()
 		defer p.mu.Unlock()
