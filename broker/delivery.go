@@ -73,3 +73,9 @@ func Within(fn func(*buffer.Change)) PublishOption {
 func Lazy() PublishOption {
 	return func(p *publication) { p.lazy = true }
 }
+
+// Soon is Lazy, but a retained value is written with the class Lazy, too: within
+// seconds, and with it all that waits.
+func Soon() PublishOption {
+	return func(p *publication) { p.lazy, p.soon = true, true }
+}

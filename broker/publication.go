@@ -21,6 +21,7 @@ type publication struct {
 	at      time.Time
 	within  func(*buffer.Change)
 	lazy    bool
+	soon    bool   // a retained value does not stay in memory for long
 	waits   bool   // the publisher waits for a receipt
 	stored  bool   // a retained value goes to disk
 	arrival []byte // key of the publisher's packet identifier on disk (QoS 2); nil: not there

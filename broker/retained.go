@@ -136,7 +136,10 @@ func (p *publication) retainChange() *buffer.Change {
 }
 
 func (p *publication) retainUrgency() buffer.Urgency {
-	if p.lazy || p.qos == 0 {
+	switch {
+	case p.soon:
+		return buffer.Lazy
+	case p.lazy || p.qos == 0:
 		return buffer.Idle
 	}
 	return buffer.Sync

@@ -67,8 +67,9 @@ type Resumer interface {
 	Device
 
 	// Resume is called once, after Open and before any other call but Channels, with
-	// what the device said last, in this run of the gateway or in an earlier one;
-	// nothing if that is not known.
+	// what the device said last on the channels that its Kind resumes, in this run of
+	// the gateway or in an earlier one; nothing if that is not known. A number of an
+	// earlier run comes as int64 if it is whole, whatever it was.
 	Resume(last []Value)
 }
 

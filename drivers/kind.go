@@ -29,6 +29,10 @@ type Kind struct {
 	// devices that take the same thing are a mistake, unless both share it.
 	Uses func(decode func(dst any) error) ([]Use, error)
 
+	// Resumes decodes the options and lists the channels that a Resumer of this kind
+	// goes on from. What they say must reach the state as it is.
+	Resumes func(decode func(dst any) error) ([]string, error)
+
 	// Open decodes the options and opens the device. decode fills a struct that
 	// holds the defaults, strictly: a key that the struct does not have is an error.
 	// Open should return when ctx ends. Its error says what to check; errors that
@@ -59,6 +63,9 @@ type Options interface {
 // options of a kind whose devices take something of the machine for themselves.
 type taker interface{ Uses() []Use }
 
+// options of a kind whose devices go on from what these channels said last.
+type resumer interface{ Resumes() []string }
+
 // KindOf makes a Kind of its options' defaults and of a function that opens a
 // device with options that are valid.
 func KindOf[O Options](name, summary, example string, defaults func() O, open func(context.Context, O, Ports) (Device, error)) Kind {
@@ -79,6 +86,13 @@ func KindOf[O Options](name, summary, example string, defaults func() O, open fu
 			o, err := options(decode)
 			if u, ok := any(o).(taker); ok && err == nil {
 				return u.Uses(), nil
+			}
+			return nil, err
+		},
+		Resumes: func(decode func(any) error) ([]string, error) {
+			o, err := options(decode)
+			if m, ok := any(o).(resumer); ok && err == nil {
+				return m.Resumes(), nil
 			}
 			return nil, err
 		},

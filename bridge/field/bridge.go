@@ -26,6 +26,7 @@ const unanswered = 64
 // concurrent use; Run is called once.
 type Bridge struct {
 	cfg     Config
+	broker  *broker.Broker
 	local   *broker.Local
 	log     *slog.Logger
 	devices []*device
@@ -49,6 +50,7 @@ func New(cfg Config, br *broker.Broker, kinds []drivers.Kind, ports drivers.Port
 	}
 	b := &Bridge{
 		cfg:     cfg,
+		broker:  br,
 		local:   br.Local(localName, broker.Rights{}),
 		log:     log,
 		refused: make(chan outcome, unanswered),
@@ -61,6 +63,7 @@ func New(cfg Config, br *broker.Broker, kinds []drivers.Kind, ports drivers.Port
 	for _, c := range cfg.Devices {
 		kind, _ := find(kinds, c.Kind)
 		d := newDevice(b, c, kind, ports)
+		d.resume()
 		b.devices = append(b.devices, d)
 		// Whether a device takes commands is known only once it is open, so that
 		// all are listened to, and the others answer that they take none.
@@ -94,7 +97,7 @@ func Check(cfg Config, kinds []drivers.Kind) error {
 			continue
 		}
 		uses, err := kind.Uses(c.options())
-		errs = append(errs, err, taken.take(c, uses))
+		errs = append(errs, err, taken.take(c, uses), checkResumed(c, kind))
 	}
 	return errors.Join(errs...)
 }

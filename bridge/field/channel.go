@@ -182,6 +182,11 @@ func (c *ChannelConfig) calibrates() bool {
 	return len(c.Points) > 1 || c.Scale != 1 || c.Offset != 0
 }
 
+// changes tells whether a value may reach the state as another one, or not at all.
+func (c *ChannelConfig) changes() bool {
+	return c.calibrates() || c.Valid != nil || c.Aggregate != "" || c.Round >= 0
+}
+
 // usable tells whether a number is one that the channel can have.
 func (c *ChannelConfig) usable(v any) bool {
 	x, ok := number(v)

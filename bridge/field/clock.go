@@ -26,7 +26,7 @@ func (d *device) republish() {
 	}
 	d.mu.Unlock()
 	if payload != nil {
-		d.publish("state", payload, true)
+		d.publish("state", payload)
 	}
 }
 

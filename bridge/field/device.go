@@ -51,6 +51,7 @@ type device struct {
 	jobs   chan drivers.Job // as deep as the commands that are let in: sending never blocks
 	paces  bool             // the configuration wants something of the way into the state
 	bands  bool             // and there is a deadband
+	meter  meter            // for a device that goes on from its last values
 	made   time.Time
 
 	out sync.Mutex // held while a state is made and published; taken before mu
@@ -110,7 +111,7 @@ func newDevice(b *Bridge, c DeviceConfig, kind drivers.Kind, ports drivers.Ports
 // run runs the device until ctx ends.
 func (d *device) run(ctx context.Context) {
 	// After a power cut the retained value may still say online.
-	d.publish("availability", []byte("offline"), true)
+	d.publish("availability", []byte("offline"))
 	// Its error, a driver that hangs, is logged by drivers.Run.
 	_ = drivers.Run(ctx, d.spec, d)
 
@@ -135,7 +136,7 @@ func (d *device) Online(channels []drivers.Channel, check func(drivers.Command) 
 	d.resetState()
 	d.mu.Unlock()
 	d.bridge.tells.look()
-	d.publish("availability", []byte("online"), true)
+	d.publish("availability", []byte("online"))
 }
 
 // describe notes the channels as their readers see them.
@@ -155,7 +156,8 @@ func (d *device) Offline(reason error) {
 	d.online, d.reason, d.since = false, reason, time.Now()
 	d.mu.Unlock()
 	if was {
-		d.publish("availability", []byte("offline"), true)
+		d.releaseState()
+		d.publish("availability", []byte("offline"))
 	}
 }
 
@@ -167,6 +169,7 @@ func (d *device) merge(values []drivers.Value) {
 		at := slices.IndexFunc(d.values, func(old drivers.Value) bool { return old.Channel == v.Channel })
 		switch {
 		case at >= 0:
+			d.held = d.held || d.values[at].V != v.V
 			d.values[at] = v
 		case len(d.values) < mostChannels:
 			rank := d.rank(v.Channel)
@@ -175,6 +178,7 @@ func (d *device) merge(values []drivers.Value) {
 				at = len(d.values)
 			}
 			d.values = slices.Insert(d.values, at, v)
+			d.held = true
 			d.bridge.tells.look()
 		case !d.crowded:
 			d.crowded = true
@@ -191,9 +195,13 @@ func (d *device) rank(channel string) int {
 	return at
 }
 
-// publish sends one message of the device. Nobody waits for it.
-func (d *device) publish(leaf string, payload []byte, retain bool) {
-	d.send(broker.Message{Topic: d.base + "/" + leaf, Payload: payload, QoS: d.cfg.QoS, Retain: retain}, broker.Lazy())
+// publish sends one retained message of the device. Nobody waits for it.
+func (d *device) publish(leaf string, payload []byte) {
+	d.send(d.retained(leaf, payload), broker.Lazy())
+}
+
+func (d *device) retained(leaf string, payload []byte) broker.Message {
+	return broker.Message{Topic: d.base + "/" + leaf, Payload: payload, QoS: d.cfg.QoS, Retain: true}
 }
 
 func (d *device) send(m broker.Message, options ...broker.PublishOption) {

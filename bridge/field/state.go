@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"edgegateway/broker"
 	"edgegateway/drivers"
 )
 
@@ -34,6 +35,7 @@ type state struct {
 	quality map[string]string    // of channels that are not good
 	seen    map[string]time.Time // when the value of a channel came
 	due     bool                 // something has changed enough to be published
+	held    bool                 // something has changed, and was not published yet
 	sent    time.Time            // when the last state was published; zero: never
 	timer   *time.Timer
 }
@@ -60,6 +62,7 @@ func (d *device) Reading(r drivers.Reading) {
 	d.mu.Lock()
 	now := time.Now()
 	d.at, d.arrived, d.age = r.At, now, now.Sub(d.made)
+	d.meter.note(r.Values)
 	d.spoil(r.Bad)
 	if !d.paces {
 		for i := 0; i < len(r.Values) && len(d.quality) > 0; i++ {
@@ -182,9 +185,13 @@ func (d *device) tick() {
 // called with both locks held and gives d.mu back.
 func (d *device) flow(now time.Time) {
 	var payload []byte
+	how := broker.Lazy()
 	if d.due && (d.sent.IsZero() || now.Sub(d.sent) >= d.cfg.MinInterval) && len(d.values) > 0 {
 		payload = d.renderLocked()
-		d.due, d.sent = false, now
+		d.due, d.held, d.sent = false, false, now
+		if d.meter.keep(now.Sub(d.made)) {
+			how = broker.Soon()
+		}
 		for name, t := range d.traits {
 			if at := slices.IndexFunc(d.values, func(v drivers.Value) bool { return v.Channel == name }); at >= 0 {
 				t.published, t.known = d.values[at].V, true
@@ -196,7 +203,7 @@ func (d *device) flow(now time.Time) {
 	}
 	d.mu.Unlock()
 	if payload != nil {
-		d.publish("state", payload, true)
+		d.send(d.retained("state", payload), how)
 	}
 }
 
@@ -248,9 +255,26 @@ func (d *device) renderLocked() []byte {
 
 // resetState forgets what was true before the device was opened again.
 func (d *device) resetState() {
-	d.values, d.quality, d.seen, d.due = nil, nil, nil, false
+	d.values, d.quality, d.seen, d.due, d.held = nil, nil, nil, false, false
 	for _, t := range d.traits {
 		t.window, t.known = window{}, false
+	}
+}
+
+// releaseState publishes what a deadband or min_interval has held back: nothing follows that
+// could take it along, and a meter goes on from what was published.
+func (d *device) releaseState() {
+	d.out.Lock()
+	defer d.out.Unlock()
+	d.mu.Lock()
+	var payload []byte
+	if d.held && len(d.values) > 0 {
+		payload = d.renderLocked()
+		d.due, d.held, d.sent = false, false, time.Now()
+	}
+	d.mu.Unlock()
+	if payload != nil {
+		d.publish("state", payload)
 	}
 }
 

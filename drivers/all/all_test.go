@@ -75,6 +75,15 @@ func TestEveryExampleOpens(t *testing.T) {
 			if len(dev.Channels()) == 0 {
 				t.Error("no channels")
 			}
+			resumes, err := k.Resumes(example.Options)
+			if _, ok := dev.(drivers.Resumer); err != nil || ok != (len(resumes) > 0) {
+				t.Errorf("goes on from %q (%v), which is a Resumer: %v", resumes, err, ok)
+			}
+			for _, name := range resumes {
+				if !slices.ContainsFunc(dev.Channels(), func(c drivers.Channel) bool { return c.Name == name }) {
+					t.Errorf("goes on from %q, which is none of its channels", name)
+				}
+			}
 			if err := dev.Close(); err != nil {
 				t.Error(err)
 			}

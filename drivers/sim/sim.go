@@ -24,7 +24,7 @@ type Options struct {
 // A Channel is one made-up value.
 type Channel struct {
 	Name     string        `toml:"name"`
-	Wave     string        `toml:"wave"`   // sine, square, sawtooth, walk, counter; switch and setpoint take commands
+	Wave     string        `toml:"wave"`   // sine, square, sawtooth, walk, counter (goes on after a restart); switch and setpoint take commands
 	Min      float64       `toml:"min"`    // of the wave, and of what a setpoint accepts
 	Max      float64       `toml:"max"`    // Min and Max both 0: 0 to 100
 	Period   time.Duration `toml:"period"` // sine, square, sawtooth; 0 = 1 minute
@@ -97,6 +97,24 @@ func demonstration() []Channel {
 	}
 }
 
+func (o Options) all() []Channel {
+	if len(o.Channels) == 0 {
+		return demonstration()
+	}
+	return o.Channels
+}
+
+// Resumes lists the counters.
+func (o Options) Resumes() []string {
+	var names []string
+	for _, c := range o.all() {
+		if c.Wave == "counter" {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
 // Kind returns the kind sim.
 func Kind() drivers.Kind {
 	k := drivers.KindOf("sim", "A made-up device of waveforms and switches, to try things without hardware.",
@@ -108,6 +126,7 @@ func Kind() drivers.Kind {
 // device generates its values when it is asked.
 type device struct {
 	channels []drivers.Channel
+	made     []Channel   // as they were configured
 	waves    []generator // one per channel; nil for those that commands set
 	held     []any       // what commands set, one per channel
 	initial  []any       // and what that was at the start
@@ -117,14 +136,12 @@ var (
 	_ drivers.Sampler  = (*device)(nil)
 	_ drivers.Actuator = (*device)(nil)
 	_ drivers.Failsafe = (*device)(nil)
+	_ drivers.Resumer  = (*device)(nil)
 )
 
 func open(_ context.Context, o Options, _ drivers.Ports) (drivers.Device, error) {
-	if len(o.Channels) == 0 {
-		o.Channels = demonstration()
-	}
-	d := new(device)
-	for i, c := range o.Channels {
+	d := &device{made: o.all()}
+	for i, c := range d.made {
 		channel := drivers.Channel{Name: c.Name, Quantity: drivers.Quantity(c.Quantity), Unit: c.Unit, Type: drivers.Float}
 		switch c.Wave {
 		case "switch":

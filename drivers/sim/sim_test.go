@@ -153,3 +153,19 @@ func TestSafeIsAsAtTheStart(t *testing.T) {
 		t.Errorf("and then %s", got)
 	}
 }
+
+func TestCountersGoOn(t *testing.T) {
+	const options = `channels = [{ name = "a", wave = "counter" }, { name = "b", wave = "counter", step = 0.1 }, { name = "c", wave = "walk" }]`
+	resumes, err := sim.Kind().Resumes(with(options))
+	if got := fmt.Sprint(resumes); got != "[a b]" || err != nil {
+		t.Errorf("goes on from %s, %v", got, err)
+	}
+	d := open(t, options)
+	d.(drivers.Resumer).Resume([]drivers.Value{{Channel: "a", V: int64(41)}, {Channel: "b", V: 2.7}, {Channel: "c", V: 5000.0}, {Channel: "d", V: 1.0}})
+	for _, want := range []string{"{a 42} {b 2.8}", "{a 43} {b 2.9}"} {
+		r, err := d.(drivers.Sampler).Sample(t.Context())
+		if got := fmt.Sprint(r.Values[0], " ", r.Values[1]); got != want || r.Values[2].V.(float64) > 100 || err != nil {
+			t.Errorf("%v, %v, want %s", r.Values, err, want)
+		}
+	}
+}

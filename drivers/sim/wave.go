@@ -49,17 +49,37 @@ func (c Channel) generator(seed int64, index int) generator {
 			return value
 		}
 	case "counter":
-		step := c.Step
-		if step == 0 {
-			step = 1
-		}
-		count := 0.0 // of calls; adding up a fraction would drift
-		return func(time.Time) float64 {
-			count++
-			return step * count
-		}
+		return c.counter(0)
 	}
 	return nil
+}
+
+// counter goes on from a value.
+func (c Channel) counter(from float64) generator {
+	step := c.Step
+	if step == 0 {
+		step = 1
+	}
+	count := 0.0 // of calls; adding up a fraction would drift
+	return func(time.Time) float64 {
+		count++
+		return from + step*count
+	}
+}
+
+// Resume has the counters go on from what they said last.
+func (d *device) Resume(last []drivers.Value) {
+	for _, v := range last {
+		from, ok := v.V.(float64)
+		if whole, is := v.V.(int64); is {
+			from, ok = float64(whole), true
+		}
+		for i, c := range d.made {
+			if ok && c.Name == v.Channel && c.Wave == "counter" {
+				d.waves[i] = c.counter(from)
+			}
+		}
+	}
 }
 
 // reading takes one value of each channel.
