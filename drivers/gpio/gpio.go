@@ -40,6 +40,46 @@ func find(p drivers.Ports, name string) (gpio.PinIO, error) {
 	return p.Pin(name)
 }
 
+// listen finds a line and listens to it.
+func listen(p drivers.Ports, name string, how Listening) (l Listener, debounced bool, err error) {
+	pin, err := find(p, name)
+	if err != nil {
+		return nil, false, err
+	}
+	l, ok := pin.(Listener)
+	if !ok {
+		release(pin)
+		return nil, false, fmt.Errorf("this gateway's way to the GPIO line %s tells no edges", name)
+	}
+	if debounced, err = l.Listen(how); err != nil {
+		release(pin)
+		return nil, false, fails(name, err)
+	}
+	return l, debounced, nil
+}
+
+// pulls are the words for the resistor inside the chip.
+var pulls = map[string]gpio.Pull{"up": gpio.PullUp, "down": gpio.PullDown, "none": gpio.Float}
+
+// checkInput checks what all inputs have.
+func checkInput(pin, pull string, debounce time.Duration) error {
+	if err := checkPin(pin); err != nil {
+		return err
+	}
+	if _, ok := pulls[pull]; !ok {
+		return fmt.Errorf("pull must be up, down or none, not %q", pull)
+	}
+	if debounce < 0 || debounce > time.Second {
+		return fmt.Errorf("debounce must be between 0s and 1s, not %v", debounce)
+	}
+	return nil
+}
+
+// uses is what a device on a line takes of the machine.
+func uses(pin string) []drivers.Use {
+	return []drivers.Use{{What: lineName(pin), Key: "pin"}}
+}
+
 // release lets go of a line.
 func release(pin gpio.PinIO) error {
 	if c, ok := pin.(io.Closer); ok {

@@ -31,6 +31,7 @@ func with(options string) func(any) error {
 type diary struct {
 	start time.Time
 	lines []string
+	stats drivers.Stats
 	check func(drivers.Command) (drivers.Command, error)
 }
 
@@ -57,7 +58,7 @@ func play(t *testing.T, kind drivers.Kind, options string, board *gpiotest.Board
 		ctx, cancel := context.WithCancel(t.Context())
 		jobs, ended := make(chan drivers.Job, 8), make(chan error, 1)
 		go func() {
-			ended <- drivers.Run(ctx, drivers.Spec{Kind: kind, Decode: with(options), Ports: board.Ports(), Jobs: jobs}, d)
+			ended <- drivers.Run(ctx, drivers.Spec{Kind: kind, Decode: with(options), Ports: board.Ports(), Jobs: jobs, Stats: &d.stats}, d)
 		}()
 		synctest.Wait()
 		script(d, jobs)
@@ -68,103 +69,6 @@ func play(t *testing.T, kind drivers.Kind, options string, board *gpiotest.Board
 		}
 	})
 	return d.lines[:len(d.lines)-1] // the last one is the end
-}
-
-func TestInput(t *testing.T) {
-	for _, c := range []struct {
-		name, options string
-		script        func(p *gpiotest.Pin)
-		want          []string
-	}{
-		{"each change once", "debounce = 0", func(p *gpiotest.Pin) {
-			time.Sleep(100 * ms)
-			p.Set(true)
-			time.Sleep(100 * ms)
-			p.Set(false)
-		}, []string{"0s false@0s", "100ms true@100ms", "200ms false@200ms"}},
-		{"active low", "debounce = 0\nactive_low = true", func(p *gpiotest.Pin) {
-			time.Sleep(100 * ms)
-			p.Set(true)
-		}, []string{"0s true@0s", "100ms false@100ms"}},
-		{"edges without a change mean nothing", "debounce = 0", func(p *gpiotest.Pin) {
-			for range 10 {
-				p.Edge()
-				time.Sleep(10 * ms)
-			}
-		}, []string{"0s false@0s"}},
-		{"a bouncing contact is one change, at the time of its first edge", "debounce = 20000000", func(p *gpiotest.Pin) {
-			time.Sleep(100 * ms)
-			for i := range 7 {
-				p.Set(i%2 == 0)
-				time.Sleep(3 * ms)
-			}
-			time.Sleep(time.Second)
-		}, []string{"0s false@0s", "138ms true@100ms"}},
-		{"a spike is no change", "debounce = 20000000", func(p *gpiotest.Pin) {
-			time.Sleep(100 * ms)
-			p.Set(true)
-			time.Sleep(5 * ms)
-			p.Set(false)
-			time.Sleep(time.Second)
-		}, []string{"0s false@0s"}},
-		{"a contact that never rests is taken as it is", "debounce = 20000000", func(p *gpiotest.Pin) {
-			time.Sleep(100 * ms)
-			p.Set(true)
-			for range 60 {
-				time.Sleep(5 * ms)
-				p.Edge()
-			}
-		}, []string{"0s false@0s", "300ms true@100ms"}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			var board gpiotest.Board
-			got := play(t, gpio.InKind(), "pin = \"GPIO17\"\npull = \"up\"\n"+c.options, &board, func(*diary, chan<- drivers.Job) {
-				p := board.Pin("GPIO17")
-				if p.Pull() != pin.PullUp {
-					t.Error("the resistor is not set")
-				}
-				c.script(p)
-			})
-			if want := append([]string{"0s online"}, c.want...); !reflect.DeepEqual(got, want) {
-				t.Errorf("got %q, want %q", got, want)
-			}
-			if board.Pin("GPIO17").Used() {
-				t.Error("the line is still in use")
-			}
-		})
-	}
-}
-
-func TestLostEdgeIsNoticedLater(t *testing.T) {
-	var board gpiotest.Board
-	got := play(t, gpio.InKind(), "pin = \"GPIO17\"\ndebounce = 0", &board, func(*diary, chan<- drivers.Job) {
-		p := board.Pin("GPIO17")
-		time.Sleep(600 * ms)
-		p.SetSilently(true)
-		time.Sleep(time.Second)
-	})
-	if want := []string{"0s online", "0s false@0s", "750ms true@750ms"}; !reflect.DeepEqual(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-func TestLineThatIsGoneDoesNotSpin(t *testing.T) {
-	var board gpiotest.Board
-	got := play(t, gpio.InKind(), `pin = "GPIO17"`, &board, func(*diary, chan<- drivers.Job) {
-		p := board.Pin("GPIO17")
-		time.Sleep(100 * ms)
-		p.Fail(errors.New("unplugged"))
-		time.Sleep(20 * time.Second)
-		if n := p.Waits(); n > 20 {
-			t.Errorf("the device waited %d times for edges of a line that is gone", n)
-		}
-		p.Fail(nil)
-		time.Sleep(30 * time.Second)
-	})
-	if len(got) != 6 || got[2] != "250ms offline: the GPIO line GPIO17 gives no edges any more: the device is gone" ||
-		!strings.HasSuffix(got[3], "offline: the GPIO line GPIO17: unplugged") || !strings.HasSuffix(got[4], "online") {
-		t.Errorf("got %q", got)
-	}
 }
 
 func TestOutput(t *testing.T) {

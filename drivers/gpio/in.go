@@ -2,8 +2,8 @@ package gpio
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"periph.io/x/conn/v3/gpio"
@@ -20,18 +20,10 @@ type InOptions struct {
 }
 
 // Validate checks what can be checked without the line.
-func (o InOptions) Validate() error {
-	if err := checkPin(o.Pin); err != nil {
-		return err
-	}
-	if !slices.Contains([]string{"up", "down", "none"}, o.Pull) {
-		return fmt.Errorf("pull must be up, down or none, not %q", o.Pull)
-	}
-	if o.Debounce < 0 || o.Debounce > time.Second {
-		return fmt.Errorf("debounce must be between 0s and 1s, not %v", o.Debounce)
-	}
-	return nil
-}
+func (o InOptions) Validate() error { return checkInput(o.Pin, o.Pull, o.Debounce) }
+
+// Uses names the line.
+func (o InOptions) Uses() []drivers.Use { return uses(o.Pin) }
 
 // InKind returns the kind gpio-in: a switch, a contact, a motion sensor.
 func InKind() drivers.Kind {
@@ -39,88 +31,161 @@ func InKind() drivers.Kind {
 		func() InOptions { return InOptions{Pull: "none", Debounce: 10 * time.Millisecond} }, openIn)
 }
 
+const (
+	// lookAgain is how often the level is looked at although no edge has come: how
+	// late an edge that the hardware lost is noticed, and that ctx has ended.
+	lookAgain = 250 * time.Millisecond
+
+	// polling is the same for a line that tells no edges.
+	polling = 50 * time.Millisecond
+
+	// restPerEdge bounds what a flood costs: so many edges per second are looked at
+	// one by one, of what comes faster the kernel keeps the newest.
+	restPerEdge = 2 * time.Millisecond
+)
+
 type input struct {
-	options InOptions
-	pin     gpio.PinIO
-	told    bool // on is what was told last
-	on      bool
+	options  InOptions
+	line     Listener
+	patience time.Duration // how long to wait for an edge
+	quiet    time.Duration // how long the line must be quiet, 0 if it is debounced for us
+	seq      uint32        // of the newest edge
+	told     bool          // what follows was told last
+	on       bool
+	at       time.Time
 }
 
 var _ drivers.Watcher = (*input)(nil)
 
 func openIn(_ context.Context, o InOptions, p drivers.Ports) (drivers.Device, error) {
-	pin, err := find(p, o.Pin)
+	d := &input{options: o, patience: lookAgain}
+	how := Listening{Pull: pulls[o.Pull], Edge: gpio.BothEdges, Debounce: o.Debounce}
+	l, debounced, err := listen(p, o.Pin, how)
+	if errors.Is(err, ErrNoEdges) {
+		d.patience, how.Edge = polling, gpio.NoEdge
+		l, debounced, err = listen(p, o.Pin, how)
+	}
 	if err != nil {
 		return nil, err
 	}
-	pull := gpio.Float
-	switch o.Pull {
-	case "up":
-		pull = gpio.PullUp
-	case "down":
-		pull = gpio.PullDown
+	if d.line = l; !debounced {
+		d.quiet = o.Debounce
 	}
-	if err := pin.In(pull, gpio.BothEdges); err != nil {
-		release(pin)
-		return nil, fails(o.Pin, err)
-	}
-	return &input{options: o, pin: pin}, nil
+	return d, nil
 }
 
 func (d *input) Channels() []drivers.Channel {
 	return []drivers.Channel{{Name: channel, Quantity: drivers.State, Type: drivers.Bool}}
 }
 
-func (d *input) Close() error { return release(d.pin) }
+func (d *input) Close() error { return release(d.line) }
 
-const (
-	// patience is how long one wait for an edge lasts. It must be positive: 0 waits
-	// for ever and -1, which the interface promises to mean the same, returns at
-	// once. It is also how late an edge that the kernel lost is noticed.
-	patience = 250 * time.Millisecond
-	// waits that end sooner without an edge, so many times in a row, mean that the
-	// line is gone: an expander that was unplugged.
-	mostEarly = 10
-)
-
-// Watch tells the level and each change of it. An edge is only a hint to look: the
-// first one after In may be left over, and of two in short order both find the
-// level as it was.
+// Watch tells the level and each change of it, at the time of its edge.
 func (d *input) Watch(ctx context.Context, emit func(drivers.Reading)) error {
-	early := 0
-	for {
-		if on := d.read(); !d.told || on != d.on {
-			at := time.Now()
-			if on = d.settle(ctx, on); !d.told || on != d.on {
-				d.told, d.on = true, on
-				emit(state(on, at))
-			}
+	var edges []Edge
+	for ctx.Err() == nil {
+		if err := d.follow(ctx, edges, emit); err != nil {
+			return fails(d.options.Pin, err)
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		rest(ctx, time.Duration(len(edges))*restPerEdge)
+		var some [Kept]Edge
+		n, err := d.line.Edges(some[:], d.patience)
+		if err != nil {
+			return fails(d.options.Pin, err)
 		}
-		began := time.Now()
-		if edge := d.pin.WaitForEdge(patience); edge || time.Since(began) >= patience/2 {
-			early = 0
-		} else if early++; early == mostEarly {
-			return fmt.Errorf("the GPIO line %s gives no edges any more: %w", d.options.Pin, drivers.ErrGone)
+		edges = some[:n]
+	}
+	return ctx.Err()
+}
+
+// follow tells what has become of the line. Edges say what it was in between and
+// when; what it is, the line itself says: two edges in short order may both carry
+// the level after the second one, and one may have got lost.
+func (d *input) follow(ctx context.Context, edges []Edge, emit func(drivers.Reading)) error {
+	missed := d.missed(edges)
+	if missed == 0 && d.quiet == 0 && d.told {
+		for _, e := range edges {
+			d.tell(e.Level, e.At, nil, emit)
 		}
 	}
+	level, err := d.line.Sense()
+	if err != nil {
+		return err
+	}
+	at := time.Now()
+	switch {
+	case missed > 0:
+		at = edges[len(edges)-1].At
+	case d.quiet > 0 && len(edges) > 0:
+		at = edges[0].At
+	}
+	if d.quiet > 0 && d.told && d.state(level) != d.on {
+		if level, err = d.settle(ctx); err != nil {
+			return err
+		}
+	}
+	var fault error
+	if missed > 0 {
+		fault = fmt.Errorf("the line %s changes faster than it can be told, %d edges were passed over; give it a debounce, or check its wiring and pull resistor", d.options.Pin, missed)
+	}
+	d.tell(level, at, fault, emit)
+	return nil
+}
+
+// missed counts the edges that the kernel dropped before these.
+func (d *input) missed(edges []Edge) (n uint32) {
+	for _, e := range edges {
+		n += e.Seq - d.seq - 1
+		d.seq = e.Seq
+	}
+	return n
 }
 
 // settle waits until the contact has stopped bouncing, and returns its level. One
 // that does not stop is taken as it is after a while.
-func (d *input) settle(ctx context.Context, on bool) bool {
-	quiet := d.options.Debounce
-	if quiet == 0 || !d.told {
-		return on
-	}
-	for end := time.Now().Add(10 * quiet); ctx.Err() == nil && time.Now().Before(end); {
-		if !d.pin.WaitForEdge(quiet) {
+func (d *input) settle(ctx context.Context) (gpio.Level, error) {
+	for range 10 {
+		rest(ctx, d.quiet)
+		var some [Kept]Edge
+		n, err := d.line.Edges(some[:], 0)
+		if err != nil {
+			return gpio.Low, err
+		}
+		d.missed(some[:n]) // nobody wants to know each bounce
+		if n == 0 || ctx.Err() != nil {
 			break
 		}
 	}
-	return d.read()
+	return d.line.Sense()
 }
 
-func (d *input) read() (on bool) { return bool(d.pin.Read()) != d.options.ActiveLow }
+// tell emits the state if it is another one than was told last, and a fault if there
+// is one. Times do not go back: a level that was seen may be told before its edge.
+func (d *input) tell(level gpio.Level, at time.Time, fault error, emit func(drivers.Reading)) {
+	var r drivers.Reading
+	if on := d.state(level); !d.told || on != d.on {
+		if at.Before(d.at) {
+			at = d.at
+		}
+		d.told, d.on, d.at = true, on, at
+		r = state(on, at)
+	}
+	if r.Fault = fault; len(r.Values) > 0 || fault != nil {
+		emit(r)
+	}
+}
+
+func (d *input) state(level gpio.Level) bool { return bool(level) != d.options.ActiveLow }
+
+// rest waits, or until ctx ends.
+func rest(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

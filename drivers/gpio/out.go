@@ -168,8 +168,7 @@ func (d *output) calm() {
 	}
 }
 
-// drive drives the line. What the state is we know by what we did: reading an output
-// would turn it into an input.
+// drive drives the line. What the state is we know by what we did.
 func (d *output) drive(on bool) error {
 	if err := d.pin.Out(gpio.Level(on != d.options.ActiveLow)); err != nil {
 		return fails(d.options.Pin, err)

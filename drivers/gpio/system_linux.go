@@ -4,30 +4,25 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 	"periph.io/x/conn/v3/driver/driverreg"
 	"periph.io/x/conn/v3/gpio"
-	// Driver by driver: all of periph's host drivers together would map /dev/mem
-	// when they find no other way, at addresses that are another board's.
-	"periph.io/x/host/v3/gpioioctl"
 
 	"edgegateway/drivers"
 )
 
-// System is the GPIO lines of this machine, through the kernel's character devices
-// (Documentation/userspace-api/gpio/chardev.rst, version 2 of the interface, Linux
-// 5.10). A process makes one. It is safe for concurrent use.
+// System is the GPIO lines of this machine, through the kernel's character devices.
+// A process makes one. It is safe for concurrent use.
 type System struct {
 	start sync.Once
 
-	mu   sync.Mutex // guards what follows
-	used map[*gpioioctl.GPIOLine]bool
+	mu    sync.Mutex // guards what follows
+	chips []chip
+	used  map[string]bool     // by place
+	kept  map[string]*request // outputs that no device uses, which stay as they are
 }
 
 // NewSystem touches no chip before the first line is asked for, with one exception:
@@ -35,26 +30,22 @@ type System struct {
 // closes a file twice, and what another goroutine opens in between would be closed
 // for it. So call this first thing in a process.
 func NewSystem() *System {
-	s := &System{used: make(map[*gpioioctl.GPIOLine]bool)}
+	s := &System{used: make(map[string]bool), kept: make(map[string]*request)}
 	for _, path := range chipPaths() {
 		if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSymlink != 0 {
-			s.start.Do(start)
+			s.start.Do(s.list)
 		}
 	}
 	return s
 }
 
-func chipPaths() []string {
-	paths, _ := filepath.Glob("/dev/gpiochip*") // the pattern is ours and well formed
-	return paths
-}
-
-// start lets the library look for chips. A driver of its that fails is one that this
+// list lets the library look for chips. A driver of its that fails is one that this
 // machine does not need; what is missing shows when a line is asked for.
-func start() {
+func (s *System) list() {
 	// For a chip with two names the library also closes file 0, whatever that is.
 	stdin, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
 	driverreg.Init()
+	s.chips = listed()
 	if err != nil {
 		return // there was none
 	}
@@ -67,44 +58,42 @@ func start() {
 // Pin finds a line by the name that the board gives it, or by chip and offset. The
 // chip is named as the kernel does ("gpiochip0") or by its label
 // ("pinctrl-bcm2711:17"), which does not depend on the order of drivers. The line
-// belongs to the caller until its Close.
+// belongs to the caller until its Close; nothing is done to it before In, Listen or
+// Out, and an output that was kept is still one. It is a Listener.
 func (s *System) Pin(name string) (gpio.PinIO, error) {
-	s.start.Do(start)
-	l, err := lookup(gpioioctl.Chips, name)
+	s.start.Do(s.list)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, err := s.locate(name)
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.used[l] {
+	if s.used[at.key()] {
 		return nil, fmt.Errorf("the GPIO line %s is used by another device of this gateway", name)
 	}
-	s.used[l] = true
-	return &line{GPIOLine: l, system: s}, nil
+	s.used[at.key()] = true
+	kept := s.kept[at.key()]
+	delete(s.kept, at.key())
+	return &line{system: s, name: name, place: at, req: kept, out: kept != nil}, nil
 }
 
-func lookup(chips []*gpioioctl.GPIOChip, name string) (*gpioioctl.GPIOLine, error) {
-	if len(chips) == 0 {
-		return nil, noChips()
+// locate finds a line, also one of a chip that came after the start.
+func (s *System) locate(name string) (place, error) {
+	if c, at, ok := lookup(s.chips, name); ok && c.there() {
+		return at, nil
 	}
-	chip, offset, byOffset := strings.Cut(name, ":")
-	number, err := strconv.Atoi(offset)
-	for _, c := range chips {
-		if !byOffset {
-			if l := c.ByName(name); l != nil {
-				return l, nil
-			}
-			continue
-		}
-		if err == nil && (c.Name() == chip || c.Label() == chip) && number >= 0 && number < c.LineCount() {
-			return c.ByNumber(number), nil
-		}
+	s.chips = present()
+	if _, at, ok := lookup(s.chips, name); ok {
+		return at, nil
+	}
+	if len(s.chips) == 0 {
+		return place{}, noChips()
 	}
 	var have []string
-	for _, c := range chips {
-		have = append(have, fmt.Sprintf("%s (%s, %d lines)", c.Name(), c.Label(), c.LineCount()))
+	for _, c := range s.chips {
+		have = append(have, fmt.Sprintf("%s (%s, %d lines)", c.name, c.label, len(c.lines)))
 	}
-	return nil, &drivers.MissingError{
+	return place{}, &drivers.MissingError{
 		What:  fmt.Sprintf("the GPIO line %q", name),
 		Check: "`gpioinfo` lists the lines of " + strings.Join(have, ", "),
 	}
@@ -114,7 +103,7 @@ func lookup(chips []*gpioioctl.GPIOChip, name string) (*gpioioctl.GPIOLine, erro
 func noChips() error {
 	paths := chipPaths()
 	if len(paths) == 0 {
-		return &drivers.MissingError{What: "/dev/gpiochip0", Check: "this machine has no GPIO that the kernel knows; an expander that was plugged in later needs a restart of the gateway"}
+		return &drivers.MissingError{What: "/dev/gpiochip0", Check: "this machine has no GPIO that the kernel knows"}
 	}
 	f, err := os.Open(paths[0])
 	if err == nil {
@@ -122,47 +111,4 @@ func noChips() error {
 		err = errors.New("its lines cannot be listed; is the kernel older than 5.10?")
 	}
 	return drivers.Explain(err, paths[0], "gpio", "start the gateway again")
-}
-
-// A line is in use by one device.
-type line struct {
-	*gpioioctl.GPIOLine
-	system *System
-	out    bool
-}
-
-func (l *line) In(pull gpio.Pull, edge gpio.Edge) error {
-	l.out = false
-	return l.explain(l.GPIOLine.In(pull, edge))
-}
-
-func (l *line) Out(level gpio.Level) error {
-	l.out = true
-	return l.explain(l.GPIOLine.Out(level))
-}
-
-// explain says who has a line that cannot be had. After an error the library would
-// believe the line to be set up, and use file 0 for it; letting go ends that.
-func (l *line) explain(err error) error {
-	if err == nil {
-		return nil
-	}
-	consumer := l.Consumer()
-	l.GPIOLine.Close()
-	if errors.Is(err, syscall.EBUSY) && consumer != "" {
-		return fmt.Errorf("it is used by %q: %w", consumer, err)
-	}
-	return err
-}
-
-// Close gives the line back. An output is kept as it is: if the kernel let go of it,
-// its level would be up to the board.
-func (l *line) Close() error {
-	if !l.out {
-		l.GPIOLine.Close()
-	}
-	l.system.mu.Lock()
-	defer l.system.mu.Unlock()
-	delete(l.system.used, l.GPIOLine)
-	return nil
 }

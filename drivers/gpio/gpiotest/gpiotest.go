@@ -4,7 +4,6 @@ package gpiotest
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"periph.io/x/conn/v3/physic"
 
 	"edgegateway/drivers"
+	line "edgegateway/drivers/gpio"
 )
 
 // A Board has lines of any name. The zero value is ready; it is safe for concurrent
@@ -31,7 +31,7 @@ func (b *Board) Pin(name string) *Pin {
 		b.pins = make(map[string]*Pin)
 	}
 	if b.pins[name] == nil {
-		b.pins[name] = &Pin{name: name, edges: make(chan struct{}, 16)}
+		b.pins[name] = &Pin{name: name, woken: make(chan struct{}, 1), began: time.Now()}
 	}
 	return b.pins[name]
 }
@@ -50,134 +50,103 @@ func (b *Board) Ports() drivers.Ports {
 	}}
 }
 
-// A Pin is a line of a Board. What the hardware would do are methods for the test:
-// Set, Edge, Fail.
+// A Pin is a line of a Board. What the hardware would do are methods for the test,
+// in board.go of this package; what a device does with it is here.
 type Pin struct {
 	name  string
-	edges chan struct{} // as the kernel, it keeps 16 and drops what comes then
+	began time.Time     // where Edge.Clock begins
+	woken chan struct{} // holds a token when a waiting device should look
 
 	mu      sync.Mutex // guards what follows
 	level   gpio.Level
 	used    bool
 	input   bool
-	pull    gpio.Pull
+	how     line.Listening
+	settled gpio.Level // the level behind the debouncer
+	settler *time.Timer
+	edges   []line.Edge // that wait, as many as the kernel keeps
+	seq     uint32
 	outs    []gpio.Level
 	changed chan struct{} // closed and made anew at every Out; nil if nobody waits
 	err     error
 	waits   int
+
+	noDebouncer, noInterrupts bool
 }
 
-// Set drives an input from outside.
-func (p *Pin) Set(l gpio.Level) {
-	p.mu.Lock()
-	edge := p.level != l
-	p.level = l
-	p.mu.Unlock()
-	if edge {
-		p.Edge()
-	}
-}
-
-// SetSilently drives an input from outside, and the edge gets lost.
-func (p *Pin) SetSilently(l gpio.Level) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.level = l
-}
-
-// Edge reports an edge, with or without a change of the level.
-func (p *Pin) Edge() {
-	select {
-	case p.edges <- struct{}{}:
-	default:
-	}
-}
-
-// Fail makes all that can fail do so; nil ends that. Waits for edges then end at
-// once, as they do when an expander was unplugged.
-func (p *Pin) Fail(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.err = err
-}
-
-// Level returns the level of the line.
-func (p *Pin) Level() gpio.Level {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.level
-}
-
-// Outs returns all levels that the line was driven to, in order.
-func (p *Pin) Outs() []gpio.Level {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.outs)
-}
-
-// Driven returns a channel that is closed by the next Out.
-func (p *Pin) Driven() <-chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.changed == nil {
-		p.changed = make(chan struct{})
-	}
-	return p.changed
-}
-
-// Waits returns how many times the device has waited for an edge.
-func (p *Pin) Waits() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.waits
-}
-
-// Used tells whether a device has the line.
-func (p *Pin) Used() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.used
-}
+var _ line.Listener = (*Pin)(nil)
 
 // In makes the line an input.
-func (p *Pin) In(pull gpio.Pull, _ gpio.Edge) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.input, p.pull = true, pull
-	return p.err
+func (p *Pin) In(pull gpio.Pull, edge gpio.Edge) error {
+	_, err := p.Listen(line.Listening{Pull: pull, Edge: edge})
+	return err
 }
 
-// Read returns the level. Like the kernel driver of periph, it makes an output an
-// input.
-func (p *Pin) Read() gpio.Level {
+// Listen makes the line an input that counts its edges from 1.
+func (p *Pin) Listen(how line.Listening) (debounced bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.input = true
-	return p.level
+	if p.err != nil {
+		return false, p.err
+	}
+	if p.noInterrupts && how.Edge != gpio.NoEdge {
+		return false, line.ErrNoEdges
+	}
+	if p.noDebouncer || p.noInterrupts {
+		how.Debounce = 0
+	}
+	p.stop()
+	p.input, p.how, p.settled, p.seq, p.edges = true, how, p.level, 0, nil
+	return how.Debounce > 0, nil
 }
 
-// WaitForEdge waits as the kernel driver of periph does: 0 is for ever, a negative
-// time is over at once.
-func (p *Pin) WaitForEdge(timeout time.Duration) bool {
+// Edges gives what waits, or waits for it.
+func (p *Pin) Edges(into []line.Edge, patience time.Duration) (int, error) {
 	p.mu.Lock()
 	p.waits++
-	failed := p.err != nil
 	p.mu.Unlock()
-	if failed {
-		return false
-	}
-	if timeout == 0 {
-		<-p.edges
-		return true
-	}
-	timer := time.NewTimer(timeout)
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	select {
-	case <-p.edges:
-		return true
-	case <-timer.C:
-		return false
+	for {
+		p.mu.Lock()
+		n, err := copy(into, p.edges), p.err
+		p.edges = p.edges[n:]
+		p.mu.Unlock()
+		if n > 0 || err != nil || patience <= 0 {
+			return n, err
+		}
+		select {
+		case <-p.woken:
+		case <-timer.C:
+			return 0, nil
+		}
 	}
+}
+
+// Sense returns the level behind the debouncer.
+func (p *Pin) Sense() (gpio.Level, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.how.Debounce > 0 && p.input {
+		return p.settled, p.err
+	}
+	return p.level, p.err
+}
+
+// Read returns the level, and low if there is none to be had.
+func (p *Pin) Read() gpio.Level {
+	level, _ := p.Sense() // the interface has no word for an error
+	return level
+}
+
+// WaitForEdge waits for one edge, or without an end if timeout is negative.
+func (p *Pin) WaitForEdge(timeout time.Duration) bool {
+	var one [1]line.Edge
+	n, err := p.Edges(one[:], max(timeout, 0))
+	for timeout < 0 && n == 0 && err == nil {
+		n, err = p.Edges(one[:], time.Hour)
+	}
+	return n == 1
 }
 
 // Out makes the line an output.
@@ -187,6 +156,7 @@ func (p *Pin) Out(l gpio.Level) error {
 	if p.err != nil {
 		return p.err
 	}
+	p.stop()
 	p.input, p.level = false, l
 	p.outs = append(p.outs, l)
 	if p.changed != nil {
@@ -196,26 +166,28 @@ func (p *Pin) Out(l gpio.Level) error {
 	return nil
 }
 
-// Output tells whether the line is driven by the device.
-func (p *Pin) Output() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.outs) > 0 && !p.input
-}
-
 // Close gives the line back.
 func (p *Pin) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.used = false
+	p.stop()
 	return nil
 }
 
-// Pull returns what In was asked for.
+// stop ends the debouncer.
+func (p *Pin) stop() {
+	if p.settler != nil {
+		p.settler.Stop()
+		p.settler = nil
+	}
+}
+
+// Pull returns what the device asked for.
 func (p *Pin) Pull() gpio.Pull {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.pull
+	return p.how.Pull
 }
 
 func (p *Pin) String() string                        { return p.name }
@@ -225,5 +197,3 @@ func (p *Pin) Function() string                      { return "" }
 func (p *Pin) Halt() error                           { return nil }
 func (p *Pin) DefaultPull() gpio.Pull                { return gpio.PullNoChange }
 func (p *Pin) PWM(gpio.Duty, physic.Frequency) error { return errors.New("gpiotest: no PWM") }
-
-var _ gpio.PinIO = (*Pin)(nil)

@@ -1,0 +1,146 @@
+package gpio
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+	// Driver by driver: all of periph's host drivers together would map /dev/mem
+	// when they find no other way, at addresses that are another board's.
+	"periph.io/x/host/v3/gpioioctl"
+)
+
+// A chip is a set of lines, as it was when somebody looked.
+type chip struct {
+	path  string   // /dev/gpiochip0
+	name  string   // gpiochip0, what the kernel counts
+	label string   // pinctrl-bcm2711, what its driver says
+	lines []string // names by offset, "" = none
+}
+
+// A place is where a line is.
+type place struct {
+	path   string
+	chip   string
+	offset uint32
+}
+
+func (p place) key() string { return fmt.Sprintf("%s:%d", p.chip, p.offset) }
+
+// used tells whether somebody has the line.
+func (p place) used(c chipFile) bool {
+	info, err := c.line(p.offset)
+	return err == nil && info.Flags&flagUsed != 0
+}
+
+// user says who has the line.
+func (p place) user(c chipFile) string {
+	info, err := c.line(p.offset)
+	if name := text(info.Consumer[:]); err == nil && name != "" {
+		return strconv.Quote(name)
+	}
+	return "the kernel or a program that gives no name"
+}
+
+// text is a C string.
+func text(b []byte) string {
+	before, _, _ := bytes.Cut(b, []byte{0})
+	return string(before)
+}
+
+// lookup finds a line by its name, or by chip and offset.
+func lookup(chips []chip, name string) (chip, place, bool) {
+	of, offset, byOffset := strings.Cut(name, ":")
+	if number, err := strconv.ParseUint(offset, 10, 32); byOffset && err == nil {
+		if to, err := filepath.EvalSymlinks("/dev/" + of); err == nil && filepath.Dir(to) == "/dev" {
+			of = filepath.Base(to) // gpiochip4 is gpiochip0 on a Raspberry Pi 5
+		}
+		for _, c := range chips {
+			if (c.name == of || c.label == of) && number < uint64(len(c.lines)) {
+				return c, place{c.path, c.name, uint32(number)}, true
+			}
+		}
+	}
+	for _, c := range chips {
+		if at := slices.Index(c.lines, name); at >= 0 && name != "" {
+			return c, place{c.path, c.name, uint32(at)}, true
+		}
+	}
+	return chip{}, place{}, false
+}
+
+// there tells whether the chip is still where it was: expanders come and go, and
+// the next one may get the number of the last.
+func (c chip) there() bool {
+	f, err := openChip(c.path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	info, err := f.info()
+	return err == nil && text(info.Name[:]) == c.name && (text(info.Label[:]) == c.label || c.label == c.name) && int(info.Lines) == len(c.lines)
+}
+
+// listed is the chips that the library found at the start.
+func listed() (chips []chip) {
+	for _, known := range gpioioctl.Chips {
+		c := chip{path: known.Path(), name: known.Name(), label: known.Label()}
+		for _, l := range known.Lines() {
+			c.lines = append(c.lines, l.Name())
+		}
+		chips = append(chips, c)
+	}
+	return chips
+}
+
+// present is the chips that are there now, in the library's order: those of the
+// processor before others, so that a name that two chips have means the same line.
+func present() (chips []chip) {
+	for _, path := range chipPaths() {
+		c, err := look(path)
+		if err == nil && !slices.ContainsFunc(chips, func(o chip) bool { return o.name == c.name }) {
+			chips = append(chips, c)
+		}
+	}
+	slices.SortStableFunc(chips, func(a, b chip) int {
+		if x, y := strings.HasPrefix(a.label, "pinctrl-"), strings.HasPrefix(b.label, "pinctrl-"); x != y {
+			if x {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.label, b.label)
+	})
+	return chips
+}
+
+// look asks a chip for the names of its lines.
+func look(path string) (chip, error) {
+	f, err := openChip(path)
+	if err != nil {
+		return chip{}, err
+	}
+	defer f.Close()
+	info, err := f.info()
+	c := chip{path: path, name: text(info.Name[:]), label: text(info.Label[:])}
+	if c.label == "" {
+		c.label = c.name // as the library does
+	}
+	for offset := uint32(0); err == nil && offset < info.Lines; offset++ {
+		var l unix.GPIOV2LineInfo
+		if l, err = f.line(offset); err == nil {
+			c.lines = append(c.lines, text(l.Name[:]))
+		}
+	}
+	return c, err
+}
+
+func chipPaths() []string {
+	paths, _ := filepath.Glob("/dev/gpiochip*") // the pattern is ours and well formed
+	return paths
+}
