@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -27,7 +28,7 @@ func RTUKind() drivers.Kind {
 				return nil, errors.New("this gateway has no serial ports")
 			}
 			bits := o.bitsOfCharacter()
-			ln, err := shared.join(o.Path, o.settings(), false, func(context.Context) (carrier, error) {
+			ln, err := shared.join(filepath.Clean(o.Path), o.settings(), false, func(context.Context) (carrier, error) {
 				port, err := p.Serial(o.Port())
 				if err != nil {
 					return nil, err
@@ -58,7 +59,7 @@ func TCPKind() drivers.Kind {
 	return drivers.KindOf("modbus-tcp", "A meter, inverter or controller in the network that speaks Modbus TCP.",
 		tcpExample, tcpDefaults, func(_ context.Context, o TCPOptions, _ drivers.Ports) (drivers.Device, error) {
 			address := o.hostPort()
-			ln, err := shared.join(address, "framing "+o.Framing, true, func(ctx context.Context) (carrier, error) {
+			ln, err := shared.join(address, o.settings(), true, func(ctx context.Context) (carrier, error) {
 				conn, err := dial(ctx, address, o.Timeout)
 				if err != nil {
 					return nil, err

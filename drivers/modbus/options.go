@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"edgegateway/drivers"
 	"edgegateway/drivers/serial"
 )
 
@@ -95,9 +96,16 @@ func (o RTUOptions) bitsOfCharacter() int {
 	return n
 }
 
+// Uses says under which settings several units share the port.
+func (o RTUOptions) Uses() []drivers.Use {
+	uses := o.PortOptions.Uses()
+	uses[0].Shared = o.settings()
+	return uses
+}
+
 // settings is what all devices on a port must agree on, as a person reads it.
 func (o RTUOptions) settings() string {
-	s := fmt.Sprintf("%d baud, %d data bits, parity %s, %d stop bits", o.Baud, o.DataBits, o.Parity, o.StopBits)
+	s := o.PortOptions.Settings()
 	if o.Echo {
 		s += ", echo"
 	}
@@ -131,9 +139,18 @@ func (o TCPOptions) Validate() error {
 	return o.validate()
 }
 
+// Uses says under which settings several units share the connection.
+func (o TCPOptions) Uses() []drivers.Use {
+	return []drivers.Use{{What: "the Modbus connection to " + o.hostPort(), Shared: o.settings(), Key: "address"}}
+}
+
+func (o TCPOptions) settings() string { return "framing " + o.Framing }
+
+// hostPort is the address as all units behind it write it.
 func (o TCPOptions) hostPort() string {
-	if _, _, err := net.SplitHostPort(o.Address); err != nil {
-		return net.JoinHostPort(o.Address, "502")
+	address := strings.ToLower(o.Address)
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return net.JoinHostPort(address, "502")
 	}
-	return o.Address
+	return address
 }

@@ -1,54 +1,28 @@
 package serial_test
 
 import (
-	"context"
 	"fmt"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/pelletier/go-toml/v2"
 
 	"edgegateway/drivers"
 	"edgegateway/drivers/serial"
 	"edgegateway/drivers/serial/serialtest"
 )
 
-func with(options string) func(any) error {
-	return func(dst any) error {
-		return toml.NewDecoder(strings.NewReader(options)).DisallowUnknownFields().Decode(dst)
-	}
-}
-
-// script sends text and lets time pass, and returns what the device tells.
-func script(t *testing.T, options string, send ...string) (got []drivers.Reading) {
-	synctest.Test(t, func(t *testing.T) {
-		port := serialtest.New()
-		dev, err := serial.LineKind().Open(t.Context(), with(options), port.Ports())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			dev.(drivers.Watcher).Watch(ctx, func(r drivers.Reading) { got = append(got, r) })
-		}()
+// script sends text, after a silence, and returns what the device tells.
+func script(t *testing.T, options string, send ...string) []drivers.Reading {
+	t.Helper()
+	return watch(t, serial.LineKind(), with(options), func(port *serialtest.Port) {
 		time.Sleep(time.Second) // the line was silent: what comes begins with a whole line
 		for _, text := range send {
 			port.Feed(text)
 			synctest.Wait()
 		}
-		cancel()
-		<-ended
-		if dev.Close(); !port.Closed() {
-			t.Error("the port is still open")
-		}
 	})
-	return got
 }
 
 func TestLines(t *testing.T) {
@@ -118,30 +92,13 @@ func TestLineThatBeganBeforeThePortWasOpenIsNotUsed(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			port := serialtest.New()
 			port.Feed(c.sent)
-			dev, err := serial.LineKind().Open(t.Context(), with("path = \"/dev/x\"\n"+c.format), port.Ports())
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
 			var got []string
-			ended := make(chan struct{})
-			go func() {
-				defer close(ended)
-				dev.(drivers.Watcher).Watch(ctx, func(r drivers.Reading) {
-					for _, v := range r.Values {
-						got = append(got, fmt.Sprintf("%s=%v", v.Channel, v.V))
-					}
-					if r.Fault != nil {
-						got = append(got, r.Fault.Error())
-					}
-				})
-			}()
-			synctest.Wait()
+			for _, r := range watchOn(t, port, serial.LineKind(), with(onPort+c.format), func() {}) {
+				got = append(got, serialtest.Show(r))
+			}
 			if fmt.Sprint(got) != c.want {
 				t.Errorf("%s %q: %v, want %s", c.format, c.sent, got, c.want)
 			}
-			cancel()
-			<-ended
 		})
 	}
 }
@@ -189,52 +146,8 @@ func TestWrongOptions(t *testing.T) {
 		`path = "/d"` + "\nformat = \"regex\"\npattern = \"(?P<a>.)\"\nfields = [{from=\"b\"}]": `fields.from is "b", which is none of the named groups`,
 		`path = "/d"` + "\nfields = [{from=\"b\"}, {from=\"c\", name=\"b\"}]":                   `fields gives`,
 	} {
-		if err := serial.LineKind().Check(with(options)); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if err := serial.LineKind().Check(with(options)); err == nil || !strings.Contains(err.Error(), ": o."+want) {
 			t.Errorf("%s: %v, want %s", options, err, want)
-		}
-	}
-}
-
-// diary is the Events of a device under test.
-type diary struct {
-	mu    sync.Mutex
-	lines []string
-	news  chan struct{}
-}
-
-func (d *diary) add(format string, args ...any) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.lines = append(d.lines, fmt.Sprintf(format, args...))
-	select {
-	case d.news <- struct{}{}:
-	default:
-	}
-}
-func (d *diary) Online([]drivers.Channel, func(drivers.Command) (drivers.Command, error)) {
-	d.add("online")
-}
-func (d *diary) Offline(reason error)                       { d.add("offline: %v", reason) }
-func (d *diary) Result(drivers.Job, drivers.Reading, error) {}
-func (d *diary) Reading(r drivers.Reading)                  { d.add("%s=%v", r.Values[0].Channel, r.Values[0].V) }
-
-// wait waits until the diary has a line with text.
-func (d *diary) wait(t *testing.T, text string) {
-	t.Helper()
-	late := time.After(20 * time.Second)
-	for {
-		d.mu.Lock()
-		found := strings.Contains(strings.Join(d.lines, "\n"), text)
-		d.mu.Unlock()
-		if found {
-			return
-		}
-		select {
-		case <-d.news:
-		case <-late:
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			t.Fatalf("no %q in:\n%s", text, strings.Join(d.lines, "\n"))
 		}
 	}
 }
@@ -242,13 +155,7 @@ func (d *diary) wait(t *testing.T, text string) {
 func TestUnpluggedAndPluggedIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		port := serialtest.New()
-		d := &diary{news: make(chan struct{}, 1)}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		var stats drivers.Stats
-		go func() {
-			ended <- drivers.Run(ctx, drivers.Spec{Kind: serial.LineKind(), Decode: with(`path = "/dev/x"`), Ports: port.Ports(), Stats: &stats}, d)
-		}()
+		d := serialtest.Run(t, drivers.Spec{Kind: serial.LineKind(), Decode: with(onPort), Ports: port.Ports()})
 		synctest.Wait()
 		port.Feed("{\"t\":1}\nrubbish\n{\"t\":2}\n")
 		synctest.Wait()
@@ -258,15 +165,14 @@ func TestUnpluggedAndPluggedIn(t *testing.T) {
 		time.Sleep(60 * time.Second)
 		port.Feed("{\"t\":3}\n")
 		synctest.Wait()
-		cancel()
-		if err := <-ended; err != nil || !port.Closed() {
-			t.Errorf("Run ended with %v, port closed: %v", err, port.Closed())
+		if d.End(t); !port.Closed() {
+			t.Error("the port is still open")
 		}
 		want := "online|t=1|t=2|offline: unplugged: the device is gone|offline: /dev/x is not there; check the cable|online|t=3|offline: the gateway is stopping"
-		if got := strings.Join(d.lines, "|"); got != want {
+		if got := d.Text(); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
-		if c := stats.Snapshot(); c.Readings != 3 || c.Opens != 2 {
+		if c := d.Stats.Snapshot(); c.Readings != 3 || c.Opens != 2 {
 			t.Errorf("counts %+v", c)
 		}
 	})

@@ -1,19 +1,14 @@
 package serial_test
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"edgegateway/drivers"
 	"edgegateway/drivers/serial"
-	"edgegateway/drivers/serial/ptytest"
 	"edgegateway/drivers/serial/serialtest"
 )
 
@@ -31,29 +26,9 @@ func nmea(sentences ...string) string {
 }
 
 // receive sends texts, each followed by a silence, and returns what a receiver tells.
-func receive(t *testing.T, send ...string) (got []string) {
+func receive(t *testing.T, send ...string) []string {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		port := serialtest.New()
-		dev, err := serial.NMEAKind().Open(t.Context(), strictly(onPort), port.Ports())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			dev.(drivers.Watcher).Watch(ctx, func(r drivers.Reading) { got = append(got, show(r)) })
-		}()
-		for _, part := range send {
-			port.Feed(part)
-			time.Sleep(time.Second)
-		}
-		cancel()
-		<-ended
-		dev.Close()
-	})
-	return got
+	return stream(t, serial.NMEAKind(), with(onPort), send...)
 }
 
 // The examples of the "u-blox 8 / M8 Receiver description", UBX-13003221, chapter on
@@ -156,7 +131,7 @@ func TestDamagedSentencesAreFaults(t *testing.T) {
 func TestReceiverThatIsSilentIsOffline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		port := serialtest.New()
-		dev, err := serial.NMEAKind().Open(t.Context(), strictly(onPort), port.Ports())
+		dev, err := serial.NMEAKind().Open(t.Context(), with(onPort), port.Ports())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,35 +141,4 @@ func TestReceiverThatIsSilentIsOffline(t *testing.T) {
 			t.Errorf("after %v: %v", took, err)
 		}
 	})
-}
-
-func TestReceiverSurvivesAPulledPlug(t *testing.T) {
-	master, path := ptytest.Open(t)
-	byID := filepath.Join(t.TempDir(), "usb-gps")
-	if err := os.Symlink(path, byID); err != nil {
-		t.Fatal(err)
-	}
-	d := &diary{news: make(chan struct{}, 1)}
-	ctx, cancel := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := drivers.Run(ctx, drivers.Spec{
-			Kind: serial.NMEAKind(), Ports: drivers.Ports{Serial: serial.Open}, Decode: strictly(fmt.Sprintf("path = %q", byID)),
-		}, d); err != nil {
-			t.Error(err)
-		}
-	})
-	master.WriteString(nmea("GPVTG,1,T,,M,1,N,2,K"))
-	d.wait(t, "course=1")
-	master.Close()
-	d.wait(t, "offline: ")
-	other, path := ptytest.Open(t)
-	os.Remove(byID)
-	if err := os.Symlink(path, byID); err != nil {
-		t.Fatal(err)
-	}
-	other.WriteString(nmea("GPVTG,2,T,,M,1,N,2,K"))
-	d.wait(t, "course=2")
-	cancel()
-	running.Wait()
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"edgegateway/drivers"
 )
@@ -38,6 +39,18 @@ func (o PortOptions) Validate() error {
 		return fmt.Errorf("stop_bits must be 1 or 2, not %d", o.StopBits)
 	}
 	return nil
+}
+
+// Uses says that nobody else may have the port. Two paths of one port show only when
+// it is opened.
+func (o PortOptions) Uses() []drivers.Use {
+	return []drivers.Use{{What: "the serial port " + filepath.Clean(o.Path), Key: "path"}}
+}
+
+// Settings is what all users of one port must agree on, as people write it:
+// "9600 baud, 8N1".
+func (o PortOptions) Settings() string {
+	return fmt.Sprintf("%d baud, %d%c%d", o.Baud, o.DataBits, strings.ToUpper(o.Parity)[0], o.StopBits)
 }
 
 // Port is how drivers.Ports opens the port.

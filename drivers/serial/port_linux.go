@@ -69,8 +69,13 @@ func claim(path string) (*os.File, error) {
 	return hold, nil
 }
 
+// explain makes an error that says what to do. This process must not have the port
+// open for path itself.
 func explain(err error, path string) error {
 	if errors.Is(err, syscall.EBUSY) {
+		if real, ok := ours(path); ok {
+			return fmt.Errorf("open %s: another device of this gateway uses this port, %s; give each device its own, or the same path to Modbus units that share one: %w", path, real, err)
+		}
 		return fmt.Errorf("open %s: another program uses it; `fuser -v %s` tells which: %w", path, path, err)
 	}
 	check := "check the cable; this machine has no serial adapter plugged in"
@@ -78,6 +83,20 @@ func explain(err error, path string) error {
 		check = "check the cable; there is " + strings.Join(found, ", ")
 	}
 	return drivers.Explain(err, path, "dialout", check)
+}
+
+// ours tells whether this process has a file open under whatever name, and gives the
+// one without links.
+func ours(path string) (real string, ok bool) {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", false
+	}
+	open, _ := filepath.Glob("/proc/self/fd/*") // the pattern is ours and well formed
+	return real, slices.ContainsFunc(open, func(fd string) bool {
+		target, err := os.Readlink(fd)
+		return err == nil && target == real
+	})
 }
 
 // plugged lists the ports that a path could have meant.
