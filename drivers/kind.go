@@ -135,6 +135,16 @@ type SerialConfig struct {
 	DataBits int    // 5 to 8; 0 = 8
 	Parity   string // "none", "odd" or "even"; "" = none
 	StopBits int    // 1 or 2; 0 = 1
+	RS485    RS485  // the zero value leaves the port as it is
+}
+
+// RS485 says that the kernel is to turn the transceiver of an RS-485 line round, with
+// the RTS line of the port. Most USB adapters, and many others, do that by themselves.
+type RS485 struct {
+	On        bool
+	Before    time.Duration // from turning to the first bit; whole milliseconds
+	After     time.Duration // from the last bit to turning back
+	ActiveLow bool          // RTS is low, not high, while sending
 }
 
 // A SerialPort is an open serial port. One goroutine at a time may use it.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -115,5 +116,22 @@ func TestUsesOfAPort(t *testing.T) {
 		if _, err := kind.Uses(with("path = \"ttyUSB0\"" + options)); err == nil || !strings.Contains(err.Error(), "path must be") {
 			t.Errorf("%s: %v", kind.Name, err)
 		}
+	}
+}
+
+func TestOptionsReachThePort(t *testing.T) {
+	var got drivers.SerialConfig
+	refused := errors.New("not today")
+	options := "path = \"/dev/ttyAMA0\"\nbaud = 19200\nparity = \"even\"\nstop_bits = 2\nrs485 = true\nrs485_delay_before = \"2ms\"\nrs485_delay_after = \"1ms\"\nrs485_rts_active_low = true"
+	_, err := serial.LineKind().Open(t.Context(), with(options), drivers.Ports{Serial: func(c drivers.SerialConfig) (drivers.SerialPort, error) {
+		got = c
+		return nil, refused
+	}})
+	want := drivers.SerialConfig{
+		Path: "/dev/ttyAMA0", Baud: 19200, DataBits: 8, Parity: "even", StopBits: 2,
+		RS485: drivers.RS485{On: true, Before: 2 * time.Millisecond, After: time.Millisecond, ActiveLow: true},
+	}
+	if err != refused || got != want {
+		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"edgegateway/drivers"
 )
@@ -17,7 +18,16 @@ type PortOptions struct {
 	DataBits int    `toml:"data_bits"` // 5 to 8
 	Parity   string `toml:"parity"`    // none, odd, even
 	StopBits int    `toml:"stop_bits"` // 1 or 2
+
+	RS485          bool          `toml:"rs485"`                // the kernel turns the line round, with RTS
+	RS485Before    time.Duration `toml:"rs485_delay_before"`   // from turning to the first bit, up to 100ms
+	RS485After     time.Duration `toml:"rs485_delay_after"`    // from the last bit to turning back
+	RS485ActiveLow bool          `toml:"rs485_rts_active_low"` // RTS is low while sending
 }
+
+// mostDelay is RS485_MAX_RTS_DELAY of the kernel's drivers/tty/serial/serial_core.c,
+// which takes it for whatever is more.
+const mostDelay = 100 * time.Millisecond
 
 // DefaultPort is 8N1 at a rate.
 func DefaultPort(baud int) PortOptions {
@@ -38,6 +48,24 @@ func (o PortOptions) Validate() error {
 	case o.StopBits != 1 && o.StopBits != 2:
 		return fmt.Errorf("stop_bits must be 1 or 2, not %d", o.StopBits)
 	}
+	return o.validateRS485()
+}
+
+func (o PortOptions) validateRS485() error {
+	for _, d := range []struct {
+		key   string
+		value time.Duration
+	}{{"rs485_delay_before", o.RS485Before}, {"rs485_delay_after", o.RS485After}} {
+		if d.value < 0 || d.value > mostDelay || d.value%time.Millisecond != 0 {
+			return fmt.Errorf("%s must be between 0ms and %v, in whole milliseconds, not %v", d.key, mostDelay, d.value)
+		}
+		if d.value != 0 && !o.RS485 {
+			return fmt.Errorf("%s is for rs485 = true", d.key)
+		}
+	}
+	if o.RS485ActiveLow && !o.RS485 {
+		return errors.New("rs485_rts_active_low is for rs485 = true")
+	}
 	return nil
 }
 
@@ -50,12 +78,22 @@ func (o PortOptions) Uses() []drivers.Use {
 // Settings is what all users of one port must agree on, as people write it:
 // "9600 baud, 8N1".
 func (o PortOptions) Settings() string {
-	return fmt.Sprintf("%d baud, %d%c%d", o.Baud, o.DataBits, strings.ToUpper(o.Parity)[0], o.StopBits)
+	s := fmt.Sprintf("%d baud, %d%c%d", o.Baud, o.DataBits, strings.ToUpper(o.Parity)[0], o.StopBits)
+	if o.RS485 {
+		s += fmt.Sprintf(", RS-485 with %v and %v", o.RS485Before, o.RS485After)
+	}
+	if o.RS485ActiveLow {
+		s += ", RTS active low"
+	}
+	return s
 }
 
 // Port is how drivers.Ports opens the port.
 func (o PortOptions) Port() drivers.SerialConfig {
-	return drivers.SerialConfig{Path: o.Path, Baud: o.Baud, DataBits: o.DataBits, Parity: o.Parity, StopBits: o.StopBits}
+	return drivers.SerialConfig{
+		Path: o.Path, Baud: o.Baud, DataBits: o.DataBits, Parity: o.Parity, StopBits: o.StopBits,
+		RS485: drivers.RS485{On: o.RS485, Before: o.RS485Before, After: o.RS485After, ActiveLow: o.RS485ActiveLow},
+	}
 }
 
 func (o PortOptions) open(p drivers.Ports) (drivers.SerialPort, error) {

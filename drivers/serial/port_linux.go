@@ -47,7 +47,16 @@ func Open(c drivers.SerialConfig) (drivers.SerialPort, error) {
 		hold.Close()
 		return nil, fmt.Errorf("keep %s for the gateway alone: %w", c.Path, err)
 	}
-	return &port{path: c.Path, tty: tty, hold: hold}, nil
+	p := &port{path: c.Path, tty: tty, hold: hold}
+	if c.RS485.On {
+		before, err := turnRound(hold, c.RS485)
+		if err != nil {
+			p.Close()
+			return nil, err
+		}
+		p.before = &before
+	}
+	return p, nil
 }
 
 // claim opens a second way to the port, which holds the lock and can be polled: the
@@ -133,6 +142,8 @@ type port struct {
 	tty   *tarm.Port
 	hold  *os.File
 	early int // reads in a row that brought nothing and took no time
+
+	before *rs485 // how the line was turned round before; nil if that was not changed
 }
 
 const (
@@ -203,5 +214,8 @@ func (p *port) Close() error {
 	// does not take. Errors here mean that the port is gone, which is as good.
 	unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCOFLUSH)
 	unix.IoctlSetInt(fd, unix.TIOCNXCL, 0)
+	if p.before != nil {
+		rs485ioctl(p.hold, unix.TIOCSRS485, p.before)
+	}
 	return errors.Join(p.tty.Close(), p.hold.Close())
 }

@@ -133,3 +133,15 @@ func TestPortTakesItsSettings(t *testing.T) {
 		t.Errorf("settings %+v", got)
 	}
 }
+
+// A terminal has no direction to turn. The port is then as free as before.
+func TestRS485OnAPortWithoutIt(t *testing.T) {
+	_, path := ptytest.Open(t)
+	c := drivers.SerialConfig{Path: path, Baud: 9600, RS485: drivers.RS485{On: true}}
+	_, err := serial.Open(c)
+	want := "open " + path + ": the driver of this port does not turn an RS-485 line round; leave rs485 out: most USB adapters do that by themselves: inappropriate ioctl for device"
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	open(t, path)
+}
