@@ -21,8 +21,8 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-// The examples of MODBUS Application Protocol V1.1b3, chapter 6: request, answer,
-// and the data in it.
+// The examples of MODBUS Application Protocol V1.1b3, chapter 6, on the pages 12, 13,
+// 15, 16, 18, 19, 29 and 30: request, answer, and the data in it.
 func TestExamplesOfTheSpecification(t *testing.T) {
 	for _, c := range []struct {
 		name               string
@@ -61,7 +61,7 @@ func TestExamplesOfTheSpecification(t *testing.T) {
 			if len(answer) != c.r.answer() {
 				t.Errorf("expects %d bytes, not %d", c.r.answer(), len(answer))
 			}
-			var refused *ExceptionError
+			var refused *ExceptionError // as in the example of chapter 7, page 47
 			if _, err := c.r.parse([]byte{c.r.function | 0x80, 2}); !errors.As(err, &refused) || refused.Code != 2 {
 				t.Errorf("exception: %v", err)
 			}
@@ -69,8 +69,9 @@ func TestExamplesOfTheSpecification(t *testing.T) {
 	}
 }
 
-// Frames with their CRC, as in the chapter on CRC generation of MODBUS over Serial
-// Line V1.02, 6.2.2 (the first), and as devices send them.
+// Frames with their CRC. The first is worked through in MODBUS over Serial Line V1.02,
+// 6.2.2, page 41; the others are the examples of simplymodbus.ca for the functions 3,
+// 1, 5, 6 and 16 and for an exception.
 func TestFrames(t *testing.T) {
 	for _, frame := range []string{
 		"02 07 41 12",

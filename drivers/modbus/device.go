@@ -37,7 +37,7 @@ func RTUKind() drivers.Kind {
 				// program may have asked something a moment ago.
 				return &rtu{
 					name: o.Path, port: port, echo: o.Echo, silence: silence(o.Baud, bits), lateComer: true,
-					airtime: func(n int) time.Duration { return characters(n, o.Baud, bits) },
+					airtime: func(n int) time.Duration { return o.RS485Before + characters(n, o.Baud, bits) },
 				}, nil
 			})
 			if err != nil {

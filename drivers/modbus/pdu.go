@@ -72,6 +72,11 @@ func (r request) bits() bool {
 
 func (r request) writes() bool { return r.function > readInputRegisters }
 
+// mirrored tells whether the good answer is the request itself.
+func (r request) mirrored() bool {
+	return r.function == writeSingleCoil || r.function == writeSingleRegister
+}
+
 // parse checks the PDU of an answer, and returns the data of a read.
 func (r request) parse(pdu []byte) ([]byte, error) {
 	switch {

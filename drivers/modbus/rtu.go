@@ -41,7 +41,7 @@ const (
 )
 
 // silence is how long a line must be silent between two frames: the time of 3.5
-// characters, from 19200 bit/s on always 1.75 ms (Serial Line V1.02, 2.5.1.1).
+// characters, above 19200 bit/s always 1.75 ms (Serial Line V1.02, 2.5.1.1, page 13).
 func silence(baud, bitsOfCharacter int) time.Duration {
 	if baud > 19200 {
 		return 1750 * time.Microsecond
@@ -62,7 +62,7 @@ type rtu struct {
 
 	silence   time.Duration           // between two frames
 	airtime   func(int) time.Duration // of so many bytes; nil = not known
-	echo      bool                    // what is sent comes back first
+	echo      bool                    // what is sent comes back first: as configured, or as was seen
 	lastByte  time.Time               // when it was sent or received
 	lateComer bool                    // the answer to an earlier request may still come
 }
@@ -86,22 +86,21 @@ func (c *rtu) ask(ctx context.Context, unit byte, r request, w waits) ([]byte, e
 	}
 	c.lastByte = sent
 
-	var pdu []byte
+	var pdu, answer, part []byte
 	err := receive(ctx, c.port, sent.Add(w.answer), func(got []byte) (ready bool, err error) {
 		c.lastByte = time.Now()
-		if c.echo {
-			if len(got) < len(frame) {
-				return false, nil
-			}
-			if !bytes.HasPrefix(got, frame) {
-				return false, fmt.Errorf("%w: % x came back of % x", errDamaged, got[:len(frame)], frame)
-			}
-			got = got[len(frame):]
+		if answer, part, err = c.withoutEcho(got, frame, r); err == nil {
+			pdu, err = find(answer, unit, r)
 		}
-		pdu, err = find(got, unit, r)
 		return pdu != nil, err
 	})
-	if err == os.ErrDeadlineExceeded {
+	if errors.Is(err, errCut) && !c.echo {
+		// What could have become the echo has not, so it is an answer that looks so.
+		if pdu, _ = find(part, unit, r); pdu != nil {
+			err = nil
+		}
+	}
+	if err == os.ErrDeadlineExceeded || errors.Is(err, errCut) && len(answer)+len(part) == 0 {
 		return nil, noAnswer(fmt.Sprintf("unit %d on %s", unit, c.name))
 	}
 	if err != nil {
@@ -109,6 +108,28 @@ func (c *rtu) ask(ctx context.Context, unit byte, r request, w waits) ([]byte, e
 	}
 	c.lateComer = false
 	return pdu, nil
+}
+
+// withoutEcho takes off the own request, which comes back on two wires if the
+// receiver is on while sending. A request that has come back shows that the line does
+// that, unless the answer to it is the same: a single write is answered by its
+// repetition (Application Protocol V1.1b3, 6.5 and 6.6). part is what may become the
+// echo, or is a short answer that begins like it.
+func (c *rtu) withoutEcho(got, frame []byte, r request) (answer, part []byte, err error) {
+	if !c.echo && r.mirrored() {
+		return got, nil, nil
+	}
+	answer, whole := bytes.CutPrefix(got, frame)
+	switch {
+	case whole:
+		c.echo = true
+		return answer, nil, nil
+	case bytes.HasPrefix(frame, got):
+		return nil, got, nil
+	case c.echo:
+		return nil, nil, fmt.Errorf("%w: % x came back of % x", errDamaged, got[:min(len(got), len(frame))], frame)
+	}
+	return got, nil, nil
 }
 
 // find looks for the answer in what has come; nil means that it is not complete. A
@@ -132,8 +153,11 @@ func find(got []byte, unit byte, r request) ([]byte, error) {
 	return frame[1:end], nil
 }
 
+// errCut is wrapped by the error of an answer that did not go on.
+var errCut = fmt.Errorf("%w: it ends", errDamaged)
+
 func cut(got []byte) error {
-	return fmt.Errorf("%w: it ends after % x", errDamaged, got[:min(len(got), 16)])
+	return fmt.Errorf("%w after % x", errCut, got[:min(len(got), 16)])
 }
 
 // mostLate is how many reads may still bring something after a bad answer.

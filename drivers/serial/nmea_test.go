@@ -31,8 +31,9 @@ func receive(t *testing.T, send ...string) []string {
 	return stream(t, serial.NMEAKind(), with(onPort), send...)
 }
 
-// The examples of the "u-blox 8 / M8 Receiver description", UBX-13003221, chapter on
-// NMEA messages.
+// The examples of u-blox's receiver descriptions, chapter on standard NMEA messages,
+// in the form of u-blox 6 and as programs for these receivers quote them; later
+// versions of NMEA add fields at the end.
 func TestSentencesOfTheReceiverDescription(t *testing.T) {
 	for _, c := range []struct{ sentence, want string }{
 		{"$GPRMC,083559.00,A,4717.11437,N,00833.91522,E,0.004,77.52,091202,,,A*57",
@@ -48,6 +49,23 @@ func TestSentencesOfTheReceiverDescription(t *testing.T) {
 	}
 }
 
+// What a NEO-6M says behind its switching on, recorded on chris.cnie.de/avr/neo-6.html.
+func TestReceiverWithoutAFix(t *testing.T) {
+	got := receive(t, strings.ReplaceAll(`$GPTXT,01,01,02,ANTSTATUS=DONTKNOW*33
+
+$GPRMC,,V,,,,,,,,,,N*53
+$GPVTG,,,,,,,,,N*30
+$GPGGA,,,,,,0,00,99.99,,,,,,*48
+$GPGSA,A,1,,,,,,,,,,,,,99.99,99.99,99.99*30
+$GPGSV,1,1,00*79
+$GPGLL,,,,,,V,N*64
+`, "\n", "\r\n"))
+	if want := "[valid=false quality=none satellites=0 fix=none]"; fmt.Sprint(got) != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+}
+
+// Made by hand, for what the examples do not have.
 func TestSentences(t *testing.T) {
 	for _, c := range []struct{ sentence, want string }{
 		{"GNRMC,235959.90,A,3351.6000,S,15112.6000,W,022.4,084.4,311299,,,A", "valid=true latitude=-33.86 longitude=-151.21 speed=11.524 course=84.4 time=1999-12-31T23:59:59.900Z"},

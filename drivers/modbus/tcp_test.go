@@ -1,0 +1,133 @@
+package modbus_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"edgegateway/drivers"
+	"edgegateway/drivers/modbus"
+	"edgegateway/drivers/modbus/modbustest"
+)
+
+func listen(t *testing.T, units map[byte]*modbustest.Unit) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		modbustest.ServeTCP(l, units)
+	}()
+	t.Cleanup(func() { l.Close(); <-served })
+	return l
+}
+
+func TestTCP(t *testing.T) {
+	unit := one()
+	l := listen(t, map[byte]*modbustest.Unit{1: unit, 0: one()})
+	options := fmt.Sprintf("address = %q\n", l.Addr()) + someOfEverything
+	k := modbus.TCPKind()
+	dev, other := open(t, k, options, drivers.Ports{}), open(t, k, "unit_id = 0\n"+options, drivers.Ports{})
+	for _, dev := range []drivers.Device{dev, other} {
+		if got := sample(t, dev); got != all {
+			t.Error(got)
+		}
+	}
+	if got := actuate(t, dev, "setpoint", 7.5); got != "setpoint=7.5" {
+		t.Error(got)
+	}
+	if got := sample(t, other); !strings.Contains(got, "setpoint=21.7") {
+		t.Errorf("the other unit has %s", got)
+	}
+	if err := errors.Join(dev.Close(), other.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A device that closes idle connections, as most do, costs no reading.
+func TestTCPConnectionIsMadeAnew(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	connections := make(chan int, 10)
+	go func() {
+		for n := 1; ; n++ {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			connections <- n
+			request := make([]byte, 12)
+			if _, err := io.ReadFull(conn, request); err == nil {
+				// A late answer to something else comes before it.
+				conn.Write([]byte{9, 9, 0, 0, 0, 5, 1, 3, 2, 7, 7})
+				conn.Write([]byte{request[0], request[1], 0, 0, 0, 5, 1, 3, 2, 0, byte(n)})
+			}
+			conn.Close()
+		}
+	}()
+	dev := open(t, modbus.TCPKind(), fmt.Sprintf("address = %q\npoints = [{ name = \"a\" }]", l.Addr()), drivers.Ports{})
+	defer dev.Close()
+	for n := 1; n < 4; n++ {
+		if got := sample(t, dev); got != fmt.Sprintf("a=%d", n) {
+			t.Errorf("sample %d: %s", n, got)
+		}
+		if got := <-connections; got != n {
+			t.Errorf("connection %d", got)
+		}
+	}
+}
+
+func TestTCPSaysWhatIsWrong(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	address := l.Addr().String()
+	options := fmt.Sprintf("address = %q\ntimeout = \"300ms\"\npoints = [{ name = \"a\" }]", address)
+	dev := open(t, modbus.TCPKind(), options, drivers.Ports{})
+	defer dev.Close()
+	if got, want := sample(t, dev), "no answer from unit 1 at "+address; !strings.HasPrefix(got, want) {
+		t.Errorf("a listener that says nothing: %s", got)
+	}
+	l.Close()
+	_, err = dev.(drivers.Sampler).Sample(t.Context())
+	if err == nil || !strings.HasPrefix(err.Error(), "connect to "+address+": connection refused; is Modbus TCP switched on there") || !errors.Is(err, drivers.ErrGone) {
+		t.Errorf("nobody listens: %v", err)
+	}
+}
+
+func TestRTUOverTCP(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	served := make(chan error, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			served <- err
+			return
+		}
+		defer conn.Close()
+		served <- modbustest.ServeRTU(conn, map[byte]*modbustest.Unit{1: one()})
+	}()
+	dev := open(t, modbus.TCPKind(), fmt.Sprintf("address = %q\nframing = \"rtu\"\n", l.Addr())+someOfEverything, drivers.Ports{})
+	if got := sample(t, dev); !strings.HasPrefix(got, "t=21.3") {
+		t.Error(got)
+	}
+	dev.Close()
+	if err := <-served; err != io.EOF {
+		t.Error(err)
+	}
+}
