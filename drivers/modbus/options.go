@@ -64,7 +64,7 @@ type RTUOptions struct {
 	UnitOptions
 
 	Delay time.Duration `toml:"delay"` // between an answer and the next request, if the standard's 3.5 characters are too few for a converter or a unit
-	Echo  bool          `toml:"echo"`  // the converter brings back what is sent
+	Echo  bool          `toml:"echo"`  // what is sent comes back; the first read finds that out by itself
 }
 
 func rtuDefaults() RTUOptions {
