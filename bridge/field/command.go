@@ -74,7 +74,7 @@ func (d *device) Deliver(dl *broker.Delivery) {
 		d.refuse(dl, o, packet.ImplementationSpecificError, drivers.ErrExpired)
 		return
 	}
-	if o.command.Value, err = parseCommand(m.Payload); err != nil {
+	if o.command.Value, err = ParseCommand(m.Payload); err != nil {
 		d.refuse(dl, o, packet.PayloadFormatInvalid, err)
 		return
 	}

@@ -128,8 +128,8 @@ func appendResult(dst []byte, o outcome) []byte {
 // under the broker's lock.
 const largestCommand = 4096
 
-// parseCommand reads the payload of a command: JSON, or the text itself.
-func parseCommand(payload []byte) (any, error) {
+// ParseCommand reads the payload of a command: JSON, or the text itself.
+func ParseCommand(payload []byte) (any, error) {
 	switch {
 	case len(payload) == 0:
 		return nil, errors.New("the command is empty")

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 
 	"edgegateway/bridge/cloud"
@@ -151,10 +152,15 @@ func (a *answerHere) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
-// wordsOf parses flags that stand between and behind the words of a command line.
+// wordsOf parses flags that stand between and behind the words of a command line. A
+// negative number is a word, and so is all that stands behind "--".
 func wordsOf(f *flag.FlagSet, args []string) (words []string, err error) {
 	for len(args) > 0 {
-		if strings.HasPrefix(args[0], "-") && args[0] != "-" {
+		if args[0] == "--" {
+			return append(words, args[1:]...), nil
+		}
+		_, notNumber := strconv.ParseFloat(args[0], 64)
+		if strings.HasPrefix(args[0], "-") && args[0] != "-" && notNumber != nil {
 			if err := f.Parse(args); err != nil {
 				return nil, usageError(err.Error())
 			}

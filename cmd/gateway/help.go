@@ -42,16 +42,28 @@ func (v verb) help(w io.Writer, flags *flag.FlagSet) {
 
 // suggest says what to type instead of a word that is no verb.
 func suggest(word string, all []verb) string {
-	best, distance := "", 3 // further away it is another word, not a slip
+	var names []string
 	for _, v := range all {
-		if d := editDistance(word, v.name); d < distance && !v.hidden && d < len(v.name) {
-			best, distance = v.name, d
+		if !v.hidden {
+			names = append(names, v.name)
 		}
 	}
+	best := nearest(word, names)
 	if best == "" {
 		return "Type \"gateway help\" for the list."
 	}
 	return fmt.Sprintf("Did you mean \"gateway %s\"? Type \"gateway help\" for the list.", best)
+}
+
+// nearest is the name that was probably meant; "" if none is near.
+func nearest(word string, names []string) (best string) {
+	distance := 3 // further away it is another word, not a slip
+	for _, name := range names {
+		if d := editDistance(word, name); d < distance && d < len(name) {
+			best, distance = name, d
+		}
+	}
+	return best
 }
 
 // editDistance counts the letters to insert, remove or replace to make b of a (Levenshtein).

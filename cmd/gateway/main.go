@@ -46,7 +46,7 @@ type action func(ctx context.Context, p *process, args []string) error
 // verbs are all words, in the order of the list.
 func verbs() []verb {
 	return []verb{
-		runVerb(), demoVerb(), checkVerb(), statusVerb(), queueVerb(), alarmVerb(), backupVerb(), restoreVerb(), devicesVerb(), passwdVerb(), benchVerb(), versionVerb(), checkStoreVerb(), salvageStoreVerb(),
+		runVerb(), demoVerb(), checkVerb(), statusVerb(), queueVerb(), alarmVerb(), readVerb(), setVerb(), backupVerb(), restoreVerb(), devicesVerb(), passwdVerb(), benchVerb(), versionVerb(), checkStoreVerb(), salvageStoreVerb(),
 	}
 }
 

@@ -9,6 +9,9 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"edgegateway/drivers"
+	"edgegateway/drivers/all"
 )
 
 // A process is what a verb sees of the world around it.
@@ -16,13 +19,14 @@ type process struct {
 	stdin          *os.File
 	stdout, stderr io.Writer
 	getenv         func(string) string
+	ports          func() drivers.Ports // the ways to the hardware
 
 	// lastWill runs when a second signal ends the process at once: the terminal must not stay raw.
 	lastWill atomic.Pointer[func()]
 }
 
 func newProcess() *process {
-	return &process{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+	return &process{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, ports: all.SystemPorts}
 }
 
 // oneSignal is how long the same signal counts as one: timeout(1) and others send it to the process and to

@@ -164,6 +164,8 @@ func (g *gateway) listen(s surroundings) (err error) {
 	g.orphans = d.orphans
 	g.status.HandleControl("GET /v1/alarms", http.HandlerFunc(g.listAlarms))
 	g.status.HandleControl("POST /v1/alarms/clear", http.HandlerFunc(g.clearAlarm))
+	g.status.HandleControl("POST /v1/devices/sample", http.HandlerFunc(g.sampleDevice))
+	g.status.HandleControl("POST /v1/devices/set", http.HandlerFunc(g.setDevice))
 
 	g.layers.start("broker", g.broker.Run)
 	g.layers.start("devices", g.field.Run)

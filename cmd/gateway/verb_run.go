@@ -75,7 +75,7 @@ func runGateway(ctx context.Context, p *process, cfg config.Config, started time
 		return err
 	}
 	g, err := open(cfg, surroundings{
-		log: log, started: started, ports: all.SystemPorts(),
+		log: log, started: started, ports: p.ports(),
 		synced:  clockSynced,
 		store:   storeOptions(notify),
 		control: status.ControlPath(p.getenv, cfg.DataDir),

@@ -153,26 +153,49 @@ func printDevices(w io.Writer, devices []status.Device) {
 	if len(devices) == 0 {
 		fmt.Fprint(w, "  none configured\n")
 	}
-	width := 0 // a line with a reason ends a table, so the columns of all devices get one width by hand
+	width := widthOf(devices)
+	for _, d := range devices {
+		printDevice(w, "  ", width, d)
+	}
+}
+
+// widthOf is that of the first column. A line with a reason ends a table, so the columns
+// of all devices get one width by hand.
+func widthOf(devices []status.Device) (width int) {
 	for _, d := range devices {
 		width = max(width, len(d.Name))
 		for _, v := range d.Values {
 			width = max(width, len(v.Channel)+2)
 		}
 	}
-	for _, d := range devices {
-		state := "online"
-		if !d.Online {
-			state = "OFFLINE"
-		}
-		fmt.Fprintf(w, "  %-*s\t%s\t%s\n", width, d.Name, state, ago(d.Age))
-		if !d.Online && d.Reason != "" {
-			fmt.Fprintf(w, "    ! %s\n", d.Reason)
-		}
-		for _, v := range d.Values {
-			fmt.Fprintf(w, "    %-*s\t%s\n", width-2, v.Channel, showValue(v.Value, v.Unit))
-		}
+	return width
+}
+
+func printDevice(w io.Writer, indent string, width int, d status.Device) {
+	state := "online"
+	if !d.Online {
+		state = "OFFLINE"
 	}
+	fmt.Fprintf(w, "%s%-*s\t%s\t%s\n", indent, width, d.Name, state, ago(d.Age))
+	if !d.Online && d.Reason != "" {
+		fmt.Fprintf(w, "%s  ! %s\n", indent, d.Reason)
+	}
+	for _, v := range d.Values {
+		fmt.Fprintf(w, "%s  %-*s\t%s\n", indent, width-2, v.Channel, showReading(v))
+	}
+}
+
+// showReading is a value with its unit, and what is to be said of it.
+func showReading(v status.Value) string {
+	switch {
+	case v.Value == nil && v.Quality == "":
+		return "no value"
+	case v.Value == nil:
+		return v.Quality
+	case v.Quality != "":
+		return printable(showValue(v.Value, v.Unit)) + " (" + v.Quality + ")"
+	}
+	return printable(showValue(v.Value, v.Unit))
 }
 
 func printClouds(w io.Writer, clouds []status.Cloud) {

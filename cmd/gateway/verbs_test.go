@@ -19,7 +19,7 @@ func TestHelpForEveryVerb(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("help: exit code %d", code)
 	}
-	for _, v := range []string{"run", "demo", "check", "status", "devices", "version"} {
+	for _, v := range []string{"run", "demo", "check", "status", "devices", "read", "set", "version"} {
 		if !strings.Contains(list, "\n  "+v+" ") {
 			t.Errorf("%s is not in the list:\n%s", v, list)
 		}

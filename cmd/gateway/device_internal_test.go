@@ -1,0 +1,267 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"periph.io/x/conn/v3/gpio"
+
+	"edgegateway/config"
+	"edgegateway/drivers"
+	"edgegateway/drivers/gpio/gpiotest"
+	"edgegateway/drivers/modbus/modbustest"
+	"edgegateway/drivers/serial/serialtest"
+)
+
+// at runs one command line in this process, on hardware in memory.
+func at(ctx context.Context, t *testing.T, ports drivers.Ports, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, err strings.Builder
+	p := &process{stdout: &out, stderr: &err, getenv: func(string) string { return "" }, ports: func() drivers.Ports { return ports }}
+	code = command(ctx, p, args)
+	return code, out.String(), err.String()
+}
+
+// pumpConfig is a gateway with one output, and a port at which nobody speaks.
+func pumpConfig(t *testing.T) (cfg config.Config, file string) {
+	t.Helper()
+	dir := t.TempDir()
+	file = filepath.Join(dir, "gateway.toml")
+	text := fmt.Sprintf(`
+id = "g"
+data_dir = %q
+[[broker.listeners]]
+address = "tcp://127.0.0.1:0"
+[status]
+address = ""
+[[devices]]
+name = "pump"
+kind = "gpio-out"
+[devices.options]
+pin = "GPIO27"
+active_low = true
+[[devices]]
+name = "weather"
+kind = "serial-line"
+[devices.options]
+path = "/dev/ttyUSB0"
+`, dir)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(file, func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg, file
+}
+
+func TestAnOutputThatNoGatewayHoldsIsMovedOnlyOnPurpose(t *testing.T) {
+	_, file := pumpConfig(t)
+	var board gpiotest.Board
+	pin := board.Pin("GPIO27")
+
+	code, out, errOut := at(t.Context(), t, board.Ports(), "read", "-config", file, "pump")
+	if code != 1 || out != "" || !strings.Contains(errOut, "to open it would move it") || len(pin.Outs()) > 0 {
+		t.Errorf("read: %d %s%s, driven %v", code, out, errOut, pin.Outs())
+	}
+	code, out, errOut = at(t.Context(), t, board.Ports(), "read", "-open", "-config", file, "pump")
+	if code != 0 || out != "pump      online   now\n  state   off\n" {
+		t.Errorf("read -open: %d %s%s", code, out, errOut)
+	}
+	const high, low = gpio.High, gpio.Low // off and on
+	if got := pin.Outs(); !slices.Equal(got, []gpio.Level{high, high}) {
+		t.Errorf("read -open has driven %v", got)
+	}
+
+	code, out, errOut = at(t.Context(), t, board.Ports(), "set", "-for", "10ms", "-config", file, "pump", "on")
+	want := `No gateway holds pump: it is opened here, which brings it into its initial state; at the end it goes into its safe state.
+pump: state = on
+Held for 10ms, or until Ctrl-C.
+pump: closed, in its safe state
+`
+	if code != 0 || out != want {
+		t.Errorf("set: %d\n%s%s", code, out, errOut)
+	}
+	if got := pin.Outs()[2:]; !slices.Equal(got, []gpio.Level{high, low, high}) {
+		t.Errorf("set has driven %v", got)
+	}
+	code, out, errOut = at(t.Context(), t, board.Ports(), "set", "-config", file, "pump", "up")
+	if code != 1 || !strings.Contains(errOut, `"up" is neither on nor off`) || !strings.HasSuffix(out, "pump: closed, in its safe state\n") {
+		t.Errorf("a wrong value: %d %s%s", code, out, errOut)
+	}
+	pin.Fail(fmt.Errorf("short circuit"))
+	code, out, errOut = at(t.Context(), t, board.Ports(), "set", "-config", file, "pump", "on")
+	if code != 1 || !strings.Contains(errOut, "pump is offline: the GPIO line GPIO27: short circuit") || strings.Contains(out, "safe state\n") {
+		t.Errorf("a line that fails: %d %s%s", code, out, errOut)
+	}
+}
+
+func TestAnOutputIsHeldUntilCtrlC(t *testing.T) {
+	_, file := pumpConfig(t)
+	var board gpiotest.Board
+	pin := board.Pin("GPIO27")
+	ctx, interrupt := context.WithCancel(t.Context())
+	ended := make(chan string, 1)
+	go func() {
+		code, out, errOut := at(ctx, t, board.Ports(), "set", "-config", file, "pump", "on")
+		ended <- fmt.Sprint(code, errOut, out)
+	}()
+	for limit := time.After(10 * time.Second); ; {
+		driven := pin.Driven()
+		if outs := pin.Outs(); len(outs) == 2 && outs[1] == gpio.Low { // behind the initial state
+			break
+		}
+		select {
+		case <-driven:
+		case <-limit:
+			t.Fatal("the line is not driven")
+		}
+	}
+	select {
+	case said := <-ended:
+		t.Fatalf("it ended by itself: %s", said)
+	default:
+	}
+	interrupt()
+	if said := <-ended; !strings.HasPrefix(said, "0No gateway") || !strings.HasSuffix(said, "pump: closed, in its safe state\n") {
+		t.Error(said)
+	}
+	if pin.Level() != gpio.High {
+		t.Error("the pump is left on")
+	}
+}
+
+func TestADeviceThatSaysNothingIsNotWaitedForLong(t *testing.T) {
+	_, file := pumpConfig(t)
+	port := serialtest.New()
+	code, out, errOut := at(t.Context(), t, port.Ports(), "read", "-timeout", "20ms", "-config", file, "weather")
+	if code != 1 || out != "" || !strings.Contains(errOut, "weather is open, and said nothing within 20ms") {
+		t.Errorf("%d %s%s", code, out, errOut)
+	}
+	port.Unplug()
+	code, out, errOut = at(t.Context(), t, port.Ports(), "read", "-config", file, "weather")
+	if code != 1 || out != "weather   OFFLINE   no reading yet\n  ! /dev/ttyUSB0 is not there; check the cable\n" || errOut != "" {
+		t.Errorf("%d %s%s", code, out, errOut)
+	}
+	code, out, errOut = at(t.Context(), t, port.Ports(), "set", "-config", file, "weather", "1")
+	if code != 1 || !strings.Contains(errOut, "weather is offline: /dev/ttyUSB0 is not there") {
+		t.Errorf("%d %s%s", code, out, errOut)
+	}
+}
+
+// The running gateway has the device: it moves it, and nobody opens it a second time.
+// One that it has not yet is opened here.
+func TestTheRunningGatewaySetsWhatItHolds(t *testing.T) {
+	cfg, file := pumpConfig(t)
+	var board gpiotest.Board
+	pin := board.Pin("GPIO27")
+	pump := cfg.Devices[0]
+	cfg.Devices = cfg.Devices[:1]
+	socket := filepath.Join(cfg.DataDir, "control.sock")
+	g, err := open(cfg, surroundings{log: slog.New(slog.DiscardHandler), started: time.Now(), ports: board.Ports(), control: socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for online := false; !online; {
+		_, out, _ := at(t.Context(), t, drivers.Ports{}, "read", "-config", file, pump.Name)
+		online = strings.HasPrefix(out, "pump      online")
+	}
+	code, out, errOut := at(t.Context(), t, drivers.Ports{}, "set", "-socket", socket, "pump", "on")
+	if code != 0 || out != "pump: state = on\n" || pin.Level() != gpio.Low {
+		t.Errorf("%d %s%s; the line is %v", code, out, errOut, pin.Level())
+	}
+	code, out, errOut = at(t.Context(), t, drivers.Ports{}, "set", "-config", file, "pump", "up")
+	if code != 1 || !strings.Contains(errOut, `pump: "up" is neither on nor off`) || out != "" {
+		t.Errorf("%d %s%s", code, out, errOut)
+	}
+	pin.Fail(fmt.Errorf("short circuit"))
+	code, _, errOut = at(t.Context(), t, drivers.Ports{}, "set", "-config", file, "pump", "off")
+	if code != 1 || !strings.Contains(errOut, "pump: the GPIO line GPIO27: short circuit") {
+		t.Errorf("%d %s", code, errOut)
+	}
+	pin.Fail(nil)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := g.command(ctx, "g/nobody", "", "on", time.Second); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a command without an outcome: %v", err)
+	}
+
+	port := serialtest.New()
+	port.Feed("{\"t\":20}\n{\"t\":21.5}\n")
+	code, out, errOut = at(t.Context(), t, port.Ports(), "read", "-config", file, "weather")
+	if code != 0 || !strings.HasPrefix(out, "weather   online   now\n  t       2") {
+		t.Errorf("one that it has not yet: %d %s%s", code, out, errOut)
+	}
+	code, _, errOut = at(t.Context(), t, port.Ports(), "read", "-socket", socket, "weather")
+	if code != 1 || !strings.Contains(errOut, `there is no device "weather"; there is pump`) {
+		t.Errorf("without the file: %d %s", code, errOut)
+	}
+	if err := g.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A device without a safe state stays as it was set: it is not held.
+func TestARegisterIsSetAndLetGo(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "gateway.toml")
+	text := "id = \"g\"\n[[devices]]\nname = \"heater\"\nkind = \"modbus-rtu\"\n[devices.options]\npath = \"/dev/ttyUSB0\"\n" +
+		`points = [{ name = "target", table = "holding", address = 1, type = "int16", scale = 0.1, unit = "°C", writable = true, min = 5, max = 30 }]`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	unit := &modbustest.Unit{Holding: map[int]uint16{1: 200}}
+	port := serialtest.New()
+	port.Respond(func(sent []byte) string {
+		var out strings.Builder
+		_ = modbustest.ServeRTU(struct {
+			io.Reader
+			io.Writer
+		}{bytes.NewReader(sent), &out}, map[byte]*modbustest.Unit{1: unit}) // it ends with the request
+		return out.String()
+	})
+	code, out, errOut := at(t.Context(), t, port.Ports(), "read", "-config", file, "heater")
+	if code != 0 || out != "heater     online   now\n  target   20 °C\n" {
+		t.Errorf("%d %s%s", code, out, errOut)
+	}
+	code, out, errOut = at(t.Context(), t, port.Ports(), "set", "-config", file, "heater", "21.5")
+	if code != 0 || out != "No gateway holds heater: it is opened here.\nheater: target = 21.5 °C\n" || errOut != "" {
+		t.Errorf("%d %s%s", code, out, errOut)
+	}
+	unit.Change(func(u *modbustest.Unit) {
+		if u.Holding[1] != 215 {
+			t.Errorf("the register holds %d", u.Holding[1])
+		}
+	})
+}
+
+func TestNegativeNumbersAreWordsAndNotFlags(t *testing.T) {
+	for _, c := range []struct {
+		line, words string
+		n           int
+	}{
+		{"a -5 -n 3", "a -5", 3},
+		{"-n 3 a -1e3", "a -1e3", 3},
+		{"a -- -n", "a -n", 0},
+		{"a -n 3 -", "a -", 3},
+	} {
+		f := flag.NewFlagSet("x", flag.ContinueOnError)
+		n := f.Int("n", 0, "")
+		words, err := wordsOf(f, strings.Fields(c.line))
+		if got := strings.Join(words, " "); got != c.words || *n != c.n || err != nil {
+			t.Errorf("%s: %q, n %d, %v", c.line, got, *n, err)
+		}
+	}
+}
