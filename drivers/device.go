@@ -158,6 +158,10 @@ type Reading struct {
 	// that nobody can use, such as NaN, are put here by Run.
 	Bad []string
 
+	// Missed says that the device was asked, gave nothing and stays in use: what it said
+	// before is old. There is nothing else in such a reading. Run sets it, drivers do not.
+	Missed bool
+
 	// Fault is a trouble that does not end the use of the device: a line that cannot
 	// be decoded, one of several channels that cannot be read. Run counts and logs
 	// it and takes it off: Events never see it.

@@ -50,6 +50,23 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("the driver panicked in %s: %v", e.Op, e.Value)
 }
 
+// A repeated error is the last of several in a row.
+type repeated struct {
+	times int
+	err   error
+}
+
+func (e *repeated) Error() string { return fmt.Sprintf("%d times in a row: %v", e.times, e.err) }
+func (e *repeated) Unwrap() error { return e.err }
+
+// cause is an error without how often it came.
+func cause(err error) error {
+	if e, ok := err.(*repeated); ok {
+		return e.err
+	}
+	return err
+}
+
 // A PermissionError says that the gateway's user may not use something, and which
 // group may.
 type PermissionError struct {

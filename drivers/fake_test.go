@@ -137,6 +137,9 @@ func (r *rig) Online(_ []drivers.Channel, check func(drivers.Command) (drivers.C
 }
 func (r *rig) Offline(reason error) { r.event("offline: %v", reason) }
 func (r *rig) Reading(reading drivers.Reading) {
+	if reading.Missed {
+		r.event("missed")
+	}
 	for _, v := range reading.Values {
 		r.event("%s=%v", v.Channel, v.V)
 		r.mu.Lock()

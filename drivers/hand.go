@@ -88,9 +88,13 @@ func (h *hand) wait(ctx context.Context, limit time.Duration) result {
 			return res
 		case <-done:
 			done = nil
-			timer.Reset(min(limit, stopGrace))
+			grace := min(limit, stopGrace)
+			limit = (time.Since(began) + grace).Round(100 * time.Millisecond)
+			timer.Reset(grace)
 		case <-timer.C:
-			return result{err: &StuckError{Op: h.op, After: time.Since(began).Round(100 * time.Millisecond)}}
+			// Not how long it really took: on a busy machine each time would be another
+			// trouble.
+			return result{err: &StuckError{Op: h.op, After: limit}}
 		}
 	}
 }

@@ -53,7 +53,7 @@ type Events interface {
 	Online(channels []Channel, check func(Command) (Command, error))
 
 	// Reading hands over a reading, clean and with its time set. The receiver owns
-	// Values; there is at least one, or one in Bad.
+	// Values; there is at least one, or one in Bad, or Missed is set.
 	Reading(r Reading)
 
 	// Offline says why the device does not work. It is called at the first failed
@@ -129,7 +129,9 @@ type runner struct {
 
 	online    bool
 	openedAt  time.Time
-	reason    error // why the device is offline, as told last
+	reason    error  // why the device is offline, as told last
+	trouble   string // and what that is, however often it came
+	unclosed  string // why it could not be closed, as told last
 	lastFault time.Time
 	faults    int64
 }
@@ -149,7 +151,8 @@ func newRunner(s Spec, ev Events) *runner {
 		s.Stats = new(Stats)
 	}
 	s.Log = s.Log.With("device", s.Name)
-	return &runner{Spec: s, ev: ev, hand: newHand(), reason: errors.New("not opened yet")}
+	reason := errors.New("not opened yet")
+	return &runner{Spec: s, ev: ev, hand: newHand(), reason: reason, trouble: reason.Error()}
 }
 
 // session opens the device, uses it until it fails or ctx ends, and closes it. It
@@ -167,12 +170,23 @@ func (r *runner) session(ctx context.Context) time.Duration {
 		res := r.call(ctx, "close", closeTimeout, func(context.Context) result {
 			return result{err: r.hand.close()}
 		})
-		if res.err != nil {
-			r.goOffline(fmt.Errorf("%w; then: %w", err, res.err))
-			r.rest(ctx, nil)
-		}
+		r.closed(err, res.err)
+		r.rest(ctx, nil)
 	}
 	return lasted
+}
+
+// closed says that a device that failed could not be closed either, unless that has
+// been said since it worked.
+func (r *runner) closed(reason, err error) {
+	switch {
+	case err == nil:
+	case r.unclosed == err.Error():
+		r.Stats.failed(err)
+	default:
+		r.unclosed = err.Error()
+		r.offline(fmt.Errorf("%w; then: %w", reason, err))
+	}
 }
 
 // use opens the device and uses it until it fails or ctx ends.
@@ -213,7 +227,7 @@ func (r *runner) use(ctx context.Context) error {
 func (r *runner) sample(ctx context.Context, dev Sampler, channels []Channel) error {
 	ticks := newTicks(r.Every)
 	defer ticks.stop()
-	inRow := 0
+	var inRow []error
 	for {
 		res := r.call(ctx, "sample", r.Timeout, func(ctx context.Context) result {
 			reading, err := dev.Sample(ctx)
@@ -229,16 +243,21 @@ func (r *runner) sample(ctx context.Context, dev Sampler, channels []Channel) er
 		r.Stats.add(func(c *Counts) { c.Samples++ })
 		switch {
 		case err == nil:
-			inRow = 0
+			for _, missed := range inRow {
+				r.logFault(missed)
+			}
+			inRow = inRow[:0]
 			r.goOnline(dev, channels)
 			r.tell(reading)
 		case !r.online || fatal(err):
 			return err
 		default:
-			r.fault(err)
-			if inRow++; inRow == failuresInRow {
-				return fmt.Errorf("%d times in a row: %w", inRow, err)
+			// What it is, an accident or the end, is logged when that is known.
+			if inRow = append(inRow, err); len(inRow) == failuresInRow {
+				return &repeated{len(inRow), err}
 			}
+			r.Stats.failed(err)
+			r.ev.Reading(Reading{At: time.Now(), Missed: true})
 		}
 		skipped := ticks.next()
 		r.Stats.add(func(c *Counts) { c.Skipped += skipped })
@@ -382,9 +401,14 @@ func (r *runner) tell(reading Reading) {
 	}
 }
 
-// fault counts a trouble that the device survives, and logs the first of a spell.
+// fault counts a trouble that the device survives.
 func (r *runner) fault(err error) {
 	r.Stats.failed(err)
+	r.logFault(err)
+}
+
+// logFault logs the first trouble of a spell.
+func (r *runner) logFault(err error) {
 	r.faults++
 	if r.lastFault.IsZero() {
 		r.Log.Warn("device gave something faulty; it stays in use, more of it is only counted", "err", err)
@@ -396,7 +420,7 @@ func (r *runner) goOnline(dev Device, channels []Channel) {
 	if r.online {
 		return
 	}
-	r.online, r.reason = true, nil
+	r.online, r.reason, r.trouble, r.unclosed = true, nil, "", ""
 	r.Stats.add(func(c *Counts) { c.Online = true })
 	r.Log.Info("device online", "kind", r.Kind.Name)
 	var check func(Command) (Command, error)
@@ -411,10 +435,16 @@ func (r *runner) goOnline(dev Device, channels []Channel) {
 
 // goOffline says why the device does not work, unless that has been said.
 func (r *runner) goOffline(reason error) {
-	r.Stats.failed(reason)
-	if !r.online && r.reason.Error() == reason.Error() {
+	if trouble := cause(reason).Error(); r.online || r.trouble != trouble {
+		r.trouble = trouble
+		r.offline(reason)
 		return
 	}
+	r.Stats.failed(reason)
+}
+
+func (r *runner) offline(reason error) {
+	r.Stats.failed(reason)
 	r.online, r.reason = false, reason
 	r.Stats.add(func(c *Counts) { c.Online = false })
 	var panicked *PanicError

@@ -129,9 +129,9 @@ func TestThreeFailedSamplesInARowEndTheUse(t *testing.T) {
 		r.pass(1500 * time.Millisecond)
 		r.end()
 		r.mu.Lock()
-		got := strings.Join(r.events[:4], "|")
+		got := strings.Join(r.events[:6], "|")
 		r.mu.Unlock()
-		if want := "0s online|0s x=1|1s x=2|4s offline: 3 times in a row: bad sum"; got != want {
+		if want := "0s online|0s x=1|1s x=2|2s missed|3s missed|4s offline: 3 times in a row: bad sum"; got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 		if r.count(r.calls, "close@4s") != 1 || r.count(r.events, "online") < 2 || r.count(r.calls, "open") != 2 {
@@ -179,6 +179,72 @@ func TestEverySecondSampleFailingKeepsTheDeviceAndLogsOnce(t *testing.T) {
 		}
 		if got := r.stats.Snapshot().Errors; got != 500 {
 			t.Errorf("%d errors counted, want 500", got)
+		}
+	})
+}
+
+func TestTheSameTroubleIsLoggedOnceUntilTheDeviceWorksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := false
+		r := run(t, time.Second, func(_ context.Context, attempt int) (*device, error) {
+			if down && attempt%2 == 0 {
+				return nil, errors.New("no answer")
+			}
+			return &device{
+				sample: func(_ context.Context, n int) (drivers.Reading, error) {
+					if down {
+						return drivers.Reading{}, errors.New("no answer")
+					}
+					return reading(n), nil
+				},
+				close: func() error {
+					if down {
+						panic("boom")
+					}
+					return nil
+				},
+			}, nil
+		})
+		for range 2 {
+			r.pass(time.Hour)
+			down = true
+			r.pass(time.Hour)
+			down = false
+			r.pass(2 * time.Minute)
+		}
+		r.end()
+		for part, want := range map[string]int{
+			"no answer": 4, "3 times in a row: no answer": 4, "then: the driver panicked in close: boom": 2,
+			"device online": 3, "faulty": 0, "level=": 7,
+		} {
+			if got := strings.Count(r.log(), part); got != want {
+				t.Errorf("%q is logged %d times, want %d", part, got, want)
+			}
+		}
+		if got := r.count(r.events, "offline: 3 times in a row: no answer"); got != 4 {
+			t.Errorf("told %d times", got)
+		}
+	})
+}
+
+func TestAMissedSampleIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, time.Second, func(context.Context, int) (*device, error) {
+			return &device{sample: func(_ context.Context, n int) (drivers.Reading, error) {
+				if n > 1 && n < 4 || n > 4 {
+					return drivers.Reading{}, errors.New("NAK")
+				}
+				return reading(n), nil
+			}}, nil
+		})
+		r.pass(6*time.Second + 500*time.Millisecond)
+		r.end()
+		r.wantEvents("0s online", "0s x=1", "1s missed", "2s missed", "3s x=4", "4s missed", "5s missed", "6s offline: 3 times in a row: NAK")
+		if got := r.stats.Snapshot(); got.Errors != 5 || got.Readings != 2 {
+			t.Errorf("counts %+v", got)
+		}
+		if got := strings.Count(r.log(), "NAK"); got != 2 { // when it was over, and at the end
+			t.Errorf("logged %d times:\n%s", got, r.log())
 		}
 	})
 }

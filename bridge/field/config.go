@@ -59,7 +59,8 @@ type DeviceConfig struct {
 	// also when nothing has changed; 0s: there is none.
 	MaxInterval time.Duration `toml:"max_interval"`
 
-	// StaleAfter is how old a value may be; then its quality is "stale". 0s: any age.
+	// StaleAfter is how old a value may be; then its quality is "stale". 0s: any age. It is
+	// stale in any case when the device was sampled again in vain.
 	StaleAfter time.Duration `toml:"stale_after"`
 
 	// Channels say what happens to single channels, by their name.

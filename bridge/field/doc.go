@@ -3,8 +3,9 @@
 // Each device of the configuration has its own topics, below <prefix>/<name>:
 //
 //	state          JSON: the last value of every channel, and ts, taken at the sensor; retained.
-//	               "quality" names channels that are stale or bad (null), "clock" says
-//	               unsynced while the wall clock is not set
+//	               "quality" names channels that are stale (older than stale_after, or the
+//	               last sample failed) or bad (null), "clock" says unsynced while the wall
+//	               clock is not set
 //	availability   online or offline; retained
 //	set            a command to the device, JSON or a bare value
 //	<channel>/set  a command to one channel

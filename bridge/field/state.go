@@ -19,7 +19,7 @@ type trait struct {
 
 // What a value is worth. Good ones are not mentioned in the state.
 const (
-	stale = "stale" // older than stale_after
+	stale = "stale" // older than stale_after, or the device was asked again and gave nothing
 	bad   = "bad"   // measured, and no value that there can be: null
 )
 
@@ -61,6 +61,11 @@ func (d *device) Reading(r drivers.Reading) {
 	defer d.out.Unlock()
 	d.mu.Lock()
 	now := time.Now()
+	if r.Missed {
+		d.outdate()
+		d.flow(now)
+		return
+	}
 	d.at, d.arrived, d.age = r.At, now, now.Sub(d.made)
 	d.meter.note(r.Values)
 	d.spoil(r.Bad)
@@ -86,12 +91,22 @@ func (d *device) spoil(channels []string) {
 	}
 }
 
+// outdate notes that everything is older than it should be, but for what is made of many
+// values.
+func (d *device) outdate() {
+	for _, v := range d.values {
+		if t := d.traits[v.Channel]; d.quality[v.Channel] == "" && (t == nil || t.cfg.Aggregate == "") {
+			d.mark(v.Channel, stale)
+		}
+	}
+}
+
 // mark notes the quality of a channel, "" for good.
 func (d *device) mark(name, quality string) {
 	if d.quality[name] == quality {
 		return
 	}
-	d.due = true
+	d.due, d.held = true, true
 	if quality == "" {
 		delete(d.quality, name)
 		return

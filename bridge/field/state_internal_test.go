@@ -234,6 +234,38 @@ func TestAValueSaysWhatItIsWorth(t *testing.T) {
 		d.Reading(drivers.Reading{At: time.Now(), Bad: []string{"a"}, Values: []drivers.Value{{Channel: "b", V: 4.0}}})
 		expect(t, "a gave nonsense", got, `"a":null,"b":4,"quality":{"a":"bad"}`)
 	})
+	missed := drivers.Reading{At: time.Now(), Missed: true}
+	inBubble(t, DeviceConfig{}, nil, func(d *device, got *states) {
+		d.Reading(missed)
+		expect(t, "there is nothing to be old", got, ``)
+		say(d, "a", 1.0, "b", 2.0)
+		at := d.at
+		d.Reading(missed)
+		d.Reading(missed)
+		if !d.at.Equal(at) {
+			t.Error("a failed sample has a time")
+		}
+		say(d, "a", 1.0, "b", 2.0)
+		expect(t, "a failed sample", got, `"a":1,"b":2 | "a":1,"b":2,"quality":{"a":"stale","b":"stale"} | "a":1,"b":2`)
+		d.Reading(drivers.Reading{At: time.Now(), Bad: []string{"a"}})
+		d.Reading(missed)
+		expect(t, "bad stays bad", got, `"a":null,"b":2,"quality":{"a":"bad"} | "a":null,"b":2,"quality":{"a":"bad","b":"stale"}`)
+	})
+	window := channel(func(c *ChannelConfig) { c.Aggregate, c.Window = "mean", 10*time.Second })
+	inBubble(t, DeviceConfig{Channels: window, MinInterval: 2 * time.Second}, nil, func(d *device, got *states) {
+		say(d, "t", 1.0)
+		time.Sleep(10 * time.Second)
+		d.Reading(missed)
+		time.Sleep(3 * time.Second)
+		expect(t, "a mean is no older", got, `"t":1`)
+		say(d, "u", 1.0)
+		time.Sleep(time.Second)
+		d.Reading(missed)
+		say(d, "u", 2.0)
+		expect(t, "a failed sample waits for min_interval", got, `"t":1,"u":1`)
+		time.Sleep(time.Second)
+		expect(t, "when it is over", got, `"t":1,"u":2`)
+	})
 	inBubble(t, DeviceConfig{}, nil, func(d *device, got *states) {
 		d.Reading(drivers.Reading{At: time.Now(), Bad: []string{"a"}})
 		say(d, "a", 1.0)
