@@ -90,7 +90,11 @@ func (d *Diary) Online([]drivers.Channel, func(drivers.Command) (drivers.Command
 func (d *Diary) Offline(reason error) { d.add("offline: " + reason.Error()) }
 
 // Reading is for drivers.Run.
-func (d *Diary) Reading(r drivers.Reading) { d.add(Show(r)) }
+func (d *Diary) Reading(r drivers.Reading) {
+	if !r.Missed {
+		d.add(Show(r))
+	}
+}
 
 // Result is for drivers.Run.
 func (d *Diary) Result(_ drivers.Job, r drivers.Reading, err error) {
