@@ -6,6 +6,7 @@ import "context"
 type I2CConfig struct {
 	Bus     int    // 1 is /dev/i2c-1
 	Address uint16 // 7 bits, 0x08 to 0x77
+	Chip    string // what it should be, for messages: "BME280"; "" = not known
 }
 
 // An I2CChip is one address on a bus. One goroutine at a time may use it.
@@ -14,8 +15,9 @@ type I2CChip interface {
 	// in between; an empty w or r leaves its half out. No other transfer of this
 	// gateway falls into it. Tx waits for its turn on the bus until ctx ends; a
 	// transfer that has begun cannot be ended, the kernel's own limit is about a
-	// second. Its errors say what to check: NoAnswerError, or one that wraps ErrGone
-	// when the bus itself has left.
+	// second. Its errors name the chip and say what to check: NoAnswerError, one that
+	// wraps ErrGone when the bus itself has left, or one that wraps the error of the
+	// kernel (syscall.Errno).
 	Tx(ctx context.Context, w, r []byte) error
 
 	// Close lets go of the address.

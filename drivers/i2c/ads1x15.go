@@ -106,7 +106,7 @@ func ADS1115Kind() drivers.Kind {
 	return drivers.KindOf("ads1115", "Four analog inputs of 16 bits by an ADS1115 on an I2C bus, scaled to any unit.", ads1115Example,
 		func() ADS1115Options { return ADS1115Options{ADSOptions{Place: at(0x48), Rate: 128}} },
 		func(ctx context.Context, o ADS1115Options, p drivers.Ports) (drivers.Device, error) {
-			return openADS(ctx, o.ADSOptions, p, ads1115Rates(), 0x7fff)
+			return openADS(ctx, "ADS1115", o.ADSOptions, p, ads1115Rates(), 0x7fff)
 		})
 }
 
@@ -115,7 +115,7 @@ func ADS1015Kind() drivers.Kind {
 	return drivers.KindOf("ads1015", "Four analog inputs of 12 bits by an ADS1015 on an I2C bus, scaled to any unit.", ads1015Example,
 		func() ADS1015Options { return ADS1015Options{ADSOptions{Place: at(0x48), Rate: 1600}} },
 		func(ctx context.Context, o ADS1015Options, p drivers.Ports) (drivers.Device, error) {
-			return openADS(ctx, o.ADSOptions, p, ads1015Rates(), 0x7ff0) // its 12 bits stand on the left
+			return openADS(ctx, "ADS1015", o.ADSOptions, p, ads1015Rates(), 0x7ff0) // its 12 bits stand on the left
 		})
 }
 
@@ -128,20 +128,20 @@ type adsInput struct {
 }
 
 type ads struct {
-	link
+	*link
 	inputs   []adsInput
 	duration time.Duration
 	full     int16 // the highest value: the input may be anything above
 }
 
-func openADS(ctx context.Context, o ADSOptions, ports drivers.Ports, rates []int, full int16) (drivers.Device, error) {
+func openADS(ctx context.Context, chip string, o ADSOptions, ports drivers.Ports, rates []int, full int16) (drivers.Device, error) {
 	const single, comparatorOff = 0x8100, 0x0003 // OS and MODE; COMP_QUE
 	if len(o.Channels) == 0 {
 		for i := range 4 {
 			o.Channels = append(o.Channels, ADSInput{Name: fmt.Sprintf("in%d", i), Input: Word(fmt.Sprint(i))})
 		}
 	}
-	return attach(ctx, o.Place, ports, func(_ context.Context, c link) (*sensor, error) {
+	return attach(ctx, chip, o.Place, ports, func(_ context.Context, c *link) (*sensor, error) {
 		// The clock is good to a tenth, and waking up takes 25 µs.
 		d := &ads{link: c, full: full, duration: time.Second*11/10/time.Duration(o.Rate) + 100*time.Microsecond}
 		var channels []drivers.Channel
@@ -180,7 +180,7 @@ func (d *ads) measure(ctx context.Context) ([]any, error) {
 			return nil, err
 		}
 		if raw >= d.full || raw == -0x8000 {
-			faults = errors.Join(faults, fmt.Errorf("channel %q is beyond ±%v V; choose a lower gain, or look at the wiring", in.name, in.volts))
+			faults = errors.Join(faults, d.faulty("channel %q is beyond ±%v V; choose a lower gain, or look at the wiring", in.name, in.volts))
 			continue
 		}
 		values[i] = round(float64(raw)/0x8000*in.volts*in.scale+in.offset, 6)
@@ -194,10 +194,10 @@ func (d *ads) convert(ctx context.Context, config uint16) (int16, error) {
 	if err := d.setWord(ctx, configRegister, config); err != nil {
 		return 0, err
 	}
-	err := until(ctx, d.duration, func() (bool, error) {
+	err := d.until(ctx, d.duration, func() (bool, error) {
 		status, err := d.word(ctx, configRegister)
 		if err == nil && status|ready != config {
-			err = fmt.Errorf("the config register holds %#04x instead of %#04x; is this another chip, or is somebody else using it?", status, config)
+			err = d.faulty("the config register holds %#04x instead of %#04x; is it another chip, or is somebody else using it?", status, config)
 		}
 		return status&ready != 0, err
 	})

@@ -46,7 +46,7 @@ const (
 )
 
 type bh1750 struct {
-	link
+	*link
 	opcode   byte
 	counts   float64 // per lx
 	duration time.Duration
@@ -54,7 +54,7 @@ type bh1750 struct {
 
 // openBH1750: instructions on page 5, longest times on page 2.
 func openBH1750(ctx context.Context, o BH1750Options, ports drivers.Ports) (drivers.Device, error) {
-	return attach(ctx, o.Place, ports, func(_ context.Context, c link) (*sensor, error) {
+	return attach(ctx, "BH1750", o.Place, ports, func(_ context.Context, c *link) (*sensor, error) {
 		d := &bh1750{c, 0x20, 1.2, 180 * time.Millisecond}
 		switch o.Resolution {
 		case "0.5":
@@ -76,7 +76,9 @@ func (d *bh1750) measure(ctx context.Context) ([]any, error) {
 	window := bhWindow
 	if err == nil && raw == 0xffff {
 		window = bhLeast
-		raw, err = d.look(ctx, bhLeast)
+		if raw, err = d.look(ctx, bhLeast); err == nil && raw == 0xffff {
+			err = d.faulty("it is brighter than the chip can tell, or the chip gives nothing but ones; shade it, or check its wiring")
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -92,7 +94,7 @@ func (d *bh1750) look(ctx context.Context, window byte) (uint16, error) {
 			return 0, err
 		}
 	}
-	if err := pause(ctx, d.duration); err != nil {
+	if err := d.pause(ctx, d.duration); err != nil {
 		return 0, err
 	}
 	b := make([]byte, 2)

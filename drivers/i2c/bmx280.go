@@ -75,8 +75,7 @@ const (
 // waits without an end for a chip that says that it is measuring, and it gives a
 // measurement that was skipped as a value.
 type bmx280 struct {
-	link
-	place    Place
+	*link
 	humid    bool
 	exponent byte // of oversampling, plus 1
 	duration time.Duration
@@ -84,8 +83,12 @@ type bmx280 struct {
 }
 
 func openBMx280(ctx context.Context, o BMx280Options, ports drivers.Ports, humid bool) (drivers.Device, error) {
-	return attach(ctx, o.Place, ports, func(ctx context.Context, c link) (*sensor, error) {
-		d := &bmx280{link: c, place: o.Place, humid: humid, exponent: byte(1 + slices.Index([]int{1, 2, 4, 8, 16}, o.Oversampling))}
+	chip := "BMP280"
+	if humid {
+		chip = "BME280"
+	}
+	return attach(ctx, chip, o.Place, ports, func(ctx context.Context, c *link) (*sensor, error) {
+		d := &bmx280{link: c, humid: humid, exponent: byte(1 + slices.Index([]int{1, 2, 4, 8, 16}, o.Oversampling))}
 		if err := d.identify(ctx); err != nil {
 			return nil, err
 		}
@@ -115,34 +118,27 @@ func (d *bmx280) identify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	is, wants := "", "BMP280"
-	if d.humid {
-		wants = "BME280"
-	}
-	switch id[0] {
-	case 0x60:
-		is = "BME280"
-	case 0x56, 0x57, 0x58: // table 17; the first two are samples
-		is = "BMP280"
-	case 0x55:
-		return errWrongChip(d.place, wants, "it is a BMP180, which another driver would have to know")
-	case 0x61:
-		return errWrongChip(d.place, wants, "it is a BME680, which another driver would have to know")
-	default:
-		return errWrongChip(d.place, wants, fmt.Sprintf("it gives %#02x as its identification", id[0]))
-	}
 	switch {
-	case is == wants:
+	case id[0] == 0x60 && d.humid, isBMP280(id[0]) && !d.humid:
 		return nil
-	case is == "BMP280":
-		return errWrongChip(d.place, wants, "it is a BMP280, which cannot measure humidity; write kind = \"bmp280\"")
+	case isBMP280(id[0]):
+		return d.stranger("it is a BMP280, which cannot measure humidity; write kind = \"bmp280\"")
+	case id[0] == 0x60:
+		return d.stranger("it is a BME280; write kind = \"bme280\"")
+	case id[0] == 0x55:
+		return d.stranger("it is a BMP180, which another driver would have to know")
+	case id[0] == 0x61:
+		return d.stranger("it is a BME680, which another driver would have to know")
 	}
-	return errWrongChip(d.place, wants, "it is a BME280; write kind = \"bme280\"")
+	return d.stranger("it gives %#02x as its identification", id[0])
 }
+
+// isBMP280: table 17 of its datasheet; the first two are samples.
+func isBMP280(id byte) bool { return id == 0x56 || id == 0x57 || id == 0x58 }
 
 // settle waits until a bit of the status is clear.
 func (d *bmx280) settle(ctx context.Context, takes time.Duration, bit byte) error {
-	return until(ctx, takes, func() (bool, error) {
+	return d.until(ctx, takes, func() (bool, error) {
 		status, err := d.read(ctx, bmxStatus, 1)
 		return status[0]&bit == 0, err
 	})
@@ -180,15 +176,15 @@ func (d *bmx280) values(b []byte) ([]any, error) {
 	rawP := uint32(b[0])<<12 | uint32(b[1])<<4 | uint32(b[2])>>4
 	rawT := uint32(b[3])<<12 | uint32(b[4])<<4 | uint32(b[5])>>4
 	if rawP == skipped || rawT == skipped {
-		return nil, fmt.Errorf("the chip has not measured; power-cycle it")
+		return nil, d.faulty("it has not measured; power-cycle it")
 	}
 	t, fine := d.trim.temperature(rawT)
 	p := d.trim.pressure(rawP, fine)
 	// Sections 1.1 to 1.4 of the datasheet: what the chip can measure.
-	if err := within("a temperature", t, -40, 85); err != nil {
+	if err := d.within("a temperature", t, -40, 85); err != nil {
 		return nil, err
 	}
-	if err := within("a pressure", p/100, 300, 1100); err != nil {
+	if err := d.within("a pressure", p/100, 300, 1100); err != nil {
 		return nil, err
 	}
 	if !d.humid {
@@ -196,7 +192,7 @@ func (d *bmx280) values(b []byte) ([]any, error) {
 	}
 	rawH := uint32(b[6])<<8 | uint32(b[7])
 	if rawH == skippedHumidity {
-		return nil, fmt.Errorf("the chip has not measured the humidity; power-cycle it")
+		return nil, d.faulty("it has not measured the humidity; power-cycle it")
 	}
 	return []any{round(t, 2), round(d.trim.humidity(rawH, fine), 2), round(p/100, 2)}, nil
 }

@@ -3,7 +3,6 @@ package i2c
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 )
 
 // A trimming holds what the maker measured of one BME280 or BMP280; the names are
@@ -18,9 +17,6 @@ type trimming struct {
 	h6                             int8
 }
 
-// errTrimming: a chip whose values are all ones or zeros is not there, or broken.
-var errTrimming = errors.New("the calibration of the chip cannot be read; check its wiring and power")
-
 func (d *bmx280) readTrimming(ctx context.Context) error {
 	b, err := d.read(ctx, bmxCalib, 26)
 	if err != nil {
@@ -32,7 +28,7 @@ func (d *bmx280) readTrimming(ctx context.Context) error {
 	t.t1, t.t2, t.t3 = u(0), s(2), s(4)
 	t.p1, t.p2, t.p3, t.p4, t.p5, t.p6, t.p7, t.p8, t.p9 = u(6), s(8), s(10), s(12), s(14), s(16), s(18), s(20), s(22)
 	if t.t1 == 0 || t.t1 == 0xffff || t.p1 == 0 || t.p1 == 0xffff {
-		return errTrimming
+		return d.untrimmed()
 	}
 	if !d.humid {
 		return nil
@@ -46,9 +42,14 @@ func (d *bmx280) readTrimming(ctx context.Context) error {
 	t.h4 = int16(int8(h[3]))<<4 | int16(h[4]&0x0f)
 	t.h5 = int16(int8(h[5]))<<4 | int16(h[4]>>4)
 	if t.h2 == 0 || t.h2 == -1 {
-		return errTrimming
+		return d.untrimmed()
 	}
 	return nil
+}
+
+// untrimmed: a chip whose values are all ones or zeros is not there, or broken.
+func (d *bmx280) untrimmed() error {
+	return d.faulty("its calibration cannot be read; check its wiring and power")
 }
 
 // The computations are those of the datasheet in floating point (appendix 8.1 of

@@ -15,7 +15,7 @@ import (
 // time; its errors are, or wrap, those of the kernel (syscall.Errno), and ENODEV for
 // a bus that has left.
 type Wire interface {
-	// Claim returns EBUSY for an address that a driver of the kernel has.
+	// Claim returns a TakenError for an address that a driver of the kernel has.
 	Claim(address uint16) error
 
 	// Probe addresses a chip without telling it anything.
@@ -35,6 +35,8 @@ type Wire interface {
 // bus give up when their time is over, and no other bus is concerned.
 type Buses struct {
 	open func(number int) (Wire, error)
+
+	low lowLines
 
 	mu   sync.Mutex // guards what follows, and users of each bus
 	used map[int]*bus
@@ -71,52 +73,78 @@ func (s *Buses) Chip(c drivers.I2CConfig) (drivers.I2CChip, error) {
 		s.used[c.Bus] = b
 	}
 	if b.users[c.Address] {
-		return nil, fmt.Errorf("address %#02x on I2C bus %d is used by another device of this gateway", c.Address, c.Bus)
+		return nil, fmt.Errorf("%s is used by another device of this gateway", who(drivers.I2CConfig{Bus: c.Bus, Address: c.Address}))
 	}
 	b.users[c.Address] = true
-	chip := &chip{buses: s, bus: b, address: c.Address}
+	chip := &chip{I2CConfig: c, buses: s, bus: b}
 	if err := b.wire.Claim(c.Address); err != nil {
 		chip.leave()
-		return nil, explain(err, c)
+		return nil, explain(err, c, c.Address)
 	}
 	return chip, nil
 }
 
 // A chip is an address in use.
 type chip struct {
-	buses   *Buses
-	bus     *bus
-	address uint16
+	drivers.I2CConfig
+	buses *Buses
+	bus   *bus
 }
 
 func (c *chip) Tx(ctx context.Context, w, r []byte) error {
-	if err := c.bus.take(ctx, c.address); err != nil {
+	if err := c.bus.take(ctx, c.I2CConfig); err != nil {
 		return err
 	}
-	err := c.transfer(w, r)
+	culprit, err := c.transfer(w, r)
 	if errors.Is(err, syscall.ENODEV) {
 		c.buses.drop(c.bus)
 	}
-	return explain(err, drivers.I2CConfig{Bus: c.bus.number, Address: c.address})
+	return explain(err, c.I2CConfig, culprit)
 }
 
 // transfer is called with the turn, and gives it back.
-func (c *chip) transfer(w, r []byte) error {
+func (c *chip) transfer(w, r []byte) (culprit uint16, err error) {
 	b := c.bus
 	defer func() { <-b.turn }()
 	b.mu.Lock()
 	closed := b.closed
 	b.mu.Unlock()
 	if closed {
-		return syscall.ENODEV // another chip has found it out
+		return 0, syscall.ENODEV // another chip has found it out
 	}
-	err := b.wire.Tx(c.address, w, r)
+	err = b.wire.Tx(c.Address, w, r)
 	if errors.Is(err, syscall.ENODEV) {
 		// At once, and not when the last chip has been sampled: the kernel's work on
 		// the whole USB port waits for the file of an adapter that was pulled out.
 		b.close()
 	}
-	return err
+	return c.buses.low.note(c.I2CConfig, err), err
+}
+
+// lowLines are the buses of which a line is held low, with the address whose transfer
+// was the first to find that: most likely that chip is the one that does it. They are
+// remembered while a bus has no user, as all its devices are offline then.
+type lowLines struct {
+	mu    sync.Mutex
+	since map[int]uint16
+}
+
+// note takes how a transfer ended, and returns whose was the first that found a line
+// held low since one that did not.
+func (l *lowLines) note(c drivers.I2CConfig, err error) (culprit uint16) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !heldLow(err) {
+		delete(l.since, c.Bus)
+		return 0
+	}
+	if l.since == nil {
+		l.since = make(map[int]uint16)
+	}
+	if l.since[c.Bus] == 0 {
+		l.since[c.Bus] = c.Address
+	}
+	return l.since[c.Bus]
 }
 
 // close closes the file of the bus, once.
@@ -131,21 +159,21 @@ func (b *bus) close() error {
 }
 
 // take waits for the turn.
-func (b *bus) take(ctx context.Context, address uint16) error {
-	if ctx.Err() != nil {
-		return ctx.Err() // with a free bus the select below would have the choice
+func (b *bus) take(ctx context.Context, c drivers.I2CConfig) error {
+	if ctx.Err() != nil { // with a free bus the select below would have the choice
+		return fmt.Errorf("%s: the transfers took too long: %w", who(c), ctx.Err())
 	}
 	select {
 	case b.turn <- struct{}{}:
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.holder = address
+		b.holder = c.Address
 		return nil
 	case <-ctx.Done():
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return fmt.Errorf("I2C bus %d is held up by the transfer with address %#02x, which does not return; "+
-			"check the wiring of that chip, power-cycle it", b.number, b.holder)
+		return fmt.Errorf("%s: its bus is held up by the transfer with address %#02x, which does not return; "+
+			"check the wiring of that chip, power-cycle it", who(c), b.holder)
 	}
 }
 
@@ -168,7 +196,7 @@ func (c *chip) Close() error {
 // leave is called with the lock of the buses held.
 func (c *chip) leave() error {
 	b := c.bus
-	if delete(b.users, c.address); len(b.users) > 0 {
+	if delete(b.users, c.Address); len(b.users) > 0 {
 		return nil
 	}
 	if c.buses.used[b.number] == b {
@@ -178,26 +206,4 @@ func (c *chip) leave() error {
 		return fmt.Errorf("close I2C bus %d: %w", b.number, err)
 	}
 	return nil
-}
-
-// explain says what to do about an error of the kernel. What its numbers mean on a
-// bus: Documentation/i2c/fault-codes.rst; controllers do not all keep to it.
-func explain(err error, c drivers.I2CConfig) error {
-	if err == nil {
-		return nil
-	}
-	what := fmt.Sprintf("address %#02x on I2C bus %d", c.Address, c.Bus)
-	switch {
-	case errors.Is(err, syscall.ENXIO), errors.Is(err, syscall.EREMOTEIO):
-		return &drivers.NoAnswerError{What: what, Hint: fmt.Sprintf("`i2cdetect -y %d` shows who answers", c.Bus), Err: err}
-	case errors.Is(err, syscall.EBUSY):
-		return fmt.Errorf("%s belongs to a driver of the kernel: use the kind iio for it, or take its overlay out of config.txt: %w", what, err)
-	case errors.Is(err, syscall.ENODEV):
-		return fmt.Errorf("I2C bus %d: %w: %w", c.Bus, drivers.ErrGone, err)
-	case errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, syscall.EAGAIN):
-		return fmt.Errorf("%s: the bus did not come free: %w; a chip may hold SDA or SCL low: check wiring and pull-up resistors, power-cycle the chips", what, err)
-	case errors.Is(err, syscall.EOPNOTSUPP):
-		return fmt.Errorf("I2C bus %d is an SMBus controller that cannot make plain transfers; use another bus: %w", c.Bus, err)
-	}
-	return fmt.Errorf("%s: the transfer failed: %w", what, err)
 }

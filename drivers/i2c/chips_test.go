@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"edgegateway/config/strict"
 	"edgegateway/drivers"
 	"edgegateway/drivers/all"
 	"edgegateway/drivers/i2c"
@@ -23,17 +26,71 @@ func TestTMP102(t *testing.T) {
 		0xc900: "temperature=-55",
 		0x4b01: "temperature=150",
 		0xfff1: "temperature=-0.125",
-		0x8000: "a temperature of -128 is outside of what the chip measures, -55 to 150; check its wiring and power",
+		0x8000: "the TMP102 at address 0x48 on I2C bus 1: a temperature of -128 is outside of what it measures, -55 to 150; check its wiring and power",
 	} {
 		got := measured(t, i2c.TMP102Kind(), 0x48, i2ctest.Words{0: word, 1: 0x60a0}, "", 1)
 		want(t, got, line)
 	}
 }
 
-// A TMP105 comes up with 9 bits, and somebody may have put it to sleep.
+// A TMP105 comes up with 9 bits, and somebody may have put it to sleep; what it held
+// then is not told.
 func TestTMP105GivesAllItsBits(t *testing.T) {
-	got := measured(t, i2c.TMP102Kind(), 0x49, i2ctest.Recorded("01 > 01\n01 60\n00 > 19 10\n01 > 60\n00 > 19 20"), "address = 0x49", 2)
+	got := measured(t, i2c.TMP102Kind(), 0x49, i2ctest.Recorded("01 > 81\n01 60\n01 > 60\n00 > 19 10\n00 > 19 20"), "address = 0x49", 2)
 	want(t, got, "temperature=25.0625", "temperature=25.125")
+}
+
+// The TMP105 of QEMU (hw/sensor/tmp105.c), with what SLLS648D says of a conversion.
+type tmp105 struct {
+	pointer, config byte
+	measured        uint16 // the temperature in 1/256 °C
+	register        uint16 // what can be read
+	due             time.Time
+}
+
+func (c *tmp105) Tx(w, r []byte) error {
+	if c.config&1 == 0 && !time.Now().Before(c.due) {
+		c.register = c.measured
+	}
+	if len(w) > 0 {
+		c.pointer = w[0] & 3
+	}
+	if len(w) > 1 && c.pointer == 1 {
+		c.config = w[1]
+		c.due = time.Now().Add(220 * time.Millisecond)
+	}
+	for i := range r {
+		bits := c.register & (0xfff0 << (^c.config >> 5 & 3))
+		switch {
+		case c.pointer == 0 && i < 2:
+			r[i] = byte(bits >> (8 - 8*i))
+		case c.pointer == 1 && i < 1:
+			r[i] = c.config
+		default:
+			r[i] = 0xff
+		}
+	}
+	return nil
+}
+
+func TestATMP105ThatLosesItsSupplyIsSetUpAgain(t *testing.T) {
+	chip := &tmp105{measured: 0x1910}
+	n := 0
+	cut := i2ctest.Func(func(w, r []byte) error {
+		if n++; n == 10 { // for a moment: the settings are those of power-on, nothing is measured yet
+			*chip = tmp105{measured: 0x1930, due: time.Now().Add(220 * time.Millisecond)}
+		}
+		return chip.Tx(w, r)
+	})
+	got := measured(t, i2c.TMP102Kind(), 0x48, cut, "", 10)
+	for i, line := range got {
+		if line != "temperature=25.0625" && line != "temperature=25.1875" {
+			t.Errorf("sample %d: %s", i, line)
+		}
+	}
+	if len(got) != 10 || got[9] != "temperature=25.1875" || chip.config != 0x60 {
+		t.Errorf("%q, config %#02x", got, chip.config)
+	}
 }
 
 // Bits of the datasheet DS25095A, register 5-4; the three highest are alarms.
@@ -43,7 +100,7 @@ func TestMCP9808(t *testing.T) {
 		0x0001: "temperature=0.0625",
 		0x3fff: "temperature=-0.0625",
 		0x1e70: "temperature=-25",
-		0x07ff: "a temperature of 127.9 is outside...",
+		0x07ff: "the MCP9808 at address 0x18 on I2C bus 1: a temperature of 127.9 is outside...",
 	} {
 		chip := i2ctest.Words{1: 0x0118, 5: word, 6: 0x0054, 7: 0x0400}
 		want(t, measured(t, i2c.MCP9808Kind(), 0x18, chip, "", 1), line)
@@ -52,7 +109,7 @@ func TestMCP9808(t *testing.T) {
 		}
 	}
 	want(t, measured(t, i2c.MCP9808Kind(), 0x18, i2ctest.Words{6: 0x0054, 7: 0x0201}, "", 1),
-		"address 0x18 on I2C bus 1 is no MCP9808: it gives maker 0x0054 and identification 0x0201")
+		"the MCP9808 at address 0x18 on I2C bus 1: another chip is there: it gives maker 0x0054 and identification 0x0201")
 }
 
 // The example of the datasheet BH1750FVI, page 10; and the sun, page 11.
@@ -81,9 +138,9 @@ func TestINA219(t *testing.T) {
 		01 > 7d 00
 	`), options, 3)
 	want(t, got, "voltage=11.98 current=10 power=119.8", "voltage=11.98 current=-10 power=-119.8",
-		"voltage=11.98 the current is beyond what the resistor of 0.002 Ω allows, ±160 A")
+		"voltage=11.98 the INA219 at address 0x40 on I2C bus 1: the current is beyond what the resistor of 0.002 Ω allows, ±160 A")
 	got = measured(t, i2c.INA219Kind(), 0x40, i2ctest.Words{}, "", 1)
-	want(t, got, "the chip says without an end that it is busy; is it another kind of chip? power-cycle it")
+	want(t, got, "the INA219 at address 0x40 on I2C bus 1: it says without an end that it is busy; is it another kind of chip? power-cycle it")
 }
 
 // Codes of the datasheet SBAS444, config register; output codes of table 3.
@@ -109,7 +166,7 @@ func TestADS1115TellsWhichInputIsBeyondItsRange(t *testing.T) {
 		01 > d1 83
 		00 > 00 01
 	`), `channels = [{ name = "a", input = 0 }, { name = "b", input = 1, gain = "2/3" }]`, 1)
-	want(t, got, `b=0.000188 channel "a" is beyond ±4.096 V; choose a lower gain, or look at the wiring`)
+	want(t, got, `b=0.000188 the ADS1115 at address 0x48 on I2C bus 1: channel "a" is beyond ±4.096 V; choose a lower gain, or look at the wiring`)
 }
 
 func TestADS1015(t *testing.T) {
@@ -123,7 +180,7 @@ func TestADS1015(t *testing.T) {
 		01 c3 83
 		01 > 85 83    # somebody else has begun a conversion
 	`), `channels = [{ name = "a", input = 0 }]`, 3)
-	want(t, got, "a=4.092", `channel "a" is beyond ±4.096 V...`, "the config register holds 0x8583 instead of 0xc383...")
+	want(t, got, "a=4.092", `the ADS1015 at address 0x48 on I2C bus 1: channel "a" is beyond ±4.096 V...`, "the ADS1015 at address 0x48 on I2C bus 1: the config register holds 0x8583 instead of 0xc383...")
 }
 
 func TestADSWithoutChannelsHasAllInputs(t *testing.T) {
@@ -143,8 +200,17 @@ func TestRegister(t *testing.T) {
 		`register = 7, mask = 0xf0, signed = true`:                      {"07 > f5", "x=-16"},
 		`register = 7, mask = 0x80, shift = 7`:                          {"07 > 80", "x=1"},
 		`register = 7, scale = 0.1, offset = -40`:                       {"07 > fd", "x=-14.7"},
-		`register = 7, width = 16, scale = 0.1`:                         {"07 > 00 d5", "x=21.3"},
-		`register = 7, scale = 0.1, max = 20, min = 1`:                  {"07 > fd", `channel "x": 25.3 is outside of 1 to 20`},
+		// A TMP105 (SLLS648D, table 5), the pressure in a BMP280 (BST-BMP280-DS001, section
+		// 3.12: 415148), a byte of an EEPROM with 256, and of one with more.
+		`register = 0, width = 16, signed = true, mask = 0xfff0, shift = 4, scale = 0.0625`: {"00 > e7 00", "x=-25"},
+		`register = 0xf7, width = 24, mask = 0xfffff0, shift = 4`:                           {"f7 > 65 5a c0", "x=415148"},
+		`register = 0xf7, width = 24, signed = true`:                                        {"f7 > ff ff fe", "x=-2"},
+		`register = 0xff`:              {"ff > 5a", "x=90"},
+		`register = 0x10, wide = true`: {"00 10 > 5a", "x=90"},
+		`register = 7, width = 32, endian = "little", signed = true`: {"07 > fe ff ff ff", "x=-2"},
+		`register = 7, scale = 0.00390625`:                           {"07 > 01", "x=0.00390625"},
+		`register = 7, width = 16, scale = 0.1`:                      {"07 > 00 d5", "x=21.3"},
+		`register = 7, scale = 0.1, max = 20, min = 1`:               {"07 > fd", `address 0x20 on I2C bus 1: channel "x": 25.3 is outside of 1 to 20; check the description of the register, and the wiring`},
 	} {
 		got := measured(t, i2c.RegisterKind(), 0x20, i2ctest.Recorded(c.traffic), `address = 0x20
 			channels = [{ name = "x", `+channel+` }]`, 1)
@@ -163,6 +229,7 @@ func TestRegisterWritesWhatItIsTold(t *testing.T) {
 		0c > 08
 		03 01
 		00 > 09
+		0c > nack
 		0c > nack
 	`), `address = 0x20
 		init = [[1, 0x60, "0xa0"], [2]]
@@ -242,4 +309,42 @@ func TestEveryKindTakesItsAddressForItself(t *testing.T) {
 	if err != nil || len(got) != 1 || got[0].What != "address 0x45 on I2C bus 1" {
 		t.Errorf("%+v, %v", got, err)
 	}
+}
+
+// The example that `gateway devices i2c-register` prints: an LM75A (NXP LM75A_4, section
+// 7.4.3: the eleven highest bits, 0.125 °C each).
+func TestTheExampleOfRegistersReadsAnLM75A(t *testing.T) {
+	var file struct {
+		Devices []struct {
+			Name    string          `toml:"name"`
+			Kind    string          `toml:"kind"`
+			Every   time.Duration   `toml:"every"`
+			Options func(any) error `toml:"options"`
+		} `toml:"devices"`
+	}
+	if err := strict.Parse("example.toml", []byte(i2c.RegisterKind().Example)).Decode(&file); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		chip := i2ctest.Recorded(`
+			01 00         # awake
+			00 > 19 1f    # the five lowest bits have no meaning
+			00 > e7 00
+			00 > 7f e0    # 127.875 °C: more than it measures
+		`)
+		dev, err := i2c.RegisterKind().Open(t.Context(), file.Devices[0].Options, i2ctest.Ports(map[int]*i2ctest.Bus{1: new(i2ctest.Bus).Attach(0x4f, chip)}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dev.Close()
+		for _, line := range []string{"temperature=25", "temperature=-25", ""} {
+			r, err := dev.(drivers.Sampler).Sample(t.Context())
+			if say(r) != line || (err != nil) != (line == "") {
+				t.Errorf("%s, %v, want %s", say(r), err, line)
+			}
+		}
+		if chip.Left() != 0 {
+			t.Errorf("%d transfers did not come", chip.Left())
+		}
+	})
 }

@@ -50,15 +50,15 @@ func TestBMP280(t *testing.T) {
 
 func TestBME280ThatIsSomethingElse(t *testing.T) {
 	want(t, measured(t, i2c.BME280Kind(), 0x76, i2ctest.Recorded("d0 > 58"), "", 1),
-		`address 0x76 on I2C bus 1 is no BME280: it is a BMP280, which cannot measure humidity; write kind = "bmp280"`)
+		`the BME280 at address 0x76 on I2C bus 1: another chip is there: it is a BMP280, which cannot measure humidity; write kind = "bmp280"`)
 	want(t, measured(t, i2c.BMP280Kind(), 0x76, i2ctest.Recorded("d0 > 60"), "", 1),
-		`address 0x76 on I2C bus 1 is no BMP280: it is a BME280; write kind = "bme280"`)
+		`the BMP280 at address 0x76 on I2C bus 1: another chip is there: it is a BME280; write kind = "bme280"`)
 	want(t, measured(t, i2c.BME280Kind(), 0x76, i2ctest.Recorded("d0 > ff"), "", 1),
-		`address 0x76 on I2C bus 1 is no BME280: it gives 0xff as its identification`)
+		`the BME280 at address 0x76 on I2C bus 1: another chip is there: it gives 0xff as its identification`)
 	want(t, measured(t, i2c.BME280Kind(), 0x76, nil, "", 1),
-		"no answer from address 0x76 on I2C bus 1; check its address, wiring and power; `i2cdetect -y 1` shows who answers")
+		"no answer from the BME280 at address 0x76 on I2C bus 1; check its address, wiring and power; `gateway devices -scan` shows who is on bus 1")
 	want(t, measured(t, i2c.BMP280Kind(), 0x76, i2ctest.Recorded("d0 > 58\nf3 > 00\n88 > "+ones(26)), "", 1),
-		"the calibration of the chip cannot be read; check its wiring and power")
+		"the BMP280 at address 0x76 on I2C bus 1: its calibration cannot be read; check its wiring and power")
 }
 
 func ones(n int) (s string) {
@@ -70,11 +70,11 @@ func ones(n int) (s string) {
 
 func TestBME280TellsNoNonsense(t *testing.T) {
 	for read, line := range map[string]string{
-		"80 00 00 80 00 00 80 00": "the chip has not measured; power-cycle it",
-		"4a 52 c0 80 96 c0 80 00": "the chip has not measured the humidity; power-cycle it",
-		"ff ff ff ff ff ff ff ff": "a temperature of ...",
-		"00 00 00 00 00 00 00 00": "a temperature of ...",
-		"00 00 00 80 96 c0 7a 76": "a pressure of ...",
+		"80 00 00 80 00 00 80 00": "the BME280 at address 0x76 on I2C bus 1: it has not measured; power-cycle it",
+		"4a 52 c0 80 96 c0 80 00": "the BME280 at address 0x76 on I2C bus 1: it has not measured the humidity; power-cycle it",
+		"ff ff ff ff ff ff ff ff": "the BME280 at address 0x76 on I2C bus 1: a temperature of ...",
+		"00 00 00 00 00 00 00 00": "the BME280 at address 0x76 on I2C bus 1: a temperature of ...",
+		"00 00 00 80 96 c0 7a 76": "the BME280 at address 0x76 on I2C bus 1: a pressure of ...",
 	} {
 		want(t, measured(t, i2c.BME280Kind(), 0x76, i2ctest.Recorded(bmeOpened+bmeStart+"f3 > 00\nf7 > "+read), "", 1), line)
 	}
@@ -83,7 +83,7 @@ func TestBME280TellsNoNonsense(t *testing.T) {
 	memory[0xf3] = 0x08
 	copy(memory[0x88:], []byte{0x10, 0x6e, 0x6c, 0x66, 0x32, 0x00, 0x5d, 0x95})
 	memory[0xe1] = 1
-	want(t, measured(t, i2c.BME280Kind(), 0x76, memory, "", 1), "the chip says without an end that it is busy; is it another kind of chip? power-cycle it")
+	want(t, measured(t, i2c.BME280Kind(), 0x76, memory, "", 1), "the BME280 at address 0x76 on I2C bus 1: it says without an end that it is busy; is it another kind of chip? power-cycle it")
 }
 
 // Values from the formula of the datasheet SHT3x-DIS, section 4.13.
@@ -100,10 +100,11 @@ func TestSHT3x(t *testing.T) {
 		> 66 66 93 80 00 a3   # a bit has fallen over
 		24 00
 		> nack
+		> nack
 	`), "", 3)
 	want(t, got, "temperature=25 humidity=50",
-		"the checksum is wrong; the wires may be too long, the pull-up resistors too weak",
-		"no answer from address 0x44 on I2C bus 1...")
+		"the SHT3x at address 0x44 on I2C bus 1: the checksum is wrong; the wires may be too long, the pull-up resistors too weak, or another chip is there",
+		"no answer from the SHT3x at address 0x44 on I2C bus 1...")
 	got = measured(t, i2c.SHT3xKind(), 0x45, i2ctest.Recorded(opened+"24 16\n> 00 00 81 ff ff ac"), "address = \"0x45\"\nrepeatability = \"low\"", 1)
 	want(t, got, "temperature=-45 humidity=100")
 }
@@ -120,7 +121,7 @@ func TestSHT4x(t *testing.T) {
 		fd
 		> 66 66 00 80 00 a2
 	`), "", 3)
-	want(t, got, "temperature=25 humidity=56.5", "temperature=25 humidity=0", "the checksum is wrong...")
+	want(t, got, "temperature=25 humidity=56.5", "temperature=25 humidity=0", "the SHT4x at address 0x44 on I2C bus 1: the checksum is wrong...")
 }
 
 // The example of the datasheet SCD4x, version 1.3, section 3.5.2: 500 ppm, 25 °C, 37 %.
@@ -159,8 +160,8 @@ func TestSCD4xThatStoppedMeasuringIsStartedAgain(t *testing.T) {
 		ec 05
 		> 00 00 81 66 67 a2 5e b9 3c
 	`+strings.Repeat(nothing, 21)+"3f 86"), "", 22)
-	if len(got) != 22 || got[0] != "the chip tells 0 ppm of carbon dioxide, which is no measurement" || got[19] != "" ||
-		got[21] != "the chip has stopped measuring; it is started again: the device is gone" {
+	if len(got) != 22 || got[0] != "the SCD4x at address 0x62 on I2C bus 1: it tells 0 ppm of carbon dioxide, which is no measurement; power-cycle it if it goes on" || got[19] != "" ||
+		got[21] != "the SCD4x at address 0x62 on I2C bus 1: it has stopped measuring; it is started again: the device is gone" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -41,7 +41,7 @@ func INA219Kind() drivers.Kind {
 }
 
 type ina219 struct {
-	link
+	*link
 	config   uint16
 	shunt    float64
 	duration time.Duration
@@ -54,7 +54,7 @@ func openINA219(ctx context.Context, o INA219Options, ports drivers.Ports) (driv
 	const range32V, gain320mV, both = 0x2000, 0x1800, 0x0003 // BRNG; PG; triggered, shunt and bus
 	const longest = 586 * time.Microsecond                   // of 12 bits: section 7.5
 	adc := uint16(8 | bits.TrailingZeros(uint(o.Average)))   // table 5
-	return attach(ctx, o.Place, ports, func(_ context.Context, c link) (*sensor, error) {
+	return attach(ctx, "INA219", o.Place, ports, func(_ context.Context, c *link) (*sensor, error) {
 		d := &ina219{c, range32V | gain320mV | adc<<7 | adc<<3 | both, o.Shunt, 2 * time.Duration(o.Average) * longest}
 		return &sensor{
 			channels: []drivers.Channel{
@@ -73,7 +73,7 @@ func (d *ina219) measure(ctx context.Context) ([]any, error) {
 		return nil, err
 	}
 	var bus uint16
-	err := until(ctx, d.duration, func() (ok bool, err error) {
+	err := d.until(ctx, d.duration, func() (ok bool, err error) {
 		bus, err = d.word(ctx, busRegister)
 		return bus&ready != 0, err
 	})
@@ -88,13 +88,16 @@ func (d *ina219) measure(ctx context.Context) ([]any, error) {
 }
 
 // values: 4 mV per bit of the bus voltage, 10 µV per bit of that over the resistor,
-// which ends at 320 mV.
+// which ends at 320 mV; the range of the bus is 32 V (sections 8.6.3.1 and 8.6.3.2).
 func (d *ina219) values(bus uint16, shunt int16) ([]any, error) {
 	const most = 32000
 	volts := float64(bus>>3) * 0.004
+	if err := d.within("a voltage", volts, 0, 32); err != nil {
+		return nil, err
+	}
 	if shunt >= most || shunt <= -most {
 		return []any{round(volts, 3), nil, nil},
-			fmt.Errorf("the current is beyond what the resistor of %v Ω allows, ±%.3g A", d.shunt, 0.32/d.shunt)
+			d.faulty("the current is beyond what the resistor of %v Ω allows, ±%.3g A", d.shunt, 0.32/d.shunt)
 	}
 	amperes := float64(shunt) * 10e-6 / d.shunt
 	return []any{round(volts, 3), round(amperes, 6), round(volts*amperes, 6)}, nil

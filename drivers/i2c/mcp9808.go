@@ -3,7 +3,7 @@ package i2c
 import (
 	"context"
 	_ "embed"
-	"fmt"
+	"time"
 
 	"edgegateway/drivers"
 )
@@ -24,24 +24,18 @@ func MCP9808Kind() drivers.Kind {
 }
 
 // openMCP9808: datasheet DS25095A, registers in section 5.1. The chip measures by
-// itself, four times per second.
+// itself, four times per second: 250 ms for a conversion (section 5.2.4).
 func openMCP9808(ctx context.Context, o MCP9808Options, ports drivers.Ports) (drivers.Device, error) {
-	const config, ambient, maker, id, shutdown = 1, 5, 6, 7, 0x0100
-	return attach(ctx, o.Place, ports, func(ctx context.Context, c link) (*sensor, error) {
-		m, err := c.word(ctx, maker)
-		if err != nil {
+	const config, ambient, shutdown, conversion = 1, 5, 0x0100, 300 * time.Millisecond
+	return attach(ctx, "MCP9808", o.Place, ports, func(ctx context.Context, c *link) (*sensor, error) {
+		if err := identifyMCP9808(ctx, c); err != nil {
 			return nil, err
-		}
-		i, err := c.word(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		if m != 0x0054 || i>>8 != 0x04 { // registers 5-5 and 5-6
-			return nil, errWrongChip(o.Place, "MCP9808", fmt.Sprintf("it gives maker %#04x and identification %#04x", m, i))
 		}
 		settings, err := c.word(ctx, config)
 		if err == nil && settings&shutdown != 0 {
-			err = c.setWord(ctx, config, settings&^shutdown)
+			if err = c.setWord(ctx, config, settings&^shutdown); err == nil {
+				err = c.pause(ctx, conversion) // what the register holds is old
+			}
 		}
 		if err != nil {
 			return nil, err
@@ -50,13 +44,30 @@ func openMCP9808(ctx context.Context, o MCP9808Options, ports drivers.Ports) (dr
 			channels: []drivers.Channel{temperature()},
 			measure: func(ctx context.Context) ([]any, error) {
 				w, err := c.word(ctx, ambient)
+				if err == nil && (w == 0 || w == 0xffff) { // just that, or a line that does not move
+					err = identifyMCP9808(ctx, c)
+				}
 				if err != nil {
 					return nil, err
 				}
 				// The three highest bits are alarms, the rest is 13 bits of 1/16 °C:
 				// register 5-4.
-				return celsius(float64(int16(w<<3)>>3)/16, -40, 125)
+				return c.celsius(float64(int16(w<<3)>>3)/16, -40, 125)
 			},
 		}, nil
 	})
+}
+
+// identifyMCP9808 makes sure that the chip is one: registers 5-5 and 5-6.
+func identifyMCP9808(ctx context.Context, c *link) error {
+	const maker, id = 6, 7
+	m, err := c.word(ctx, maker)
+	if err != nil {
+		return err
+	}
+	i, err := c.word(ctx, id)
+	if err == nil && (m != 0x0054 || i>>8 != 0x04) {
+		err = c.stranger("it gives maker %#04x and identification %#04x", m, i)
+	}
+	return err
 }

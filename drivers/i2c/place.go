@@ -1,7 +1,6 @@
 package i2c
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -46,13 +45,6 @@ func (p Place) oneOf(chip string, first, last Number) error {
 		return fmt.Errorf("address of the %s must be between %#02x and %#02x, not %#02x", chip, int(first), int(last), int(p.Address))
 	}
 	return nil
-}
-
-func (p Place) chip(ports drivers.Ports) (drivers.I2CChip, error) {
-	if ports.I2C == nil {
-		return nil, errors.New("this gateway has no I2C buses")
-	}
-	return ports.I2C(drivers.I2CConfig{Bus: int(p.Bus), Address: uint16(p.Address)})
 }
 
 // A Number is a whole number that may also be written as a text, as numbers of buses

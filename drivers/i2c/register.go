@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"math"
 	"math/bits"
 	"slices"
 	"time"
@@ -19,7 +18,9 @@ var registerExample string
 // RegisterOptions are the keys of the kind i2c-register.
 type RegisterOptions struct {
 	Place
-	Init     [][]Number        `toml:"init"`     // writes when the chip is opened, each a list of bytes: the register, then its new content
+	// Writes when the chip is opened, each a list of bytes: the register, then its new
+	// content. One that the chip does not acknowledge is repeated once.
+	Init     [][]Number        `toml:"init"`
 	Start    [][]Number        `toml:"start"`    // writes before every sample, for a chip that measures on demand
 	Wait     time.Duration     `toml:"wait"`     // between Start and reading
 	Channels []RegisterChannel `toml:"channels"` // what to read
@@ -126,8 +127,9 @@ func (c RegisterChannel) bits() uint64 {
 	return mask >> c.Shift
 }
 
-// whole tells whether the values are whole numbers.
-func (c RegisterChannel) whole() bool { return (c.Scale == 0 || c.Scale == 1) && c.Offset == 0 }
+func (c RegisterChannel) linear() drivers.Linear {
+	return drivers.Linear{Scale: c.Scale, Offset: c.Offset}
+}
 
 // RegisterKind returns the kind i2c-register.
 func RegisterKind() drivers.Kind {
@@ -136,12 +138,12 @@ func RegisterKind() drivers.Kind {
 }
 
 type registers struct {
-	link
+	*link
 	o RegisterOptions
 }
 
 func openRegister(ctx context.Context, o RegisterOptions, ports drivers.Ports) (drivers.Device, error) {
-	return attach(ctx, o.Place, ports, func(ctx context.Context, c link) (*sensor, error) {
+	return attach(ctx, "", o.Place, ports, func(ctx context.Context, c *link) (*sensor, error) {
 		d := &registers{c, o}
 		if err := d.writes(ctx, "init", o.Init); err != nil {
 			return nil, err
@@ -149,7 +151,7 @@ func openRegister(ctx context.Context, o RegisterOptions, ports drivers.Ports) (
 		var channels []drivers.Channel
 		for _, ch := range o.Channels {
 			channel := drivers.Channel{Name: ch.Name, Unit: ch.Unit, Quantity: drivers.Quantity(ch.Quantity), Type: drivers.Float}
-			if ch.whole() {
+			if ch.linear().Whole() {
 				channel.Type = drivers.Int
 			}
 			channels = append(channels, channel)
@@ -178,7 +180,7 @@ func (d *registers) measure(ctx context.Context) ([]any, error) {
 		return nil, err
 	}
 	if d.o.Wait > 0 {
-		if err := pause(ctx, d.o.Wait); err != nil {
+		if err := d.pause(ctx, d.o.Wait); err != nil {
 			return nil, err
 		}
 	}
@@ -191,7 +193,7 @@ func (d *registers) measure(ctx context.Context) ([]any, error) {
 		}
 		v, err := c.value(b)
 		if err != nil {
-			faults = errors.Join(faults, fmt.Errorf("channel %q: %w", c.Name, err))
+			faults = errors.Join(faults, d.faulty("channel %q: %w; check the description of the register, and the wiring", c.Name, err))
 			continue
 		}
 		values[i] = v
@@ -223,29 +225,9 @@ func (c RegisterChannel) value(b []byte) (any, error) {
 	if sign := int64(1) << (bits.Len64(c.bits()) - 1); c.Signed && number >= sign {
 		number -= 2 * sign
 	}
-	scale := c.Scale
-	if scale == 0 {
-		scale = 1
-	}
-	v := float64(number)*scale + c.Offset
+	v := c.linear().Float(float64(number))
 	if (c.Min != 0 || c.Max != 0) && (v < c.Min || v > c.Max) {
 		return nil, fmt.Errorf("%v is outside of %v to %v", v, c.Min, c.Max)
 	}
-	if c.whole() {
-		return number, nil
-	}
-	return significant(v), nil
-}
-
-// significant takes off what binary fractions leave behind the ninth digit: 21.3, not
-// 21.299999999999997.
-func significant(v float64) float64 {
-	if v == 0 || math.IsInf(v, 0) || math.IsNaN(v) {
-		return v
-	}
-	scale := math.Pow10(9 - int(math.Ceil(math.Log10(math.Abs(v)))))
-	if scale == 0 || math.IsInf(scale, 0) {
-		return v
-	}
-	return math.Round(v*scale) / scale
+	return c.linear().Int(number), nil
 }

@@ -29,9 +29,13 @@ func Numbers(root string) (numbers []int) {
 // Found is an address at which something is.
 type Found struct {
 	Address uint16
-	Kernel  bool     // a driver of the kernel has it; it was not asked
-	Likely  []string // chips that use this address
+	Taken   *TakenError // the driver of the kernel that has it, and was not disturbed; or nil
+	Err     error       // what went wrong with it, other than that nobody answered; or nil
+	Likely  []string    // chips that use this address, first those with a kind of their own
 }
+
+// failuresInRow end a scan: on a bus that is stuck, each address takes a second.
+const failuresInRow = 3
 
 // Scan asks who is on a bus, as i2cdetect(8) does: it addresses each chip for a write
 // and writes nothing, where EEPROMs are it reads a byte. That is harmless to almost
@@ -39,6 +43,8 @@ type Found struct {
 // does not work ends it with an error.
 func Scan(ctx context.Context, wire Wire, number int) ([]Found, error) {
 	var all []Found
+	var culprit uint16
+	failures := 0
 	for address := uint16(0x08); address <= 0x77; address++ {
 		if ctx.Err() != nil {
 			return all, ctx.Err()
@@ -48,13 +54,22 @@ func Scan(ctx context.Context, wire Wire, number int) ([]Found, error) {
 		if err == nil {
 			err = wire.Probe(address)
 		}
-		switch {
-		case errors.Is(err, syscall.EBUSY):
-			found.Kernel = true
-		case errors.Is(err, syscall.ENXIO), errors.Is(err, syscall.EREMOTEIO):
+		if unanswered(err) {
+			failures = 0
 			continue
-		case err != nil:
-			return all, explain(err, drivers.I2CConfig{Bus: number, Address: address})
+		}
+		if err == nil || errors.As(err, &found.Taken) {
+			failures = 0
+			all = append(all, found)
+			continue
+		}
+		if failures++; failures == 1 {
+			culprit = address
+		}
+		found.Err = explain(err, drivers.I2CConfig{Bus: number, Address: address}, culprit)
+		if failures == failuresInRow || errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.EOPNOTSUPP) {
+			// What went wrong there is said by the error, and says nothing of the addresses.
+			return slices.DeleteFunc(all, func(f Found) bool { return f.Err != nil && f.Address >= culprit }), found.Err
 		}
 		all = append(all, found)
 	}
@@ -74,8 +89,9 @@ func likely(address uint16) (names []string) {
 		name        string
 	}{
 		{0x76, 0x77, "bme280"}, {0x76, 0x77, "bmp280"}, {0x44, 0x45, "sht3x"}, {0x44, 0x46, "sht4x"}, {0x62, 0x62, "scd4x"},
-		{0x48, 0x4b, "ads1115"}, {0x48, 0x4b, "ads1015"}, {0x48, 0x4f, "tmp102"}, {0x18, 0x1f, "mcp9808"}, {0x40, 0x4f, "ina219"},
-		{0x23, 0x23, "bh1750"}, {0x5c, 0x5c, "bh1750"},
+		{0x48, 0x4f, "tmp102 (also TMP105, TMP75)"}, {0x48, 0x4b, "ads1115"}, {0x48, 0x4b, "ads1015"}, {0x18, 0x1f, "mcp9808"},
+		{0x40, 0x4f, "ina219"}, {0x23, 0x23, "bh1750"}, {0x5c, 0x5c, "bh1750"},
+		{0x48, 0x4f, "LM75 by i2c-register"},
 		{0x20, 0x27, "port expander (PCF8574, MCP23017)"}, {0x3c, 0x3d, "display (SSD1306)"}, {0x38, 0x38, "AHT20"},
 		{0x50, 0x57, "EEPROM (24Cxx)"}, {0x68, 0x68, "clock (DS3231)"}, {0x70, 0x77, "multiplexer (TCA9548A)"},
 	} {
@@ -89,11 +105,17 @@ func likely(address uint16) (names []string) {
 // String is a line for a person.
 func (f Found) String() string {
 	who := "unknown; the kind i2c-register can read it"
-	if len(f.Likely) > 0 {
+	switch {
+	case f.Err != nil:
+		return f.Err.Error()
+	case f.Taken != nil && f.Taken.Class == "iio":
+		who = fmt.Sprintf("in use by %s: kind iio", f.Taken.holder())
+	case f.Taken != nil && f.Taken.Class == "hwmon":
+		who = fmt.Sprintf("in use by %s: kind host, sensor = %q", f.Taken.holder(), f.Taken.Chip)
+	case f.Taken != nil:
+		who = fmt.Sprintf("in use by %s", f.Taken.holder())
+	case len(f.Likely) > 0:
 		who = strings.Join(f.Likely, ", ")
-	}
-	if f.Kernel {
-		who = "in use by a driver of the kernel: kind iio"
 	}
 	return fmt.Sprintf("%#02x  %s", f.Address, who)
 }

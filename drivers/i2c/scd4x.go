@@ -46,7 +46,7 @@ const (
 	scdWakeUp      = 0x36f6
 
 	scdStopTime    = 500 * time.Millisecond
-	scdWakeTime    = 20 * time.Millisecond // the SCD40 is awake and does not know the command
+	scdWakeTime    = 30 * time.Millisecond // the datasheet says 20 ms
 	scdCommandTime = time.Millisecond
 
 	// The chip measures every 5 s. One that has had nothing for so long has lost its
@@ -55,15 +55,19 @@ const (
 )
 
 type scd4x struct {
-	link
+	*link
 	last time.Time // of a measurement
 }
 
 // openSCD4x starts the measurement that the chip repeats by itself.
 func openSCD4x(ctx context.Context, o SCD4xOptions, ports drivers.Ports) (drivers.Device, error) {
-	return attach(ctx, o.Place, ports, func(ctx context.Context, c link) (*sensor, error) {
+	return attach(ctx, "SCD4x", o.Place, ports, func(ctx context.Context, c *link) (*sensor, error) {
 		d := &scd4x{link: c}
-		_ = d.do(ctx, scdWakeUp, scdWakeTime) // never acknowledged: section 3.10.4
+		// Never acknowledged (section 3.10.4), and nothing to an SCD40.
+		_ = c.chip.Tx(ctx, []byte{scdWakeUp >> 8, scdWakeUp & 0xff}, nil)
+		if err := c.pause(ctx, scdWakeTime); err != nil {
+			return nil, err
+		}
 		if err := d.do(ctx, scdStop, scdStopTime); err != nil {
 			return nil, err
 		}
@@ -74,7 +78,7 @@ func openSCD4x(ctx context.Context, o SCD4xOptions, ports drivers.Ports) (driver
 		if err := c.write(ctx, scdSetAltitude>>8, scdSetAltitude&0xff, altitude[0], altitude[1], crc8(altitude)); err != nil {
 			return nil, err
 		}
-		if err := pause(ctx, scdCommandTime); err != nil {
+		if err := c.pause(ctx, scdCommandTime); err != nil {
 			return nil, err
 		}
 		if err := c.command(ctx, scdStart); err != nil {
@@ -94,11 +98,10 @@ func openSCD4x(ctx context.Context, o SCD4xOptions, ports drivers.Ports) (driver
 
 // do sends a command and waits until the chip listens again.
 func (d *scd4x) do(ctx context.Context, code uint16, duration time.Duration) error {
-	err := d.command(ctx, code)
-	if wait := pause(ctx, duration); err == nil {
-		err = wait
+	if err := d.command(ctx, code); err != nil {
+		return err
 	}
-	return err
+	return d.pause(ctx, duration)
 }
 
 func (d *scd4x) ask(ctx context.Context, code uint16, n int) ([]uint16, error) {
@@ -116,7 +119,7 @@ func (d *scd4x) measure(ctx context.Context) ([]any, error) {
 	}
 	if status[0]&0x07ff == 0 { // section 3.8.2
 		if time.Since(d.last) > scdSilence {
-			return nil, fmt.Errorf("the chip has stopped measuring; it is started again: %w", drivers.ErrGone)
+			return nil, d.faulty("it has stopped measuring; it is started again: %w", drivers.ErrGone)
 		}
 		return nil, nil
 	}
@@ -127,7 +130,7 @@ func (d *scd4x) measure(ctx context.Context) ([]any, error) {
 	d.last = time.Now()
 	co2, t, h := w[0], -45+175*fraction(w[1]), 100*fraction(w[2]) // section 3.5.2
 	if co2 == 0 {
-		return nil, fmt.Errorf("the chip tells 0 ppm of carbon dioxide, which is no measurement")
+		return nil, d.faulty("it tells 0 ppm of carbon dioxide, which is no measurement; power-cycle it if it goes on")
 	}
 	return []any{int64(co2), round(t, 2), round(h, 2)}, nil
 }

@@ -20,7 +20,7 @@ func crc8(b []byte) byte {
 }
 
 // words reads n words with their checksums.
-func (c link) words(ctx context.Context, n int) ([]uint16, error) {
+func (c *link) words(ctx context.Context, n int) ([]uint16, error) {
 	b := make([]byte, 3*n)
 	if err := c.Tx(ctx, nil, b); err != nil {
 		return nil, err
@@ -29,7 +29,7 @@ func (c link) words(ctx context.Context, n int) ([]uint16, error) {
 	for i := range words {
 		w := b[3*i : 3*i+3]
 		if crc8(w[:2]) != w[2] {
-			return nil, errChecksum
+			return nil, c.faulty("the checksum is wrong; the wires may be too long, the pull-up resistors too weak, or another chip is there")
 		}
 		words[i] = uint16(w[0])<<8 | uint16(w[1])
 	}
@@ -37,7 +37,7 @@ func (c link) words(ctx context.Context, n int) ([]uint16, error) {
 }
 
 // command sends a command of 16 bits.
-func (c link) command(ctx context.Context, code uint16) error {
+func (c *link) command(ctx context.Context, code uint16) error {
 	return c.write(ctx, byte(code>>8), byte(code))
 }
 

@@ -55,13 +55,13 @@ func openSHT3x(ctx context.Context, o SHT3xOptions, ports drivers.Ports) (driver
 	case "low":
 		code, duration = 0x2416, 4500*time.Microsecond
 	}
-	return attach(ctx, o.Place, ports, func(ctx context.Context, c link) (*sensor, error) {
+	return attach(ctx, "SHT3x", o.Place, ports, func(ctx context.Context, c *link) (*sensor, error) {
 		// Whoever used the chip before may have left it measuring by itself; then it
 		// takes no single shots (section 4.8: 1 ms until it listens again).
 		if err := c.command(ctx, stopPeriodic); err != nil {
 			return nil, err
 		}
-		if err := pause(ctx, 2*time.Millisecond); err != nil {
+		if err := c.pause(ctx, 2*time.Millisecond); err != nil {
 			return nil, err
 		}
 		// The answer has a checksum: another chip at this address fails here.
@@ -77,7 +77,7 @@ func openSHT3x(ctx context.Context, o SHT3xOptions, ports drivers.Ports) (driver
 				if err := c.command(ctx, code); err != nil {
 					return nil, err
 				}
-				if err := pause(ctx, duration); err != nil {
+				if err := c.pause(ctx, duration); err != nil {
 					return nil, err
 				}
 				w, err := c.words(ctx, 2)
@@ -113,16 +113,16 @@ func openSHT4x(ctx context.Context, o SHT4xOptions, ports drivers.Ports) (driver
 	case "low":
 		code, duration = 0xe0, 1600*time.Microsecond
 	}
-	ask := func(ctx context.Context, c link, code byte, duration time.Duration) ([]uint16, error) {
+	ask := func(ctx context.Context, c *link, code byte, duration time.Duration) ([]uint16, error) {
 		if err := c.write(ctx, code); err != nil {
 			return nil, err
 		}
-		if err := pause(ctx, duration); err != nil {
+		if err := c.pause(ctx, duration); err != nil {
 			return nil, err
 		}
 		return c.words(ctx, 2)
 	}
-	return attach(ctx, o.Place, ports, func(ctx context.Context, c link) (*sensor, error) {
+	return attach(ctx, "SHT4x", o.Place, ports, func(ctx context.Context, c *link) (*sensor, error) {
 		if _, err := ask(ctx, c, readSerial, time.Millisecond); err != nil {
 			return nil, err
 		}

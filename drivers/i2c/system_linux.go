@@ -29,7 +29,12 @@ func System(number int) (Wire, error) {
 	if err != nil {
 		return nil, drivers.Explain(err, path, "i2c", "")
 	}
-	return wire{f, number}, nil
+	w := wire{File: f, number: number}
+	if w.functions, err = w.asked(); err != nil {
+		f.Close() // nothing was written
+		return nil, fmt.Errorf("%s: %w; is it a bus?", path, err)
+	}
+	return w, nil
 }
 
 // missing says how a bus comes to be.
@@ -50,14 +55,19 @@ func missing(root string, number int) string {
 // wire is the file of a bus.
 type wire struct {
 	*os.File
-	number int
+	number    int
+	functions uintptr // what the controller can do
 }
 
 // Numbers and layouts of linux/i2c-dev.h and linux/i2c.h.
 const (
-	ioctlSlave = 0x0703 // I2C_SLAVE: EBUSY if a driver of the kernel has the address
-	ioctlRDWR  = 0x0707 // I2C_RDWR: one transfer of several messages
-	flagRead   = 0x0001 // I2C_M_RD
+	ioctlSlave     = 0x0703 // I2C_SLAVE: EBUSY if a driver of the kernel has the address
+	ioctlFunctions = 0x0705 // I2C_FUNCS: into an unsigned long
+	ioctlRDWR      = 0x0707 // I2C_RDWR: one transfer of several messages
+	flagRead       = 0x0001 // I2C_M_RD
+
+	canI2C   = 0x00000001 // I2C_FUNC_I2C: any transfer
+	canQuick = 0x00010000 // I2C_FUNC_SMBUS_QUICK
 )
 
 type message struct {
@@ -70,13 +80,37 @@ type transfer struct {
 	count    uint32
 }
 
+// asked asks the controller what it can do.
+func (w wire) asked() (functions uintptr, err error) {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, w.Fd(), ioctlFunctions, uintptr(unsafe.Pointer(&functions)))
+	if errno != 0 {
+		err = errno
+	}
+	return functions, err
+}
+
 func (w wire) Claim(address uint16) error {
 	err := unix.IoctlSetInt(int(w.Fd()), ioctlSlave, int(address))
 	if err == unix.EBUSY {
-		name, _ := os.ReadFile(fmt.Sprintf("/sys/bus/i2c/devices/%d-%04x/name", w.number, address))
-		return fmt.Errorf("%w (%s)", err, strings.TrimSpace(string(name)))
+		return taken("/", w.number, address)
 	}
 	return err
+}
+
+// taken finds the driver that has an address in sysfs.
+func taken(root string, bus int, address uint16) *TakenError {
+	dir := filepath.Join(root, fmt.Sprintf("sys/bus/i2c/devices/%d-%04x", bus, address))
+	name, _ := os.ReadFile(filepath.Join(dir, "name")) // what cannot be read is left out
+	e := &TakenError{Chip: strings.TrimSpace(string(name))}
+	if driver, err := os.Readlink(filepath.Join(dir, "driver")); err == nil {
+		e.Driver = filepath.Base(driver)
+	}
+	if found, _ := filepath.Glob(filepath.Join(dir, "iio:device*")); len(found) > 0 {
+		e.Class = "iio"
+	} else if found, _ := filepath.Glob(filepath.Join(dir, "hwmon/hwmon*")); len(found) > 0 {
+		e.Class = "hwmon"
+	}
+	return e
 }
 
 // left tells whether the bus is not there any more: the driver of a USB adapter that
@@ -88,6 +122,9 @@ func (w wire) left() bool {
 
 // Tx makes one transfer.
 func (w wire) Tx(address uint16, out, in []byte) error {
+	if w.functions&canI2C == 0 {
+		return w.smbus(address, out, in)
+	}
 	var messages [2]message
 	t := transfer{messages: &messages[0]}
 	for _, m := range []message{{address, 0, 0, unsafe.SliceData(out)}, {address, flagRead, 0, unsafe.SliceData(in)}} {
@@ -110,13 +147,13 @@ func (w wire) Tx(address uint16, out, in []byte) error {
 	return w.transfer(&t)
 }
 
+// Probe writes nothing, or reads a byte where that is safer or all that there is.
 func (w wire) Probe(address uint16) error {
-	if byRead(address) {
+	if byRead(address) || w.functions&canQuick == 0 {
 		return w.Tx(address, nil, make([]byte, 1))
 	}
-	// A message of no bytes is what the kernel makes of SMBus' quick command too.
-	err := w.transfer(&transfer{messages: &message{address: address}, count: 1})
-	if err == syscall.EOPNOTSUPP {
+	err := w.quick(address)
+	if err == syscall.EOPNOTSUPP { // some can not although they say so
 		return w.Tx(address, nil, make([]byte, 1))
 	}
 	return err

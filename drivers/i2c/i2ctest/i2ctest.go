@@ -120,7 +120,7 @@ func (w *wire) Claim(address uint16) error {
 	w.bus.mu.Lock()
 	defer w.bus.mu.Unlock()
 	if w.bus.kernel[address] {
-		return syscall.EBUSY
+		return &i2c.TakenError{Chip: "ds3231", Driver: "rtc-ds1307"}
 	}
 	return nil
 }
