@@ -159,9 +159,10 @@ func TestABusThatIsHeldLowIsToldWithTheChipThatBeganIt(t *testing.T) {
 			})
 		}
 		n := 0
+		neighbour := false
 		one := new(i2ctest.Bus).
 			Attach(0x48, line(good(), func() bool { n++; return n == 12 })).
-			Attach(0x49, line(good(), func() bool { return false }))
+			Attach(0x49, line(good(), func() bool { return neighbour }))
 		two := new(i2ctest.Bus).Attach(0x48, good())
 		p := i2ctest.Ports(map[int]*i2ctest.Bus{1: one, 2: two})
 		ctx, stop := context.WithCancel(t.Context())
@@ -173,13 +174,19 @@ func TestABusThatIsHeldLowIsToldWithTheChipThatBeganIt(t *testing.T) {
 		low = false // somebody has power-cycled it
 		mu.Unlock()
 		time.Sleep(100 * time.Second)
+		regular(t, "the other bus", other.times, 200)
+		mu.Lock()
+		neighbour = true // another time, another chip
+		mu.Unlock()
+		time.Sleep(8 * time.Second)
 		stop()
 		running.Wait()
-		regular(t, "the other bus", other.times, 200)
 		const its = "the TMP102 at address 0x48 on I2C bus 1: connection timed out: it holds SDA or SCL low, or the pull-up resistors are missing; power-cycle the chip, check its wiring"
-		want(t, culprit.lines, "online", "offline: 3 times in a row: "+its, "offline: "+its, "online", "offline: the gateway is stopping")
+		want(t, culprit.lines, "online", "offline: 3 times in a row: "+its, "offline: "+its, "online",
+			"offline: 3 times in a row: the TMP102 at address 0x48 on I2C bus 1: connection timed out: SDA or SCL is held low since the transfer with address 0x49; power-cycle that chip, check its wiring")
 		const theirs = "the TMP102 at address 0x49 on I2C bus 1: connection timed out: SDA or SCL is held low since the transfer with address 0x48; power-cycle that chip, check its wiring"
-		want(t, victim.lines, "online", "offline: 3 times in a row: "+theirs, "offline: "+theirs, "online", "offline: the gateway is stopping")
+		want(t, victim.lines, "online", "offline: 3 times in a row: "+theirs, "offline: "+theirs, "online",
+			"offline: 3 times in a row: the TMP102 at address 0x49 on I2C bus 1: connection timed out: it holds SDA or SCL low, or the pull-up resistors are missing; power-cycle the chip, check its wiring")
 	})
 }
 
