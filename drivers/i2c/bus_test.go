@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -132,6 +133,14 @@ func (l *listener) Reading(r drivers.Reading) {
 	l.times = append(l.times, time.Since(l.start))
 }
 func (l *listener) Result(drivers.Job, drivers.Reading, error) {}
+
+// given are the times of the readings so far.
+func (l *listener) given() []time.Duration {
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.times)
+}
 
 type logged struct {
 	mu   sync.Mutex

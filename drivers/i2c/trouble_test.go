@@ -64,7 +64,7 @@ func TestAChipThatNeverAcknowledgesIsOfflineAndIsFoundAgain(t *testing.T) {
 		time.Sleep(9*time.Second + 500*time.Millisecond)
 		bus.Attach(0x48, nil)
 		time.Sleep(60 * time.Second)
-		before := len(sick.times)
+		before := len(sick.given())
 		bus.Attach(0x48, good())
 		time.Sleep(2 * time.Minute)
 		stop()
@@ -174,7 +174,7 @@ func TestABusThatIsHeldLowIsToldWithTheChipThatBeganIt(t *testing.T) {
 		low = false // somebody has power-cycled it
 		mu.Unlock()
 		time.Sleep(100 * time.Second)
-		regular(t, "the other bus", other.times, 200)
+		regular(t, "the other bus", other.given(), 200)
 		mu.Lock()
 		neighbour = true // another time, another chip
 		mu.Unlock()
