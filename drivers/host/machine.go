@@ -2,11 +2,9 @@ package host
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -24,11 +22,11 @@ func (m machine) path(elem ...string) string {
 // text reads a file of /proc or /sys. One that is not there, or that a sandbox
 // hides, gives errNone.
 func (m machine) text(elem ...string) (string, error) {
-	data, err := os.ReadFile(m.path(elem...))
+	text, err := drivers.ReadKernelFile(m.path(elem...))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return "", fmt.Errorf("%w: %w", errNone, err)
 	}
-	return string(bytes.TrimSpace(data)), err
+	return text, err
 }
 
 // load reads the load averages, proc_loadavg(5).
