@@ -37,8 +37,10 @@ var layers = map[string]string{
 	"drivers/modbus":     "drivers drivers/serial",
 	"drivers/modbus/...": "drivers drivers/modbus",
 	"drivers/host":       "drivers",
+	"drivers/onewire":    "drivers",
+	"drivers/iio":        "drivers",
 	"drivers/sim":        "drivers",
-	"drivers/all":        "drivers drivers/gpio drivers/i2c drivers/serial drivers/modbus drivers/host drivers/sim",
+	"drivers/all":        "drivers drivers/gpio drivers/i2c drivers/serial drivers/modbus drivers/host drivers/onewire drivers/iio drivers/sim",
 	// floor 2: two bridges that never meet
 	"bridge/cloud":         "broker broker/packet broker/topic buffer",
 	"bridge/field":         "bridge/homeassistant broker broker/packet drivers",

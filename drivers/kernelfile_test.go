@@ -44,4 +44,3 @@ func TestKernelFileErrorsNameTheFile(t *testing.T) {
 		}
 	}
 }
-

@@ -6,7 +6,9 @@ import (
 	"edgegateway/drivers/gpio"
 	"edgegateway/drivers/host"
 	"edgegateway/drivers/i2c"
+	"edgegateway/drivers/iio"
 	"edgegateway/drivers/modbus"
+	"edgegateway/drivers/onewire"
 	"edgegateway/drivers/serial"
 	"edgegateway/drivers/sim"
 )
@@ -19,10 +21,12 @@ func Kinds() []drivers.Kind {
 		i2c.BH1750Kind(),
 		i2c.BME280Kind(),
 		i2c.BMP280Kind(),
+		onewire.Kind(),
 		gpio.InKind(),
 		gpio.OutKind(),
 		host.Kind(),
 		i2c.RegisterKind(),
+		iio.Kind(),
 		i2c.INA219Kind(),
 		i2c.MCP9808Kind(),
 		modbus.RTUKind(),

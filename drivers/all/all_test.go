@@ -1,6 +1,8 @@
 package all_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -52,9 +54,32 @@ func chips(kind string) *i2ctest.Bus {
 	return bus.Attach(0x18, i2ctest.Words{6: 0x0054, 7: 0x0400})
 }
 
+// kernel is a machine's /proc and /sys with what the examples read there.
+func kernel(t *testing.T) (root string) {
+	t.Helper()
+	root = t.TempDir()
+	for path, text := range map[string]string{
+		"proc/uptime": "35411.75 101000.12\n",
+		"sys/bus/w1/devices/w1_bus_master1/w1_master_name":  "w1_bus_master1\n",
+		"sys/bus/w1/devices/28-0316a2794ab5/w1_slave":       "73 01 4b 46 7f ff 0d 10 41 : crc=41 YES\n73 01 4b 46 7f ff 0d 10 41 t=23187\n",
+		"sys/bus/iio/devices/iio:device0/name":              "bme280\n",
+		"sys/bus/iio/devices/iio:device0/in_temp_input":     "22490\n",
+		"sys/bus/iio/devices/iio:device0/in_pressure_input": "100.263671875\n",
+	} {
+		path = filepath.Join(root, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
 func TestEveryExampleOpens(t *testing.T) {
 	var board gpiotest.Board
-	fakes := drivers.Ports{Serial: serialtest.New().Ports().Serial, Pin: board.Ports().Pin}
+	fakes := drivers.Ports{Root: kernel(t), Serial: serialtest.New().Ports().Serial, Pin: board.Ports().Pin}
 	for _, k := range all.Kinds() {
 		t.Run(k.Name, func(t *testing.T) {
 			example := parse(t, k.Example)
