@@ -21,6 +21,10 @@ type Kind struct {
 	// Failsafe says that its devices have a safe state: that they are a Failsafe.
 	Failsafe bool
 
+	// Timeout limits one Sample and one Actuate of devices that may have to wait for
+	// their turn; 0 = 5 s.
+	Timeout time.Duration
+
 	// Check decodes and validates a device's options without touching hardware, so
 	// that a wrong configuration is found before anything starts.
 	Check func(decode func(dst any) error) error
@@ -126,6 +130,9 @@ type Ports struct {
 
 	// Interlocks are those of all devices of the gateway; nil = there are none.
 	Interlocks *Interlocks
+
+	// Turns are those of all devices of the gateway; nil = nobody waits.
+	Turns *Turns
 }
 
 // SerialConfig says which port to open and how.

@@ -71,11 +71,12 @@ func placesOf(f float64) int {
 	return len(places)
 }
 
-// Round rounds to so many places behind the point, halves away from zero.
+// Round rounds to so many places behind the point, halves away from zero. What becomes
+// zero has no sign.
 func Round(f float64, places int) float64 {
 	shift := math.Pow10(places)
 	if math.IsInf(f*shift, 0) {
 		return f // has no such places
 	}
-	return math.Round(f*shift) / shift
+	return math.Round(f*shift)/shift + 0
 }

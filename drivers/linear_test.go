@@ -49,3 +49,11 @@ func TestRoundKeepsWhatHasNoPlaces(t *testing.T) {
 		t.Errorf("NaN became %v", got)
 	}
 }
+
+func TestRoundGivesNoMinusZero(t *testing.T) {
+	for _, f := range []float64{-0.004, math.Copysign(0, -1)} {
+		if got := drivers.Round(f, 2); got != 0 || math.Signbit(got) {
+			t.Errorf("%v became %v", f, got)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package drivers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,7 +81,7 @@ type Spec struct {
 	// ticks that pass during a slow sample are skipped and counted.
 	Every time.Duration
 
-	// Timeout limits one Sample and one Actuate; 0 means 5 s.
+	// Timeout limits one Sample and one Actuate; 0 means that of the kind, or else 5 s.
 	Timeout time.Duration
 
 	// Last gives what the device said last, for a Resumer; nil if nobody knows. It is
@@ -142,7 +143,7 @@ func newRunner(s Spec, ev Events) *runner {
 	}
 	s.Every = max(s.Every, shortestEvery)
 	if s.Timeout <= 0 {
-		s.Timeout = defaultTimeout
+		s.Timeout = cmp.Or(s.Kind.Timeout, defaultTimeout)
 	}
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)

@@ -47,6 +47,6 @@ func Kinds() []drivers.Kind {
 func SystemPorts() drivers.Ports {
 	return drivers.Ports{
 		Serial: serial.Open, Pin: gpio.NewSystem().Pin, I2C: i2c.NewBuses(i2c.System).Chip,
-		Interlocks: new(drivers.Interlocks),
+		Interlocks: new(drivers.Interlocks), Turns: new(drivers.Turns),
 	}
 }

@@ -24,7 +24,7 @@ func TestErrorsOfTheKernelSayWhatToDo(t *testing.T) {
 		{syscall.EBUSY, "another program reads its buffer", false},
 		{syscall.EACCES, "permission denied; allow it to the user", false},
 		{syscall.EINVAL, "invalid argument", false},
-		{syscall.ENODEV, "has gone", true},
+		{syscall.ENODEV, "the device is gone", true},
 	} {
 		err := d.explain(&fs.PathError{Op: "read", Path: d.dir + "/in_temp_input", Err: c.err})
 		if !strings.Contains(err.Error(), c.want) || errors.Is(err, drivers.ErrGone) != c.gone || !errors.Is(err, c.err) {

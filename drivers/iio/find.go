@@ -17,7 +17,7 @@ type Found struct {
 	Number string // "iio:device0"; from boot to boot it may be another one
 	Name   string // of the chip: "bme280"; "" = none
 	Label  string // from the device tree; "" = none
-	Place  string // what it hangs on: "1-0076" for address 0x76 on I2C bus 1, "dht11@4"
+	Place  string // what it hangs on: "1-0076" for address 0x76 on I2C bus 1, "dht11@4"; "" = nothing
 }
 
 // String is a line for a person.
@@ -26,7 +26,7 @@ func (f Found) String() string {
 	if f.Label != "" {
 		s += fmt.Sprintf(" %q", f.Label)
 	}
-	if f.Place != f.Name {
+	if f.Place != "" && f.Place != f.Name {
 		s += " at " + f.Place
 	}
 	return s
@@ -60,7 +60,10 @@ func Scan(root string) ([]Found, error) {
 		if err != nil {
 			continue // it has just gone
 		}
-		f := Found{Number: e.Name(), Place: filepath.Base(filepath.Dir(path))}
+		f := Found{Number: e.Name()}
+		if place := filepath.Base(filepath.Dir(path)); place != "devices" { // it is made up
+			f.Place = place
+		}
 		f.Name, _ = drivers.ReadKernelFile(filepath.Join(path, "name")) // both are optional
 		f.Label, _ = drivers.ReadKernelFile(filepath.Join(path, "label"))
 		found = append(found, f)

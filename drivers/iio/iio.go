@@ -42,7 +42,7 @@ func (o Options) Validate() error {
 // Kind returns the kind iio. Its channels are those that the kernel's driver offers.
 // Two devices may read one chip, each its own channels.
 func Kind() drivers.Kind {
-	return drivers.KindOf("iio", "Any sensor or converter with a driver in the kernel's Industrial I/O: BME280, DHT11, DHT22, ADS1015 and hundreds more.",
+	return drivers.KindOf("iio", "Any sensor or converter with a driver in the kernel's Industrial I/O: BME280, DHT11, DHT22, ADS1015 and many more.",
 		example, func() Options { return Options{} }, open)
 }
 
@@ -128,7 +128,7 @@ func (d *device) explain(err error) error {
 	}
 	switch {
 	case errors.Is(err, syscall.ENODEV), away != nil:
-		return fmt.Errorf("%s has gone: %w: %w", d.name, drivers.ErrGone, err)
+		return fmt.Errorf("%s: %w: %w", d.name, drivers.ErrGone, err)
 	case errors.Is(err, fs.ErrPermission):
 		return drivers.Explain(err, file, "", "")
 	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, syscall.EREMOTEIO), errors.Is(err, syscall.ENXIO), errors.Is(err, syscall.EAGAIN):

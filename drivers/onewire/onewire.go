@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"edgegateway/drivers"
 )
@@ -64,14 +65,18 @@ func thermometer(family byte) bool {
 // that the sensor has stored, because to change it takes root, and a write to an EEPROM
 // that wears out.
 func Kind() drivers.Kind {
-	return drivers.KindOf("ds18b20", "Temperature by a DS18B20 or one of its relatives (DS18S20, DS1822, DS1825, DS28EA00, MAX31850) on a 1-wire bus.",
+	k := drivers.KindOf("ds18b20", "Temperature by a DS18B20 or one of its relatives (DS18S20, DS1822, DS1825, DS28EA00, MAX31850) on a 1-wire bus.",
 		example, func() Options { return Options{} }, open)
+	k.Timeout = time.Minute // for the turn: some seventy thermometers on one bus
+	return k
 }
 
 type device struct {
 	id     string
 	family byte
-	file   string  // w1_slave
+	file   string // w1_slave
+	bus    string // "w1_bus_master1"
+	turns  *drivers.Turns
 	last   float64 // °C, NaN before the first measurement
 }
 
@@ -86,7 +91,11 @@ func open(_ context.Context, o Options, p drivers.Ports) (drivers.Device, error)
 	if err != nil {
 		return nil, err
 	}
-	d := &device{id: id, family: familyOf(id), file: filepath.Join("/", p.Root, devices, id, "w1_slave"), last: math.NaN()}
+	dir := filepath.Join("/", p.Root, devices, id)
+	d := &device{id: id, family: familyOf(id), file: filepath.Join(dir, "w1_slave"), turns: p.Turns, last: math.NaN()}
+	if place, err := filepath.EvalSymlinks(dir); err == nil {
+		d.bus = filepath.Base(filepath.Dir(place))
+	}
 	f, err := os.Open(d.file) // starts no measurement yet
 	if err != nil {
 		return nil, drivers.Explain(err, d.file, "", "load the driver of the thermometers: modprobe w1_therm")
@@ -142,12 +151,14 @@ func (d *device) Channels() []drivers.Channel {
 func (d *device) Close() error { return nil }
 
 // Sample lets the sensor measure, and reads it. In the kernel that takes 0.1 s (9 bits)
-// to 0.75 s (12 bits) and cannot be ended. Sensors with their own supply measure at the
-// same time; those that live on the data wire wait for each other.
+// to 0.75 s (12 bits) and cannot be ended. The kernel lets one sensor of a bus measure at
+// a time; so that one that waits for that can be ended, it waits here.
 func (d *device) Sample(ctx context.Context) (drivers.Reading, error) {
-	if err := ctx.Err(); err != nil {
-		return drivers.Reading{}, err
+	release, err := d.turns.Take(ctx, d.bus)
+	if err != nil {
+		return drivers.Reading{}, fmt.Errorf("thermometer %s did not get its turn on %s: %w", d.id, d.bus, err)
 	}
+	defer release()
 	text, err := drivers.ReadKernelFile(d.file)
 	if err != nil {
 		return drivers.Reading{}, d.explain(err)
@@ -178,7 +189,7 @@ func (d *device) explain(err error) error {
 	case errors.Is(err, errChecksum):
 		return fmt.Errorf("%s: %w%s", name, err, cable)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENODEV):
-		return fmt.Errorf("the kernel does not find thermometer %s any more; plug it in again: %w: %w", d.id, drivers.ErrGone, err)
+		return fmt.Errorf("%s: %w, the kernel does not find it any more; plug it in again: %w", name, drivers.ErrGone, err)
 	case errors.Is(err, syscall.EIO):
 		return fmt.Errorf("%s: the measurement failed%s: %w", name, cable, err)
 	case errors.Is(err, fs.ErrPermission):

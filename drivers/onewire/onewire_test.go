@@ -264,13 +264,46 @@ func TestAThermometerMayVanishAndComeBack(t *testing.T) {
 	}
 }
 
-func TestANewMeasurementIsNotBegunAfterTheEnd(t *testing.T) {
-	root := bus(t, "28-0316a2794ab5")
-	answer(t, root, "28-0316a2794ab5", w1Slave("91 01 4b 46 7f ff 0f 10"))
-	ctx, cancel := context.WithCancel(t.Context())
+// Two thermometers of a bus, and one of another, as the kernel shows them.
+func TestOneThermometerOfABusMeasuresAtATime(t *testing.T) {
+	root := t.TempDir()
+	ids := []string{"28-0316a2794ab5", "28-000004e1a947", "28-0000010edf01"}
+	list := filepath.Join(root, "sys/bus/w1/devices")
+	for i, master := range []string{"w1_bus_master1", "w1_bus_master1", "w1_bus_master2"} {
+		place := filepath.Join(root, "sys/devices", master, ids[i])
+		if err := errors.Join(os.MkdirAll(place, 0o755), os.MkdirAll(filepath.Join(list, master), 0o755), os.Symlink(place, filepath.Join(list, ids[i]))); err != nil {
+			t.Fatal(err)
+		}
+		answer(t, root, ids[i], w1Slave("91 01 4b 46 7f ff 0f 10"))
+	}
+	turns := new(drivers.Turns)
+	release, err := turns.Take(t.Context(), "w1_bus_master1") // as if the first one measured
+	if err != nil {
+		t.Fatal(err)
+	}
+	var devices []drivers.Sampler
+	for _, id := range ids {
+		d, err := onewire.Kind().Open(t.Context(), with(`id = "`+id+`"`), drivers.Ports{Root: root, Turns: turns})
+		if err != nil {
+			t.Fatal(err)
+		}
+		devices = append(devices, d.(drivers.Sampler))
+	}
+	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if r, err := mustOpen(t, root, "").Sample(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v, %v", r, err)
+	if r, err := devices[1].Sample(ended); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "28-000004e1a947 did not get its turn on w1_bus_master1") {
+		t.Errorf("the second of the bus, when the time is up: %v, %v", r, err)
+	}
+	if got, err := sample(t, devices[2]); err != nil || got != 25.0625 {
+		t.Errorf("on the other bus: %v, %v", got, err)
+	}
+	release()
+	for range 2 { // each gives its turn back
+		for _, d := range devices {
+			if got, err := sample(t, d); err != nil || got != 25.0625 {
+				t.Errorf("in turn: %v, %v", got, err)
+			}
+		}
 	}
 }
 
