@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -185,20 +186,20 @@ func TestEverySecondSampleFailingKeepsTheDeviceAndLogsOnce(t *testing.T) {
 
 func TestTheSameTroubleIsLoggedOnceUntilTheDeviceWorksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		down := false
+		var down atomic.Bool
 		r := run(t, time.Second, func(_ context.Context, attempt int) (*device, error) {
-			if down && attempt%2 == 0 {
+			if down.Load() && attempt%2 == 0 {
 				return nil, errors.New("no answer")
 			}
 			return &device{
 				sample: func(_ context.Context, n int) (drivers.Reading, error) {
-					if down {
+					if down.Load() {
 						return drivers.Reading{}, errors.New("no answer")
 					}
 					return reading(n), nil
 				},
 				close: func() error {
-					if down {
+					if down.Load() {
 						panic("boom")
 					}
 					return nil
@@ -207,9 +208,9 @@ func TestTheSameTroubleIsLoggedOnceUntilTheDeviceWorksAgain(t *testing.T) {
 		})
 		for range 2 {
 			r.pass(time.Hour)
-			down = true
+			down.Store(true)
 			r.pass(time.Hour)
-			down = false
+			down.Store(false)
 			r.pass(2 * time.Minute)
 		}
 		r.end()
