@@ -25,3 +25,14 @@ func TestANewerReadingDecidesWhatIsBad(t *testing.T) {
 		}
 	}
 }
+
+func TestAReadingThatWaitsStaysSmall(t *testing.T) {
+	var all Reading
+	for i := range 3 * mostValues {
+		merge(&all, Reading{Values: []Value{{fmt.Sprint("v", i), i}}, Bad: []string{fmt.Sprint("b", i)}})
+	}
+	merge(&all, Reading{Values: []Value{{"v7", "new"}}})
+	if len(all.Values) != mostValues || len(all.Bad) != mostValues || all.Values[7].V != "new" {
+		t.Errorf("%d values, %d bad, v7 = %v", len(all.Values), len(all.Bad), all.Values[7].V)
+	}
+}

@@ -8,11 +8,24 @@ import (
 	"unicode/utf8"
 )
 
+// What we chose to take of one reading, and of a Watcher at once. No device comes near.
+const (
+	mostValues  = 1024     // and as many names in Bad
+	longestText = 64 << 10 // bytes
+)
+
 // clean copies a reading, sets its time if the driver did not, brings numbers to
 // float64 and int64, and takes off values that nobody can use. What it took off is
 // in Fault, unless the driver had something to say there.
 func clean(r Reading) Reading {
-	out := Reading{At: r.At, Fault: r.Fault, Bad: r.Bad, Values: make([]Value, 0, len(r.Values))}
+	out := Reading{At: r.At, Fault: r.Fault, Bad: r.Bad}
+	if n := max(len(r.Values), len(r.Bad)); n > mostValues {
+		if out.Fault == nil {
+			out.Fault = fmt.Errorf("a reading of %d values is too large; %d are taken", n, mostValues)
+		}
+		r.Values, out.Bad = r.Values[:min(len(r.Values), mostValues)], r.Bad[:min(len(r.Bad), mostValues)]
+	}
+	out.Values = make([]Value, 0, len(r.Values))
 	if out.At.IsZero() {
 		out.At = time.Now()
 	}
@@ -36,8 +49,11 @@ func normal(v any) (any, error) {
 	case bool, int64:
 		return x, nil
 	case string:
+		if len(x) > longestText {
+			return nil, fmt.Errorf("a text of %d bytes is longer than %d", len(x), longestText)
+		}
 		if !utf8.ValidString(x) {
-			return nil, fmt.Errorf("%q is not UTF-8", x)
+			return nil, fmt.Errorf("%s is not UTF-8", quote(x))
 		}
 		return x, nil
 	case float64:

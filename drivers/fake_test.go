@@ -105,6 +105,7 @@ type rig struct {
 	calls   []string // "op@time"
 	events  []string
 	times   []time.Duration // of readings
+	news    chan struct{}   // holds a token when there is a new one
 	values  []any
 	logs    strings.Builder
 	check   func(drivers.Command) (drivers.Command, error)
@@ -146,6 +147,10 @@ func (r *rig) Reading(reading drivers.Reading) {
 		r.times = append(r.times, time.Since(r.start))
 		r.values = append(r.values, v.V)
 		r.mu.Unlock()
+		select {
+		case r.news <- struct{}{}:
+		default:
+		}
 	}
 	if len(reading.Bad) > 0 {
 		r.event("bad %s", strings.Join(reading.Bad, " "))
@@ -161,9 +166,10 @@ func (r *rig) Write(p []byte) (int, error) {
 	return r.logs.Write(p)
 }
 
-// run starts Run on devices that open gives, in the bubble of the calling test.
-func run(t *testing.T, every time.Duration, open func(ctx context.Context, attempt int) (*device, error)) *rig {
-	r := &rig{t: t, start: time.Now(), jobs: make(chan drivers.Job, 8), done: make(chan error, 1)}
+// run starts Run on devices that open gives, in the bubble of the calling test if it
+// has one.
+func run(t *testing.T, every time.Duration, open func(ctx context.Context, attempt int) (*device, error), edit ...func(*drivers.Spec)) *rig {
+	r := &rig{t: t, start: time.Now(), jobs: make(chan drivers.Job, 8), done: make(chan error, 1), news: make(chan struct{}, 1)}
 	attempt := 0
 	r.spec = drivers.Spec{
 		Name: "dut", Every: every, Timeout: time.Second, Jobs: r.jobs, Stats: &r.stats,
@@ -179,6 +185,9 @@ func run(t *testing.T, every time.Duration, open func(ctx context.Context, attem
 			return faces(d), nil
 		}},
 	}
+	for _, f := range edit {
+		f(&r.spec)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	r.stop = cancel
 	go func() { r.done <- drivers.Run(ctx, r.spec, r) }()
@@ -189,6 +198,24 @@ func run(t *testing.T, every time.Duration, open func(ctx context.Context, attem
 func (r *rig) pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
+}
+
+// await waits for a number of readings, in real time.
+func (r *rig) await(readings int) {
+	late := time.After(time.Minute)
+	for {
+		r.mu.Lock()
+		n := len(r.times)
+		r.mu.Unlock()
+		if n >= readings {
+			return
+		}
+		select {
+		case <-r.news:
+		case <-late:
+			r.t.Fatalf("%d readings in a minute, want %d", n, readings)
+		}
+	}
 }
 
 // end stops Run and returns its error.
@@ -212,6 +239,12 @@ func (r *rig) count(list []string, part string) (n int) {
 		}
 	}
 	return n
+}
+
+func (r *rig) seen() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Join(r.events, "\n")
 }
 
 func (r *rig) log() string {

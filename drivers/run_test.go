@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -523,60 +522,4 @@ func TestCommandToADeviceWithoutActuator(t *testing.T) {
 			r.end()
 		}
 	})
-}
-
-func TestBadDevicesDoNotDisturbTheirNeighbour(t *testing.T) {
-	// In real time: the flood is real work.
-	good := make(chan time.Time, 100)
-	open := func(d drivers.Device) drivers.Kind {
-		return drivers.Kind{Open: func(context.Context, func(any) error, drivers.Ports) (drivers.Device, error) { return d, nil }}
-	}
-	quiet := &rig{t: t, start: time.Now()}
-	stuck := make(chan struct{})
-	bad := []*device{
-		{watch: func(ctx context.Context, emit func(drivers.Reading)) error {
-			for i := 0; ctx.Err() == nil; i++ {
-				emit(reading(i))
-			}
-			return nil
-		}},
-		{sample: func(context.Context, int) (drivers.Reading, error) { panic("boom") }},
-		{sample: func(context.Context, int) (drivers.Reading, error) { <-stuck; return drivers.Reading{}, nil }},
-		{sample: func(context.Context, int) (drivers.Reading, error) { return reading(math.NaN()), nil }},
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var all sync.WaitGroup
-	for _, d := range bad {
-		d.rig = quiet
-		all.Go(func() {
-			drivers.Run(ctx, drivers.Spec{Name: "bad", Kind: open(faces(d)), Every: 10 * time.Millisecond, Timeout: 50 * time.Millisecond}, quiet)
-		})
-	}
-	neighbour := &device{rig: quiet, sample: func(_ context.Context, n int) (drivers.Reading, error) {
-		good <- time.Now()
-		return reading(n), nil
-	}}
-	const every = 200 * time.Millisecond
-	all.Go(func() {
-		drivers.Run(ctx, drivers.Spec{Name: "good", Kind: open(faces(neighbour)), Every: every}, quiet)
-	})
-	first := <-good
-	var off []time.Duration
-	for i := 1; i <= 10; i++ {
-		late := (<-good).Sub(first) - time.Duration(i)*every
-		off = append(off, late)
-	}
-	cancel()
-	close(stuck)
-	all.Wait()
-	misses := 0
-	for _, d := range off {
-		if d < -every/20 || d > every/20 {
-			misses++
-		}
-	}
-	t.Logf("the neighbour's samples were late by %v", off)
-	if misses > 3 { // the machine may be busy with something else now and then
-		t.Errorf("%d of 10 samples more than 5 %% late: %v", misses, off)
-	}
 }

@@ -176,7 +176,8 @@ func (b *inbox) flush() (state Reading, ok bool) {
 	return state, ok
 }
 
-// merge puts a newer reading into an older one.
+// merge puts a newer reading into an older one. A Watcher that names other channels each
+// time keeps the first ones.
 func merge(old *Reading, r Reading) {
 	if r.Fault != nil {
 		old.Fault = r.Fault
@@ -186,7 +187,7 @@ func merge(old *Reading, r Reading) {
 	}
 	for _, name := range r.Bad {
 		old.Values = slices.DeleteFunc(old.Values, func(v Value) bool { return v.Channel == name })
-		if !slices.Contains(old.Bad, name) {
+		if len(old.Bad) < mostValues && !slices.Contains(old.Bad, name) {
 			old.Bad = append(slices.Clip(old.Bad), name)
 		}
 	}
@@ -195,10 +196,11 @@ func merge(old *Reading, r Reading) {
 			old.Bad = slices.DeleteFunc(slices.Clone(old.Bad), func(name string) bool { return name == v.Channel })
 		}
 		i := slices.IndexFunc(old.Values, func(o Value) bool { return o.Channel == v.Channel })
-		if i < 0 {
-			old.Values = append(old.Values, v)
-		} else {
+		switch {
+		case i >= 0:
 			old.Values[i] = v
+		case len(old.Values) < mostValues:
+			old.Values = append(old.Values, v)
 		}
 	}
 }
