@@ -182,6 +182,10 @@ func TestTheValueOfAMistakePointsAtItself(t *testing.T) {
 		{"topics that meet", "prefix = 'p'\n[[devices]]\nname = 'a'\nkind = 'x'\n[[devices]]\nname = 'b'\nkind = 'x'\ntopic = 'p/a/b'", `8:9: topic "p/a/b" lies together with "p/a" of device "a"`},
 		{"topic of the gateway itself", "prefix = 'p'\n[[devices]]\nname = 'b'\nkind = 'x'\ntopic = 'p/status'", `5:9: topic "p/status" is reserved for the gateway's own topics, choose another one`},
 		{"device too fast", "[[devices]]\nname = 'a'\nkind = 'x'\nevery = '1ms'", `4:9: devices.every must be at least 10ms, not 1ms`},
+		{"a device without a cloud that there is not", "[[devices]]\nname = 'a'\nkind = 'x'\n[devices.safe_without]\ncloud = 'acme'", `5:9: devices.safe_without.cloud "acme" is not the name of a [[cloud]]`},
+		{"a device without anything that lasts", "[[devices]]\nname = 'a'\nkind = 'x'\n[devices.safe_without]\nafter = '30s'\n", `5:9: devices.safe_without.after needs a cloud or a heartbeat beside it, that the device must not be without so long`},
+		{"a device that is its own heartbeat", "prefix = 'p'\n[[devices]]\nname = 'a'\nkind = 'x'\n[devices.safe_without]\nheartbeat = 'p/a/state'\n", `6:13: safe_without.heartbeat "p/a/state" is a topic of the device itself; somebody else must publish the heartbeat`},
+		{"a device without something unknown", "[[devices]]\nname = 'a'\nkind = 'x'\n[devices.safe_without]\nheartbaet = 'a'", `5:1: unknown key "heartbaet" in [devices.safe_without] (did you mean "heartbeat"?)`},
 		{"device with qos 3", "[[devices]]\nname = 'a'\nkind = 'x'\nqos = 3", `4:7: devices.qos must be 0, 1 or 2, not 3`},
 		{"one mistake, one sentence", "[[devices]]\nname = 5\nkind = 'x'\nunknown = 1\n", "2:8: devices.name wants a string in quotes, not the integer 5\n" +
 			`4:1: unknown key "unknown" in [[devices]] (keys that only this kind has belong in [devices.options])`},

@@ -3,8 +3,10 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
+	"edgegateway/bridge/cloud"
 	"edgegateway/bridge/homeassistant"
 	"edgegateway/config/strict"
 )
@@ -66,7 +68,18 @@ func (c Config) faults() []strict.Errors {
 	for _, s := range sections {
 		all = append(all, c.doc.Locate(s.path, s.part.Validate()))
 	}
-	return append(all, c.sameClouds(), c.unreached(), c.loops())
+	return append(all, c.sameClouds(), c.lostClouds(), c.unreached(), c.loops())
+}
+
+// lostClouds finds devices that must not be without a cloud that there is not.
+func (c Config) lostClouds() (errs strict.Errors) {
+	for i, d := range c.Devices {
+		name := d.SafeWithout.Cloud
+		if name != "" && !slices.ContainsFunc(c.Cloud, func(one cloud.Config) bool { return one.Name == name }) {
+			errs = append(errs, c.doc.Errorf(fmt.Sprintf("devices[%d].safe_without.cloud", i), "devices.safe_without.cloud %q is not the name of a [[cloud]]", name))
+		}
+	}
+	return errs
 }
 
 // unreached finds what is missing on the way to a Home Assistant at a cloud.

@@ -226,7 +226,10 @@ func TestReportInventsNothing(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &r); err != nil {
 		t.Fatal(err)
 	}
-	if meter := r.Devices[1]; meter.Online || meter.Age != nil || meter.Reason == "" {
+	if climate := r.Devices[0]; len(climate.Lost) != 1 || climate.Lost[0] != "no link to cloud acme for 1m0s" {
+		t.Errorf("a device that is without its cloud: %+v", climate)
+	}
+	if meter := r.Devices[1]; meter.Online || meter.Age != nil || meter.Reason == "" || meter.Lost != nil {
 		t.Errorf("a device that never answered: %+v", meter)
 	}
 	if acme := r.Clouds[0]; acme.Connected || acme.Queued != 517 || acme.Oldest != nil {

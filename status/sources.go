@@ -95,7 +95,7 @@ func cloudReport(c cloud.Status, now time.Time) Cloud {
 // DeviceReport is what a report says of one device.
 func DeviceReport(d field.DeviceStatus, now time.Time) Device {
 	r := Device{
-		Name: d.Name, Kind: d.Kind, Topic: d.Topic, Online: d.Online, Reason: d.Reason,
+		Name: d.Name, Kind: d.Kind, Topic: d.Topic, Online: d.Online, Reason: d.Reason, Lost: d.Lost,
 		Since: age(now, d.Since), Age: age(now, d.LastReading), Values: []Value{},
 		Readings: d.Counts.Readings, Errors: d.Counts.Errors, Accepted: d.Accepted, Refused: d.Refused,
 	}

@@ -74,13 +74,14 @@ func New(cfg Config, br *broker.Broker, kinds []drivers.Kind, ports drivers.Port
 			}
 		}
 	}
-	return b, nil
+	return b, b.listenForLife(br)
 }
 
 // Check says what is wrong with the devices without touching any hardware: names,
 // topics, kinds that do not exist, options that their kind refuses.
 func Check(cfg Config, kinds []drivers.Kind) error {
 	errs := []error{cfg.Validate()}
+	safe := safeKinds(kinds)
 	var taken taken
 	for _, c := range cfg.Devices {
 		if err := c.Validate(); err != nil {
@@ -92,6 +93,9 @@ func Check(cfg Config, kinds []drivers.Kind) error {
 			errs = append(errs, c.fault("kind", "there is no kind %q%s; `gateway devices` lists them", c.Kind, nearest(c.Kind, kinds)))
 			continue
 		}
+		if c.SafeWithout.wanted() && !kind.Failsafe {
+			errs = append(errs, c.fault("safe_without", "the kind %q has no safe state that safe_without could take it to; those with one are %s", c.Kind, safe))
+		}
 		if err := kind.Check(c.options()); err != nil {
 			errs = append(errs, c.place(err))
 			continue
@@ -100,6 +104,17 @@ func Check(cfg Config, kinds []drivers.Kind) error {
 		errs = append(errs, err, taken.take(c, uses), checkResumed(c, kind))
 	}
 	return errors.Join(errs...)
+}
+
+// safeKinds lists the kinds whose devices have a safe state.
+func safeKinds(kinds []drivers.Kind) string {
+	var names []string
+	for _, k := range kinds {
+		if k.Failsafe {
+			names = append(names, k.Name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func find(kinds []drivers.Kind, name string) (drivers.Kind, bool) {
@@ -176,6 +191,11 @@ func (b *Bridge) mayRespond(topic string) bool {
 	for _, d := range b.devices {
 		if topic == d.base || strings.HasPrefix(topic, d.base+"/") {
 			return false
+		}
+		for _, l := range d.lines {
+			if topic == l.topic {
+				return false // an answer is no sign of life
+			}
 		}
 	}
 	return true

@@ -30,6 +30,7 @@ type outcome struct {
 	command drivers.Command
 	state   drivers.Reading // after it, if the device can tell
 	err     error
+	reason  string // of what no command has asked for; "" = one has
 	at      time.Time
 }
 
@@ -161,6 +162,9 @@ func (d *device) take(job drivers.Job) {
 	d.mu.Lock()
 	stopped := d.stopped
 	if !stopped {
+		if !job.Sample {
+			d.alive()
+		}
 		d.jobs <- job // has room for everyone with a place
 	}
 	d.mu.Unlock()
@@ -186,10 +190,17 @@ func (d *device) refuse(dl *broker.Delivery, o outcome, code packet.ReasonCode, 
 
 // Result implements drivers.Events.
 func (d *device) Result(j drivers.Job, state drivers.Reading, err error) {
+	if l, ok := j.Context.(*lifeline); ok {
+		d.secured(l, state, err)
+		return
+	}
 	d.release()
 	if done, ok := j.Context.(asked); ok {
 		done <- err
 		return
+	}
+	if err == nil {
+		d.calm()
 	}
 	from, _ := j.Context.(sender)
 	d.publishResult(outcome{device: d, sender: from, command: j.Command, state: state, err: err, at: time.Now()})

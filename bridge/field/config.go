@@ -63,6 +63,9 @@ type DeviceConfig struct {
 	// stale in any case when the device was sampled again in vain.
 	StaleAfter time.Duration `toml:"stale_after"`
 
+	// SafeWithout takes the device to its safe state when a cloud or a heartbeat is lost.
+	SafeWithout SafeWithout `toml:"safe_without"`
+
 	// Channels say what happens to single channels, by their name.
 	Channels map[string]ChannelConfig `toml:"channels"`
 
@@ -79,7 +82,7 @@ type DeviceConfig struct {
 
 // DefaultDeviceConfig is what a [[devices]] table starts from.
 func DefaultDeviceConfig() DeviceConfig {
-	return DeviceConfig{Every: 10 * time.Second, QoS: 1}
+	return DeviceConfig{Every: 10 * time.Second, QoS: 1, SafeWithout: SafeWithout{After: defaultAfter}}
 }
 
 const (
@@ -124,14 +127,17 @@ func (c DeviceConfig) Validate() error {
 	if c.StaleAfter != 0 && c.StaleAfter < time.Second {
 		fail("stale_after must be 0s or at least 1s, not %v", c.StaleAfter)
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.Channels)) {
-		err := c.Channels[name].Validate()
+	within := func(key string, err error) {
 		if err == nil {
-			continue
+			return
 		}
 		for _, one := range err.(interface{ Unwrap() []error }).Unwrap() {
-			fail("channels.%s.%w", name, one)
+			fail("%s.%w", key, one)
 		}
+	}
+	within("safe_without", c.SafeWithout.Validate())
+	for _, name := range slices.Sorted(maps.Keys(c.Channels)) {
+		within("channels."+name, c.Channels[name].Validate())
 	}
 	if t := c.Topic; t != "" && (len(t) > longestTopic || strings.ContainsAny(t, "+#\x00") || t[0] == '$' || t[0] == '/' || strings.HasSuffix(t, "/")) {
 		fail("topic %q must be a topic without + and #, not start with $ or /, not end with /, and have at most %d bytes", t, longestTopic)
@@ -201,6 +207,9 @@ func (c Config) Validate() error {
 				continue
 			}
 			break
+		}
+		if h, base := d.SafeWithout.Heartbeat, d.Base(c.Prefix); h == base || strings.HasPrefix(h, base+"/") {
+			errs = append(errs, d.fault("safe_without.heartbeat", "safe_without.heartbeat %q is a topic of the device itself; somebody else must publish the heartbeat", h))
 		}
 		if own, ok := strings.CutPrefix(d.Topic, c.Prefix+"/"); ok && d.Topic != "" {
 			if first, _, _ := strings.Cut(own, "/"); reserved(first) {

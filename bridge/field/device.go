@@ -23,6 +23,7 @@ type DeviceStatus struct {
 
 	Online bool
 	Reason string    // why it is offline; "" while online
+	Lost   []string  // what it must not be without and is: why it was to go to its safe state
 	Since  time.Time // of Online or of Reason
 
 	LastReading time.Time       // when it was taken; zero before the first
@@ -48,10 +49,11 @@ type device struct {
 	base   string // of its topics
 	log    *slog.Logger
 	stats  drivers.Stats
-	jobs   chan drivers.Job // as deep as the commands that are let in: sending never blocks
-	paces  bool             // the configuration wants something of the way into the state
-	bands  bool             // and there is a deadband
-	meter  meter            // for a device that goes on from its last values
+	jobs   chan drivers.Job // as deep as the commands that are let in, and the lifelines: sending never blocks
+	lines  []*lifeline
+	paces  bool  // the configuration wants something of the way into the state
+	bands  bool  // and there is a deadband
+	meter  meter // for a device that goes on from its last values
 	made   time.Time
 
 	out sync.Mutex // held while a state is made and published; taken before mu
@@ -72,6 +74,7 @@ type device struct {
 	unsent   int64
 	sendErr  string // why the last message was not taken
 	crowded  bool   // the limit of channels was logged
+	alarmed  bool   // that it could not be made safe
 
 	clockMoved bool // the wall clock was set since the gateway started
 }
@@ -84,7 +87,6 @@ func newDevice(b *Bridge, c DeviceConfig, kind drivers.Kind, ports drivers.Ports
 		cfg:    c,
 		base:   c.Base(b.cfg.Prefix),
 		log:    b.log.With("device", c.Name),
-		jobs:   make(chan drivers.Job, mailbox),
 		reason: errNotOpened,
 		since:  time.Now(),
 		made:   time.Now(),
@@ -92,6 +94,8 @@ func newDevice(b *Bridge, c DeviceConfig, kind drivers.Kind, ports drivers.Ports
 		bands:  c.banded(),
 		traits: make(map[string]*trait, len(c.Channels)),
 	}
+	d.lines = d.lifelines(b.cfg.Prefix)
+	d.jobs = make(chan drivers.Job, mailbox+len(d.lines))
 	for name, ch := range c.Channels {
 		d.traits[name] = &trait{cfg: ch}
 	}
@@ -112,6 +116,7 @@ func newDevice(b *Bridge, c DeviceConfig, kind drivers.Kind, ports drivers.Ports
 func (d *device) run(ctx context.Context) {
 	// After a power cut the retained value may still say online.
 	d.publish("availability", []byte("offline"))
+	d.startLife()
 	// Its error, a driver that hangs, is logged by drivers.Run.
 	_ = drivers.Run(ctx, d.spec, d)
 
@@ -134,7 +139,9 @@ func (d *device) Online(channels []drivers.Channel, check func(drivers.Command) 
 	d.describe(channels)
 	d.check = check
 	d.resetState()
+	d.reopened()
 	d.mu.Unlock()
+	d.calm() // opening has set it
 	d.bridge.tells.look()
 	d.publish("availability", []byte("online"))
 }
@@ -239,6 +246,11 @@ func (d *device) status() DeviceStatus {
 	}
 	if d.reason != nil {
 		s.Reason = d.reason.Error()
+	}
+	for _, l := range d.lines {
+		if l.lost {
+			s.Lost = append(s.Lost, l.reason)
+		}
 	}
 	return s
 }

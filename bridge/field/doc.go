@@ -9,7 +9,7 @@
 //	availability   online or offline; retained
 //	set            a command to the device, JSON or a bare value
 //	<channel>/set  a command to one channel
-//	result         JSON: the outcome of a command
+//	result         JSON: the outcome of a command, or why the device went to its safe state
 //
 // Acceptance and outcome of a command are two things. A command is accepted when
 // it is valid and there is room among the commands that wait for the device (8,
@@ -22,6 +22,10 @@
 // its result is then "unknown: gateway restarted". (If the crash comes between the result
 // and the removal of its note, both results are seen.) Those of QoS 0 and 1 get no result
 // after a crash: nothing is written for them.
+//
+// A device with a safe state goes there by itself when it loses what the configuration
+// says that it must not be without: the link to a cloud, or a heartbeat. The bridges
+// meet in the broker alone, so the link is known by what the other one publishes of it.
 //
 // One device never disturbs another: each has its own drivers.Run, and what does
 // not work is offline, with the reason.

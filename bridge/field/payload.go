@@ -120,6 +120,21 @@ func appendResult(dst []byte, o outcome) []byte {
 	} else if v, ok := o.value(); ok {
 		dst = append(dst, `,"value":`...)
 		dst = appendValue(dst, v)
+	} else if len(o.state.Values) > 0 && o.reason != "" {
+		dst = append(dst, `,"values":{`...)
+		for i, v := range o.state.Values {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendString(dst, v.Channel)
+			dst = append(dst, ':')
+			dst = appendValue(dst, v.V)
+		}
+		dst = append(dst, '}')
+	}
+	if o.reason != "" {
+		dst = append(dst, `,"reason":`...)
+		dst = appendString(dst, o.reason)
 	}
 	return append(appendTime(append(dst, ','), o.at), '}')
 }

@@ -303,4 +303,7 @@ func (d *device) endState() {
 	if d.timer != nil {
 		d.timer.Stop()
 	}
+	for _, l := range d.lines {
+		l.timer.Stop()
+	}
 }

@@ -24,3 +24,11 @@ func TestStatusTellsHowFarABacklogIs(t *testing.T) {
 		}
 	}
 }
+
+func TestStatusTellsWhatADeviceIsWithout(t *testing.T) {
+	var out strings.Builder
+	printDevices(&out, []status.Device{{Name: "pump", Online: true, Lost: []string{"no heartbeat on alive for 1m0s"}}, {Name: "fan", Online: true}})
+	if got := out.String(); strings.Count(got, "    ! safe state: no heartbeat on alive for 1m0s\n") != 1 {
+		t.Errorf("got\n%s", got)
+	}
+}

@@ -180,6 +180,9 @@ func printDevice(w io.Writer, indent string, width int, d status.Device) {
 	if !d.Online && d.Reason != "" {
 		fmt.Fprintf(w, "%s  ! %s\n", indent, d.Reason)
 	}
+	for _, lost := range d.Lost {
+		fmt.Fprintf(w, "%s  ! safe state: %s\n", indent, lost)
+	}
 	for _, v := range d.Values {
 		fmt.Fprintf(w, "%s  %-*s\t%s\n", indent, width-2, v.Channel, showReading(v))
 	}

@@ -1,0 +1,138 @@
+package field
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"edgegateway/broker"
+	"edgegateway/drivers"
+)
+
+// safeAgain is how soon a device that could not be made safe is tried again.
+const safeAgain = 10 * time.Second
+
+// startLife lets the time of the lifelines run. A link that never comes up, and somebody
+// who never speaks, are lost then.
+func (d *device) startLife() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, l := range d.lines {
+		l.since = time.Now()
+		l.timer = time.AfterFunc(l.after, func() { d.miss(l) })
+	}
+}
+
+// miss is what the timer of a lifeline does.
+func (d *device) miss(l *lifeline) {
+	d.mu.Lock()
+	left := l.after - time.Since(l.since)
+	fresh := !l.lost && !l.up && left <= 0 && !d.stopped
+	switch {
+	case d.stopped || l.up:
+	case l.lost && l.failed, fresh:
+		l.lost = true
+		d.secure(l)
+	case !l.lost:
+		l.wind(left)
+	}
+	d.mu.Unlock()
+	if fresh {
+		d.log.Warn("device goes to its safe state", "reason", l.reason)
+	}
+}
+
+// secure puts a job before the device that makes it safe. It is not among the commands
+// and is not refused: each lifeline has a place in the mailbox. What was accepted before
+// it is carried out before it.
+func (d *device) secure(l *lifeline) {
+	if l.waits {
+		l.again = true
+		return
+	}
+	l.waits = true
+	d.jobs <- drivers.Job{Safe: true, Context: l}
+}
+
+// alive notes a command as a sign of life. It is called when the command gets its place
+// before the device, so that a loss that is found later stands behind it.
+func (d *device) alive() {
+	for _, l := range d.lines {
+		if l.cloud == "" {
+			l.seenLocked(time.Now())
+		}
+	}
+}
+
+// reopened makes a device safe that was opened while it is without what it must have.
+func (d *device) reopened() {
+	for _, l := range d.lines {
+		if l.lost && !l.waits {
+			d.secure(l)
+		}
+	}
+}
+
+// secured tells what became of a job to make the device safe: once for each loss, and once
+// more if it took several attempts.
+func (d *device) secured(l *lifeline, state drivers.Reading, err error) {
+	if errors.Is(err, drivers.ErrStopped) || errors.Is(err, context.Canceled) {
+		return // it is closed now, which makes it safe
+	}
+	var offline *drivers.OfflineError
+	away := errors.As(err, &offline) // it is made safe when it is opened
+	d.mu.Lock()
+	told := l.failed
+	l.waits, l.failed = false, err != nil
+	switch {
+	case l.again && !d.stopped:
+		l.again, l.failed = false, false
+		d.secure(l)
+	case err != nil && l.lost && !away:
+		l.wind(safeAgain)
+	}
+	d.mu.Unlock()
+	if err != nil && told {
+		return
+	}
+	o := outcome{device: d, state: state, err: err, reason: "safe state: " + l.reason, at: time.Now()}
+	if len(state.Values) == 1 {
+		o.command.Channel = state.Values[0].Channel
+	}
+	d.publishResult(o)
+	switch {
+	case err == nil:
+		d.calm()
+	case away:
+		d.log.Warn("device is made safe when it can be opened again", "reason", l.reason, "err", err)
+	default:
+		d.log.Error("device could not be brought into its safe state; it is tried again and again", "reason", l.reason, "err", err)
+		d.alarm(fmt.Sprintf("Device %s could not be brought into its safe state (%s): %v. It is tried again and again; go and look.", d.cfg.Name, l.reason, err))
+	}
+}
+
+func (d *device) alarmTopic() string { return d.bridge.cfg.Prefix + "/alarm/unsafe-" + d.cfg.Name }
+
+// alarm says, retained, that somebody must look at the device.
+func (d *device) alarm(sentence string) {
+	d.mu.Lock()
+	d.alarmed = true
+	d.mu.Unlock()
+	text, _ := json.Marshal(map[string]string{ // of strings: can not fail
+		"alarm": sentence, "ts": time.Now().UTC().Format(timeFormat),
+	})
+	d.send(broker.Message{Topic: d.alarmTopic(), Payload: text, QoS: 1, Retain: true}, broker.Lazy())
+}
+
+// calm takes the alarm back: the device does what it is asked to.
+func (d *device) calm() {
+	d.mu.Lock()
+	alarmed := d.alarmed
+	d.alarmed = false
+	d.mu.Unlock()
+	if alarmed {
+		d.send(broker.Message{Topic: d.alarmTopic(), QoS: 1, Retain: true}, broker.Lazy())
+	}
+}
