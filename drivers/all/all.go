@@ -22,6 +22,7 @@ func Kinds() []drivers.Kind {
 		i2c.BME280Kind(),
 		i2c.BMP280Kind(),
 		onewire.Kind(),
+		gpio.CounterKind(),
 		gpio.InKind(),
 		gpio.OutKind(),
 		host.Kind(),

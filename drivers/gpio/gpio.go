@@ -17,6 +17,9 @@ import (
 //go:embed in.toml
 var inExample string
 
+//go:embed counter.toml
+var counterExample string
+
 //go:embed out.toml
 var outExample string
 

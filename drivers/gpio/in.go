@@ -39,9 +39,11 @@ const (
 	// polling is the same for a line that tells no edges.
 	polling = 50 * time.Millisecond
 
-	// restPerEdge bounds what a flood costs: so many edges per second are looked at
-	// one by one, of what comes faster the kernel keeps the newest.
+	// restPerEdge bounds what edges cost: so many per second are looked at one by one,
+	// of what comes faster the kernel keeps the newest. Then it is a flood, and only
+	// what the line has become counts.
 	restPerEdge = 2 * time.Millisecond
+	restInFlood = 100 * time.Millisecond
 )
 
 type input struct {
@@ -84,10 +86,15 @@ func (d *input) Close() error { return release(d.line) }
 func (d *input) Watch(ctx context.Context, emit func(drivers.Reading)) error {
 	var edges []Edge
 	for ctx.Err() == nil {
-		if err := d.follow(ctx, edges, emit); err != nil {
+		missed := d.missed(edges)
+		if err := d.follow(ctx, edges, missed, emit); err != nil {
 			return fails(d.options.Pin, err)
 		}
-		rest(ctx, time.Duration(len(edges))*restPerEdge)
+		if missed > 0 {
+			rest(ctx, restInFlood)
+		} else {
+			rest(ctx, time.Duration(len(edges))*restPerEdge)
+		}
 		var some [Kept]Edge
 		n, err := d.line.Edges(some[:], d.patience)
 		if err != nil {
@@ -101,8 +108,7 @@ func (d *input) Watch(ctx context.Context, emit func(drivers.Reading)) error {
 // follow tells what has become of the line. Edges say what it was in between and
 // when; what it is, the line itself says: two edges in short order may both carry
 // the level after the second one, and one may have got lost.
-func (d *input) follow(ctx context.Context, edges []Edge, emit func(drivers.Reading)) error {
-	missed := d.missed(edges)
+func (d *input) follow(ctx context.Context, edges []Edge, missed uint32, emit func(drivers.Reading)) error {
 	if missed == 0 && d.quiet == 0 && d.told {
 		for _, e := range edges {
 			d.tell(e.Level, e.At, nil, emit)

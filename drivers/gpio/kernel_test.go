@@ -169,6 +169,27 @@ func TestKernelDebounces(t *testing.T) {
 	}
 }
 
+func TestKernelCountsPulses(t *testing.T) {
+	chip := simulate(t, "meter")
+	chip.set(4, true)
+	dev, err := gpio.CounterKind().Open(t.Context(), with("pin = \"SIM4\"\ndebounce = 0"), drivers.Ports{Pin: gpio.NewSystem().Pin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	for range 300 {
+		chip.set(4, false)
+		chip.set(4, true)
+	}
+	end := time.Now().Add(5 * time.Second)
+	for got := ""; !strings.HasPrefix(got, "pulses=300 total=300 rate="); { // the last interrupt is handled by a thread
+		r, err := dev.(drivers.Sampler).Sample(t.Context())
+		if got = line(r); err != nil || time.Now().After(end) {
+			t.Fatal(got, err)
+		}
+	}
+}
+
 func TestKernelKeepsAnOutputThatNobodyUses(t *testing.T) {
 	chip := simulate(t, "outputs")
 	s := gpio.NewSystem()
