@@ -21,18 +21,15 @@ import (
 var (
 	breakRules = flag.Bool("rules", false, "take every rule of testdata/rules.txt out and see its test fail")
 	onlyRules  = flag.String("only", "", "with -rules: the rules whose title matches this regular expression")
-	update     = flag.Bool("update", false, "write the table of docs/exactly-once.md anew")
+	update     = flag.Bool("update", false, "write the tables of rules in docs anew")
 )
 
-const (
-	rulesFile = "testdata/rules.txt"
-	rulesPage = "docs/exactly-once.md"
-)
+const rulesFile = "testdata/rules.txt"
 
 // A rule is a sentence, and what shows that it is kept.
 type rule struct {
-	group, title, why string
-	proofs            []proof
+	page, group, title, why string
+	proofs                  []proof
 }
 
 // proof is a way to take a rule out of the code, and the test that fails then.
@@ -52,7 +49,7 @@ func readRules(t *testing.T) (rules []rule) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	group := ""
+	page, group := "", ""
 	for i, line := range strings.Split(string(b), "\n") {
 		wrong := func() { t.Helper(); t.Fatalf("%s:%d: can not be read: %q", rulesFile, i+1, line) }
 		if strings.TrimSpace(line) == "" || line[0] == '#' {
@@ -60,12 +57,16 @@ func readRules(t *testing.T) (rules []rule) {
 		}
 		key, value, _ := strings.Cut(line, " ")
 		value = strings.TrimSpace(value)
+		if key == "page" {
+			page = value
+			continue
+		}
 		if key == "group" {
 			group = value
 			continue
 		}
 		if key == "rule" {
-			rules = append(rules, rule{group: group, title: value})
+			rules = append(rules, rule{page: page, group: group, title: value})
 			continue
 		}
 		if len(rules) == 0 {
@@ -211,7 +212,13 @@ func TestTheListOfRulesIsTrue(t *testing.T) {
 			}
 		}
 	}
-	checkPage(t, rules)
+	pages := make(map[string][]rule)
+	for _, r := range rules {
+		pages[r.page] = append(pages[r.page], r)
+	}
+	for page, rules := range pages {
+		checkPage(t, page, rules)
+	}
 	if testing.Short() {
 		return
 	}
@@ -248,8 +255,8 @@ func hasTest(t *testing.T, pkg, name string) bool {
 	return false
 }
 
-// checkPage holds the table of the page against the list.
-func checkPage(t *testing.T, rules []rule) {
+// checkPage holds the table of a page against the list.
+func checkPage(t *testing.T, rulesPage string, rules []rule) {
 	t.Helper()
 	const begin, end = "<!-- rules: made by go test . -run TestTheListOfRulesIsTrue -update -->\n", "<!-- end of the rules -->\n"
 	b, err := os.ReadFile(rulesPage)

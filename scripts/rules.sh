@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows that the tests of exactly once can fail: each rule of testdata/rules.txt is
+# Shows that the tests of exactly once and of safe outputs can fail: each rule of testdata/rules.txt is
 # taken out of a copy of the code, and its test has to notice. Some minutes.
 #
 #   scripts/rules.sh               all
