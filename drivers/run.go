@@ -182,7 +182,7 @@ func (r *runner) session(ctx context.Context) time.Duration {
 func (r *runner) closed(reason, err error) {
 	switch {
 	case err == nil:
-	case r.unclosed == err.Error():
+	case r.unclosed == err.Error(), reason.Error() == err.Error():
 		r.Stats.failed(err)
 	default:
 		r.unclosed = err.Error()
