@@ -29,6 +29,7 @@ const (
 	longestPause   = time.Minute
 	defaultPause   = 500 * time.Millisecond // a motor has come to rest, and the relay of the other direction has opened
 	longestLockKey = 64                     // bytes of the name of a group
+	lookForChip    = time.Second            // how late an output notices that its chip has left
 )
 
 // Validate checks what can be checked without the line.
@@ -205,21 +206,42 @@ func (d *output) Watch(ctx context.Context, emit func(drivers.Reading)) error {
 		defer timer.Stop()
 		over = timer.C
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-over:
+	look := time.NewTicker(lookForChip)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-look.C:
+			if err := d.left(); err != nil {
+				return err
+			}
+		case <-over:
+			// A line that cannot be switched off ends the use of the device, so that
+			// Close tries it again and the reason is seen.
+			off, err := d.obey(false)
+			if err != nil {
+				return fmt.Errorf("it has been on for max_on and cannot be switched off: %w", err)
+			}
+			off.Fault = fmt.Errorf("%s was switched off, because it had been on for %v (max_on) without another command to be on", lineName(d.options.Pin), d.options.MaxOn)
+			emit(off)
+		}
 	}
-	// A line that cannot be switched off ends the use of the device, so that Close
-	// tries it again and the reason is seen.
-	off, err := d.obey(false)
-	if err != nil {
-		return fmt.Errorf("it has been on for max_on and cannot be switched off: %w", err)
+}
+
+// left is an error when the chip of the line has left: an expander that was unplugged.
+// Nothing else tells so, and when it is back its lines are not what they were. Another
+// error is no reason to give up an output that may be on.
+func (d *output) left() error {
+	line, ok := d.pin.(Listener)
+	if !ok {
+		return nil
 	}
-	off.Fault = fmt.Errorf("%s was switched off, because it had been on for %v (max_on) without another command to be on", lineName(d.options.Pin), d.options.MaxOn)
-	emit(off)
-	<-ctx.Done()
-	return ctx.Err()
+	_, err := line.Sense()
+	if err = fails(d.options.Pin, err); errors.Is(err, drivers.ErrGone) {
+		return err
+	}
+	return nil
 }
 
 func (d *output) Check(c drivers.Command) (drivers.Command, error) {

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,6 +85,26 @@ func TestMaxOnSaysWhyAndWhatItCouldNotDo(t *testing.T) {
 	// It is opened again once the line can be driven, and that is its initial state.
 	if len(got) < 3 || got[2] != "30s offline: it has been on for max_on and cannot be switched off: the GPIO line GPIO27: no power" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestAnOutputNoticesThatItsChipHasLeft(t *testing.T) {
+	var board gpiotest.Board
+	got := play(t, gpio.OutKind(), "pin = \"GPIO27\"", &board, func(_ *diary, jobs chan<- drivers.Job) {
+		p := board.Pin("GPIO27")
+		jobs <- set("on")
+		time.Sleep(10 * time.Second)
+		p.Fail(errors.New("a bus that is disturbed"))
+		time.Sleep(10500 * time.Millisecond)
+		p.Fail(syscall.ENODEV)
+		time.Sleep(5 * time.Second)
+		p.Fail(nil)
+		time.Sleep(time.Minute)
+	})
+	// Back is the initial state, not what it was.
+	want := []string{"0s online", "0s false@0s", "0s true@0s", "0s result 1 <nil>", "21s offline: the GPIO line GPIO27: the device is gone: no such device"}
+	if len(got) != len(want)+2 || !slices.Equal(got[:len(want)], want) || !strings.HasSuffix(got[len(got)-2], " online") || !strings.Contains(got[len(got)-1], " false@") {
+		t.Errorf("got  %q\nwant %q, online and off again", got, want)
 	}
 }
 

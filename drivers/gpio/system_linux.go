@@ -3,6 +3,8 @@ package gpio
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"strings"
 	"sync"
@@ -44,7 +46,12 @@ func NewSystem() *System {
 func (s *System) list() {
 	// For a chip with two names the library also closes file 0, whatever that is.
 	stdin, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
+	// What it can not open it writes to the standard log, which is not ours; noChips
+	// says it where it is asked for.
+	out := log.Writer()
+	log.SetOutput(io.Discard)
 	driverreg.Init()
+	log.SetOutput(out)
 	s.chips = listed()
 	if err != nil {
 		return // there was none
