@@ -1,0 +1,502 @@
+package e2e_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// pcChecks are for a PC with the kernel's simulated GPIO chip (gpio-sim:
+// Documentation/admin-guide/gpio/gpio-sim.rst) and a USB serial adapter that QEMU
+// plugs and unplugs. What goes into the adapter comes out of /dev/ttyS2.
+var pcChecks = []struct {
+	claim string
+	check func(t *testing.T)
+}{
+	{"an input is told once for each change", anInputIsToldOnce},
+	{"a contact that bounces is told once", aContactThatBounces},
+	{"pull and active_low reach the line", pullAndActiveLow},
+	{"an output never moves but by its commands, and is safe at the stop", anOutputMovesByCommands},
+	{"an output after a kill", anOutputAfterAKill},
+	{"a line that another program has is named", aLineThatIsTaken},
+	{"who may not use a line is told what to do", aLineThatIsForbidden},
+	{"a chip that is taken away and comes back", aChipGoesAndComes},
+	{"a flood of edges ends with the right state", aFloodOfEdges},
+	{"a serial adapter that is unplugged and plugged in", aSerialAdapterGoesAndComes},
+	{"a serial port has one user", aSerialPortHasOneUser},
+}
+
+// A chip is a gpio-sim chip of eight lines.
+type chip struct {
+	t         *testing.T
+	dir       string // of its configuration
+	name      string // gpiochip0
+	direction string // of its lines
+}
+
+// newChip makes a chip. Its lines have names by offset; a line named hog is taken.
+func newChip(t *testing.T, names map[int]string) *chip {
+	t.Helper()
+	c := &chip{t: t, dir: "/sys/kernel/config/gpio-sim/board"}
+	bank := c.dir + "/bank0"
+	if err := os.MkdirAll(bank, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.remove)
+	put(t, bank+"/num_lines", "8")
+	put(t, bank+"/label", "board")
+	for i, name := range names {
+		line := fmt.Sprintf("%s/line%d", bank, i)
+		if err := os.MkdirAll(line, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		put(t, line+"/name", name)
+		if name == "hog" {
+			if err := os.Mkdir(line+"/hog", 0o755); err != nil {
+				t.Fatal(err)
+			}
+			put(t, line+"/hog/name", "the heating")
+			put(t, line+"/hog/direction", "output-high")
+		}
+	}
+	c.live(true)
+	return c
+}
+
+func (c *chip) live(on bool) {
+	c.t.Helper()
+	if !on {
+		put(c.t, c.dir+"/live", "0")
+		return
+	}
+	put(c.t, c.dir+"/live", "1")
+	c.name = get(c.t, c.dir+"/bank0/chip_name")
+	c.direction = filepath.Join("/sys/devices/platform", get(c.t, c.dir+"/dev_name"), c.name)
+}
+
+func (c *chip) remove() {
+	os.WriteFile(c.dir+"/live", []byte("0"), 0o644)
+	for _, pattern := range []string{"bank0/line*/hog", "bank0/line*", "bank0", ""} {
+		dirs, _ := filepath.Glob(filepath.Join(c.dir, pattern))
+		for _, d := range dirs {
+			os.Remove(d)
+		}
+	}
+}
+
+// drive sets the level of an input from outside.
+func (c *chip) drive(line int, high bool) {
+	c.t.Helper()
+	put(c.t, c.pull(line), map[bool]string{true: "pull-up", false: "pull-down"}[high])
+}
+
+func (c *chip) pull(line int) string { return fmt.Sprintf("%s/sim_gpio%d/pull", c.direction, line) }
+
+func (c *chip) level(line int) bool {
+	c.t.Helper()
+	return get(c.t, fmt.Sprintf("%s/sim_gpio%d/value", c.direction, line)) == "1"
+}
+
+func anInputIsToldOnce(t *testing.T) {
+	c := newChip(t, map[int]string{2: "GPIO17"})
+	c.drive(2, false)
+	b := on(t, `
+[[devices]]
+name = "door"
+kind = "gpio-in"
+[devices.options]
+pin = "GPIO17"
+debounce = "0s"
+`)
+	b.until("door", "state", "false")
+	for i := range 100 {
+		high := i%2 == 0
+		c.drive(2, high)
+		if all := b.until("door", "state", fmt.Sprint(high)); len(all) != 1 {
+			t.Errorf("change %d was told as %q", i, all)
+		}
+	}
+	// What was told too often would stand here, before the next one.
+	c.drive(2, true)
+	if all := b.until("door", "state", "true"); len(all) != 1 {
+		t.Errorf("after the last change came %q", all)
+	}
+	b.stop()
+}
+
+func aContactThatBounces(t *testing.T) {
+	c := newChip(t, map[int]string{2: "GPIO17"})
+	c.drive(2, false)
+	b := on(t, `
+[[devices]]
+name = "door"
+kind = "gpio-in"
+[devices.options]
+pin = "GPIO17"
+debounce = "100ms"
+`)
+	b.until("door", "state", "false")
+	for i := range 20 {
+		high := i%2 == 0
+		for j := range 21 {
+			c.drive(2, high == (j%2 == 0))
+		}
+		if all := b.until("door", "state", fmt.Sprint(high)); len(all) != 1 {
+			t.Errorf("change %d with 21 edges was told as %q", i, all)
+		}
+	}
+	b.stop()
+}
+
+func pullAndActiveLow(t *testing.T) {
+	c := newChip(t, map[int]string{2: "GPIO17", 3: "GPIO18"})
+	c.drive(2, false)
+	c.drive(3, true)
+	b := on(t, `
+[[devices]]
+name = "up"
+kind = "gpio-in"
+[devices.options]
+pin = "GPIO17"
+pull = "up"
+active_low = true
+[[devices]]
+name = "down"
+kind = "gpio-in"
+[devices.options]
+pin = "board:3"
+pull = "down"
+active_low = true
+`)
+	b.until("up", "state", "false")
+	if !c.level(2) {
+		t.Error("pull = up has not pulled the line up")
+	}
+	c.drive(2, false)
+	b.until("up", "state", "true")
+	b.stop()
+
+	b = on(t, fmt.Sprintf(`
+[[devices]]
+name = "down"
+kind = "gpio-in"
+[devices.options]
+pin = "%s:3"
+pull = "down"
+`, c.name))
+	b.until("down", "state", "false")
+	if c.level(3) {
+		t.Error("pull = down has not pulled the line down")
+	}
+	b.stop()
+}
+
+// recording begins to write down what the kernel does to a line, and returns how to
+// read it: "value set 1" gave it a level, "direction out 0" made it an output without
+// an error. With both in one request the kernel notes the level first.
+func recording(t *testing.T, c *chip, line int) func() []string {
+	t.Helper()
+	const tracing = "/sys/kernel/tracing"
+	put(t, tracing+"/trace", "")
+	put(t, tracing+"/events/gpio/enable", "1")
+	t.Cleanup(func() { put(t, tracing+"/events/gpio/enable", "0") })
+	bases, _ := filepath.Glob("/sys/class/gpio/gpiochip*")
+	number := -1
+	for _, b := range bases {
+		if get(t, b+"/label") == "board" {
+			fmt.Sscan(get(t, b+"/base"), &number)
+			number += line
+		}
+	}
+	if number < 0 {
+		t.Fatalf("the number of the line is not known; there is %q", bases)
+	}
+	event := regexp.MustCompile(fmt.Sprintf(`gpio_(value|direction): %d +(set|out|in|get) *\(?([^)\n]*)`, number))
+	return func() (all []string) {
+		for _, m := range event.FindAllStringSubmatch(get(t, tracing+"/trace"), -1) {
+			if m[2] != "get" { // looking moves nothing
+				all = append(all, strings.TrimSpace(m[1]+" "+m[2]+" "+m[3]))
+			}
+		}
+		return all
+	}
+}
+
+const pump = `
+[[devices]]
+name = "pump"
+kind = "gpio-out"
+[devices.options]
+pin = "GPIO27"
+active_low = true
+`
+
+func anOutputMovesByCommands(t *testing.T) {
+	c := newChip(t, map[int]string{3: "GPIO27"})
+	c.drive(3, true) // the resistor of the relay board
+	moves := recording(t, c, 3)
+	b := on(t, pump)
+	b.until("pump", "state", "false")
+	// It was made an output with the level that it had, in one step.
+	want := []string{"value set 1", "direction out 0"}
+	if got := moves(); !slices.Equal(got, want) {
+		t.Fatalf("opening did %q, want %q", got, want)
+	}
+	for _, c := range []struct{ command, move string }{{"on", "value set 0"}, {"off", "value set 1"}, {"true", "value set 0"}, {"0", "value set 1"}, {"maybe", ""}, {"on", "value set 0"}} {
+		b.set("pump", c.command)
+		b.until("pump", "result", "")
+		if c.move != "" {
+			want = append(want, c.move)
+		}
+		if got := moves(); !slices.Equal(got, want) {
+			t.Fatalf("after %q the moves are %q, want %q", c.command, got, want)
+		}
+	}
+	b.stop()
+	if want, got := append(want, "value set 1"), moves(); !slices.Equal(got, want) {
+		t.Errorf("after the stop the moves are %q, want %q", got, want)
+	}
+}
+
+func anOutputAfterAKill(t *testing.T) {
+	c := newChip(t, map[int]string{3: "GPIO27"})
+	c.drive(3, true)
+	b := on(t, pump)
+	b.until("pump", "state", "false")
+	b.set("pump", "on")
+	b.until("pump", "state", "true")
+	if c.level(3) {
+		t.Error("the relay is not on")
+	}
+	b.kill()
+	eventually(t, "off by the resistor", func() bool { return c.level(3) })
+	moves := recording(t, c, 3)
+	b.process = start(t, binary, "run", "-config", b.config)
+	eventually(t, "an output again", func() bool { return len(moves()) > 1 })
+	b.stop()
+	if got := moves(); slices.Contains(got, "value set 0") {
+		t.Errorf("a start after a kill switched the relay on: %q", got)
+	}
+}
+
+func aLineThatIsTaken(t *testing.T) {
+	newChip(t, map[int]string{3: "hog", 2: "GPIO17"})
+	b := on(t, strings.ReplaceAll(pump, "GPIO27", "hog")+`
+[[devices]]
+name = "door"
+kind = "gpio-in"
+[devices.options]
+pin = "GPIO17"
+`)
+	b.until("door", "state", "state")
+	b.stop()
+	if log := b.out.String(); !strings.Contains(log, "the heating") {
+		t.Errorf("the log does not say who has the line:\n%s", log)
+	}
+}
+
+func aLineThatIsForbidden(t *testing.T) {
+	newChip(t, map[int]string{3: "GPIO27"})
+	dir := t.TempDir()
+	config := write(t, dir, "gateway.toml", fmt.Sprintf(`
+id = "e2e"
+data_dir = "%s/data"
+[[broker.listeners]]
+address = "tcp://%s"
+[status]
+address = ""
+%s`, dir, freePort(t), pump))
+	sh(t, "chmod -R a+rwX "+filepath.Dir(filepath.Dir(dir)))
+	p := &process{t: t, cmd: exec.Command("/bin/su", "lab", "-c", "exec "+binary+" run -config "+config), done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.err = p.cmd.Wait(); close(p.done) }()
+	t.Cleanup(p.kill)
+	eventually(t, "told which group is needed", func() bool { return strings.Contains(p.out.String(), "group gpio") })
+	p.stop()
+	for line := range strings.Lines(p.out.String()) {
+		if strings.Contains(line, "permission denied") && !strings.Contains(line, "level=WARN") {
+			t.Errorf("not a line of the log: %s", line)
+		}
+	}
+}
+
+func aChipGoesAndComes(t *testing.T) {
+	c := newChip(t, map[int]string{2: "GPIO17", 3: "GPIO27"})
+	c.drive(2, false)
+	b := on(t, pump+`
+[[devices]]
+name = "door"
+kind = "gpio-in"
+[devices.options]
+pin = "GPIO17"
+`)
+	b.until("door", "state", "false")
+	b.set("pump", "on")
+	b.until("pump", "state", "true")
+	c.live(false)
+	gone := map[string]bool{}
+	await(t, "both offline", b.heard, func(topic, payload string) bool {
+		gone[topic] = payload == "offline"
+		return gone["e2e/door/availability"] && gone["e2e/pump/availability"]
+	})
+	c.live(true)
+	c.drive(2, true)
+	told := map[string]string{}
+	await(t, "both again", b.heard, func(topic, payload string) bool {
+		told[topic] = payload
+		return strings.Contains(told["e2e/door/state"], "true") && strings.Contains(told["e2e/pump/state"], "false")
+	})
+	b.set("pump", "on")
+	b.until("pump", "state", "true")
+	if c.level(3) {
+		t.Error("the relay is not on")
+	}
+	b.stop()
+}
+
+func aFloodOfEdges(t *testing.T) {
+	c := newChip(t, map[int]string{2: "GPIO17"})
+	for _, debounce := range []string{"0s", "10ms"} {
+		c.drive(2, false)
+		b := on(t, fmt.Sprintf(`
+[[devices]]
+name = "door"
+kind = "gpio-in"
+[devices.options]
+pin = "GPIO17"
+debounce = "%s"
+[[devices]]
+name = "machine"
+kind = "host"
+every = "100ms"
+`, debounce))
+		b.until("door", "state", "false")
+		pull, err := os.OpenFile(c.pull(2), os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		edges, over := 0, make(chan struct{})
+		before, began := b.cpu(), time.Now()
+		go func() {
+			defer close(over)
+			for ; edges < 20_001; edges++ { // the last one is up
+				pull.WriteAt([]byte([]string{"pull-up", "pull-down"}[edges%2]), 0)
+			}
+		}()
+		last, states, others := "", 0, 0
+		var quiet <-chan time.Time
+		for during := over; quiet != nil || during != nil; {
+			select {
+			case m := <-b.heard:
+				switch topic, payload, _ := strings.Cut(m, " "); {
+				case topic == "e2e/door/state":
+					last, states = payload, states+1
+				case topic == "e2e/machine/state" && during != nil:
+					others++
+				}
+			case <-during:
+				t.Logf("%d edges in %v took %v of the processor from the gateway", edges, time.Since(began).Round(time.Millisecond), b.cpu()-before)
+				during, quiet = nil, time.After(2*time.Second)
+			case <-quiet:
+				quiet = nil
+			}
+		}
+		pull.Close()
+		t.Logf("debounce %s: %d states of the line were told, and %d of its neighbour", debounce, states, others)
+		if !strings.Contains(last, "true") {
+			t.Errorf("debounce %s: the line is high, the last state says %s", debounce, last)
+		}
+		if others == 0 {
+			t.Errorf("debounce %s: the neighbour said nothing", debounce)
+		}
+		b.stop()
+		if n := strings.Count(b.out.String(), "changes faster"); n > 1 {
+			t.Errorf("the flood is logged %d times", n)
+		}
+	}
+}
+
+// plug plugs the adapter in, which QEMU refuses until the last one is really gone.
+func plug(t *testing.T, in bool) {
+	t.Helper()
+	m, err := monitor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !in {
+		qemu(t, "device_del", map[string]any{"id": "adapter"})
+		eventually(t, "unplugged", func() bool { _, err := os.Stat("/dev/ttyUSB0"); return err != nil })
+		return
+	}
+	eventually(t, "plugged in", func() bool {
+		_, err = m.ask("device_add", map[string]any{"driver": "usb-serial", "id": "adapter", "bus": "usb.0", "chardev": "far"})
+		return err == nil
+	})
+	eventually(t, "seen", func() bool { _, err := os.Stat("/dev/ttyUSB0"); return err == nil })
+}
+
+const weather = `
+[[devices]]
+name = "weather"
+kind = "serial-line"
+[devices.options]
+path = "/dev/ttyUSB0"
+baud = 115200
+format = "json"
+`
+
+func aSerialAdapterGoesAndComes(t *testing.T) {
+	sh(t, "stty -F /dev/ttyS2 raw -echo 115200")
+	far, err := os.OpenFile("/dev/ttyS2", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	plug(t, true)
+	defer plug(t, false)
+	b := on(t, weather)
+	b.until("weather", "availability", "online")
+	for i := range 3 {
+		fmt.Fprintf(far, "{\"temperature\": %d.5}\n", i)
+		b.until("weather", "state", fmt.Sprintf("%d.5", i))
+		plug(t, false)
+		b.until("weather", "availability", "offline")
+		plug(t, true)
+		b.until("weather", "availability", "online")
+	}
+	fmt.Fprintf(far, "{\"temperature\": 99.5}\n")
+	b.until("weather", "state", "99.5")
+	b.stop()
+	if n := strings.Count(b.out.String(), "was unplugged"); n != 3 {
+		t.Errorf("3 times unplugged, %d times logged:\n%s", n, b.out.String())
+	}
+}
+
+func aSerialPortHasOneUser(t *testing.T) {
+	plug(t, true)
+	defer plug(t, false)
+	first := on(t, weather)
+	first.until("weather", "availability", "online")
+	second := on(t, weather)
+	second.until("weather", "availability", "offline")
+	second.stop()
+	if log := second.out.String(); !strings.Contains(log, "another program uses it") {
+		t.Errorf("the second one does not say why:\n%s", log)
+	}
+	// Any program but root's is kept out, also one that knows of no locks.
+	sh(t, "chmod 666 /dev/ttyUSB0")
+	out, err := exec.Command("/bin/su", "lab", "-c", "timeout 5 head -c 1 /dev/ttyUSB0").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "busy") {
+		t.Errorf("another user's program gets %v: %s", err, out)
+	}
+	first.stop()
+}

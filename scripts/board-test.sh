@@ -1,0 +1,245 @@
+#!/usr/bin/env bash
+# Runs the gateway on emulated boards: real kernels of Debian, drivers and character
+# devices, and hardware of QEMU that the tests move while the gateway uses it.
+set -euo pipefail
+
+usage() {
+	cat <<-END
+	usage: scripts/board-test.sh [--install] [--kvm] [--keep DIR] [BOARD...]
+
+	Builds the gateway and the tests of e2e/board_*_test.go, boots each board into them
+	and prints a line for each check. Two minutes; the first time some more.
+
+	  pc       x86-64: a GPIO chip with driven edges (gpio-sim), a USB serial adapter that
+	           is unplugged; only on a machine of that kind
+	  ast2600  ARM, with the build for arm v6: I2C controllers with TMP105 sensors, the
+	           GPIO of the board
+
+	  --install   install with apt what is missing; this alone needs root
+	  --kvm       let the processor run the PC; TCG does without and is fast enough
+	  --keep DIR  where the output of the boards goes; without it nowhere unless a check
+	              fails
+
+	It needs Debian 12, QEMU, busybox, cpio, kmod, dtc, gcc and make. Kernels come by
+	apt-get download, without root and without being installed, into
+	~/.cache/edgegateway/boards (400 MB while it unpacks them, 40 MB after); remove that to
+	get newer ones.
+	END
+}
+
+die() { echo "board-test.sh: $*" >&2; exit 2; }
+
+install='' accel=tcg keep='' boards=()
+while [ $# -gt 0 ]; do
+	case $1 in
+		--install) install=yes ;;
+		--kvm) accel=kvm ;;
+		--keep) [ -n "${2-}" ] || die "--keep takes a directory"; mkdir -p "$2"; keep=$(realpath "$2"); shift ;;
+		-h | --help) usage; exit 0 ;;
+		pc | ast2600) boards+=("$1") ;;
+		*) usage >&2; exit 2 ;;
+	esac
+	shift
+done
+cd "$(dirname "$0")/.."
+PATH=$PATH:/usr/sbin:/sbin
+if [ ${#boards[@]} -eq 0 ]; then
+	[ "$(dpkg --print-architecture)" != amd64 ] || boards+=(pc)
+	boards+=(ast2600)
+fi
+
+if [ -n "$install" ]; then
+	apt-get -qq install -y --no-install-recommends qemu-system-x86 qemu-system-arm seabios ipxe-qemu \
+		busybox-static cpio kmod device-tree-compiler gcc make xz-utils >/dev/null
+fi
+for tool in go qemu-system-x86_64 qemu-system-arm cpio depmod modprobe fdtput gcc make xz; do
+	command -v "$tool" >/dev/null || die "$tool is missing; --install installs all but Go"
+done
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/edgegateway/boards
+work=$(mktemp -d)
+qemu=
+finish() {
+	[ -z "$qemu" ] || kill "$qemu" 2>/dev/null || true
+	rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+mkdir -p "$cache"
+
+# --- what comes from Debian -------------------------------------------------
+
+# debian ARCH TOOL ARGUMENT... is apt for another architecture, which this machine is
+# not told of: its lists are in the cache.
+debian() {
+	local arch=$1 tool=$2 state=$cache/apt-$1
+	shift 2
+	mkdir -p "$state/lists/partial" "$state/archives/partial"
+	touch "$state/status"
+	"$tool" -q -o APT::Architecture="$arch" -o APT::Architectures="$arch" -o Dir::State="$state" -o Dir::State::lists="$state/lists" \
+		-o Dir::State::status="$state/status" -o Dir::Cache="$state" -o Acquire::Languages=none -o APT::Sandbox::User= "$@"
+}
+
+# fetch ARCH PACKAGE... downloads packages to $work/deb-ARCH. An update that fails in
+# part is as good, if what is wanted is known.
+fetch() {
+	local arch=$1
+	shift
+	mkdir -p "$work/deb-$arch"
+	[ -n "$(find "$cache/apt-$arch/lists" -name '*_Packages*' -mmin -60 2>/dev/null)" ] || debian "$arch" apt-get update >"$work/apt" 2>&1 || true
+	(cd "$work/deb-$arch" && debian "$arch" apt-get download "$@") >>"$work/apt" 2>&1 || { tail "$work/apt" >&2; die "Debian's packages for $arch can not be had"; }
+}
+
+# board_files NAME ARCH METAPACKAGE MODULE... makes $cache/NAME: kernel, dtb, and a root
+# of busybox and of the modules that are wanted.
+board_files() {
+	local name=$1 arch=$2 meta=$3 dir=$cache/$1 tree=$work/$1 image release file
+	shift 3
+	[ ! -e "$dir/complete" ] || return 0
+	echo "fetching a kernel for $name"
+	rm -rf "$dir"
+	fetch "$arch" "$meta"
+	image=$(dpkg-deb -f "$work/deb-$arch/$meta"_*.deb Depends | grep -oE 'linux-image-[0-9][^ ,]*' | head -n 1)
+	release=${image#linux-image-}
+	fetch "$arch" "$image" busybox-static
+	for file in "$work/deb-$arch/$image"_*.deb "$work/deb-$arch"/busybox-static_*.deb; do dpkg-deb -x "$file" "$tree"; done
+	[ "$name" != pc ] || gpio_sim "$release" "$tree/lib/modules/$release/extra"
+	mkdir -p "$dir"/root/{bin,dev,proc,sys,tmp,etc,work,lib/modules/"$release"}
+	cp "$tree/bin/busybox" "$dir/root/bin/"
+	depmod -b "$tree" "$release"
+	for file in "$@"; do
+		modprobe -d "$tree" -S "$release" --show-depends "$file" | awk '$1 == "insmod" { print $2 }'
+	done | sort -u | while read -r file; do
+		install -D "$file" "$dir/root/lib/modules/$release/${file#*"/modules/$release/"}"
+	done
+	cp "$tree/lib/modules/$release"/modules.{order,builtin,builtin.modinfo} "$dir/root/lib/modules/$release/"
+	depmod -b "$dir/root" "$release"
+	cp "$tree"/boot/vmlinuz-* "$dir/kernel"
+	if [ "$name" = ast2600 ]; then
+		cp "$tree/usr/lib/linux-image-$release/aspeed-ast2600-evb.dtb" "$dir/dtb"
+		fdtput -t s "$dir/dtb" /ahb/apb/serial@1e783000 status okay # the line to QEMU's monitor
+	fi
+	touch "$dir/complete"
+	rm -rf "$tree" "$work/deb-$arch"
+}
+
+# gpio_sim RELEASE DIR builds the kernel's own simulator of GPIO chips, which Debian
+# leaves out, from the source of that kernel. The simulator of interrupts belongs to the
+# kernel proper and is built in; only there may handle_simple_irq be called like that.
+gpio_sim() {
+	local version=${1%%-*} common=${1%-*}-common headers=$work/headers src=$work/source mod=$work/gpio-sim file
+	version=${version%.*} # 6.1 of 6.1.0-56-amd64
+	echo "building gpio-sim for $1"
+	fetch amd64 "linux-headers-$1" "linux-headers-$common" "linux-kbuild-$version" "linux-source-$version"
+	for file in "$work"/deb-amd64/linux-{headers,kbuild}-*.deb; do dpkg-deb -x "$file" "$headers"; done
+	mkdir -p "$src" "$mod" "$2"
+	dpkg-deb --fsys-tarfile "$work"/deb-amd64/linux-source-*.deb | tar -xO "./usr/src/linux-source-$version.tar.xz" |
+		xz -dc | tar -x -C "$src" --strip-components=1 --wildcards '*/drivers/gpio/gpio*.[ch]' '*/kernel/irq/irq_sim.c'
+	cp "$src/drivers/gpio/gpio-sim.c" "$src/drivers/gpio/gpiolib.h" "$mod/"
+	sed 's/handle_simple_irq(irq_to_desc(irqnum))/generic_handle_irq(irqnum)/; /^EXPORT_SYMBOL/d' "$src/kernel/irq/irq_sim.c" >"$mod/irq_sim.c"
+	printf 'obj-m := gpio_sim.o\ngpio_sim-y := gpio-sim.o irq_sim.o\n' >"$mod/Kbuild"
+	sed -i "s#/usr/src/#$headers/usr/src/#g" "$headers/usr/src/linux-headers-$1/Makefile"
+	make -s -C "$headers/usr/src/linux-headers-$1" M="$mod" modules >"$work/make" 2>&1 || { tail "$work/make" >&2; die "gpio-sim does not build"; }
+	cp "$mod/gpio_sim.ko" "$2/"
+}
+
+# --- a run ------------------------------------------------------------------
+
+# init is the first and only program of a board. Its console is a file here.
+init() { # init CONSOLE MODULE...
+	cat <<-END
+	#!/bin/busybox sh
+	/bin/busybox mkdir -p /usr/bin /usr/sbin /sbin
+	/bin/busybox --install -s /bin
+	export PATH=/bin HOME=/tmp
+	mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev; mount -t tmpfs tmp /tmp
+	mkdir -p /dev/pts; mount -t devpts pts /dev/pts
+	mount -t tracefs tracefs /sys/kernel/tracing
+	exec </dev/null >/dev/$1 2>&1
+	stty -opost </dev/$1
+	ip link set lo up
+	for m in ${*:2}; do modprobe \$m || echo "no module \$m"; done
+	[ ! -e /sys/kernel/config ] || mount -t configfs configfs /sys/kernel/config
+	echo root:x:0:0::/:/bin/sh >/etc/passwd; echo lab:x:1000:1000::/tmp:/bin/sh >>/etc/passwd
+	echo root:x:0: >/etc/group; echo lab:x:1000: >>/etc/group
+	cd /work
+	./e2e.test -board $board -gateway /work/gateway -test.run '^TestOnABoard\$' -test.v -test.timeout 140s
+	code=\$?; echo; echo "the board ends with \$code"
+	sleep 60
+	END
+}
+
+# run BOARD GOARCH CONSOLE MODULES QEMU-ARGUMENT... boots a board, and shows what it
+# says as lines. The machine is ended from here when it has said its last.
+run() {
+	local board=$1 arch=$2 console=$3 modules=$4 out=$work/$1.out root=$work/$1.root
+	shift 4
+	mkdir -p "$root/work"
+	# shellcheck disable=SC2086 # words
+	init "$console" $modules >"$root/init"
+	chmod 755 "$root/init"
+	GOARCH=$arch GOARM=6 CGO_ENABLED=0 go build -trimpath -o "$root/work/gateway" ./cmd/gateway
+	GOARCH=$arch GOARM=6 CGO_ENABLED=0 go test -c -o "$root/work/e2e.test" ./e2e
+	{
+		(cd "$cache/$board/root" && find . | cpio -o -H newc --quiet)
+		(cd "$root" && find . | cpio -o -H newc --quiet)
+	} >"$work/$board.initrd"
+	: >"$out"
+	"$1" -display none -nodefaults -no-reboot -serial "file:$out" \
+		-chardev "socket,id=monitor,path=$work/monitor,server=on,wait=off" -mon chardev=monitor,mode=control -serial "unix:$work/monitor" \
+		-kernel "$cache/$board/kernel" -initrd "$work/$board.initrd" -append "console=hvc0 quiet mitigations=off panic=-1" \
+		"${@:2}" >"$work/$board.qemu" 2>&1 &
+	qemu=$!
+	local deadline=$((SECONDS + 180)) code=''
+	while kill -0 "$qemu" 2>/dev/null && [ $SECONDS -lt $deadline ]; do
+		code=$(tr -d '\r' <"$out" | sed -n 's/^the board ends with //p')
+		[ -z "$code" ] || break
+		sleep 0.5
+	done
+	kill "$qemu" 2>/dev/null || true
+	wait "$qemu" 2>/dev/null || true
+	qemu=
+	rm -f "$work/monitor"
+	tr -d '\r' <"$out" >"$out.text"
+	sed -nE 's/^ {4}--- (PASS|FAIL): TestOnABoard\/(.*) \((.*)s\)$/\1 \3 \2/p' "$out.text" | while read -r verdict took claim; do
+		printf '%-8s %-6s %6s s  %s\n' "$board" "$([ "$verdict" = PASS ] && echo ok || echo FAILED)" "$took" "${claim//_/ }"
+	done
+	local passed wrong
+	passed=$(grep -c '^ *--- PASS: TestOnABoard/' "$out.text" || true)
+	wrong=$(grep -c '^ *--- FAIL: TestOnABoard/' "$out.text" || true)
+	checks=$((checks + passed + wrong))
+	[ -z "$keep" ] || cp "$out.text" "$keep/$board.log"
+	# A board that says nothing has proved nothing.
+	if [ "${code:-none}" != 0 ] || [ "$wrong" -ne 0 ] || [ "$passed" -eq 0 ]; then
+		failed=$((failed + 1))
+		[ -n "$keep" ] || keep=$(mktemp -d -t board-test.XXXXXX)
+		cat "$out.text" "$work/$board.qemu" >"$keep/$board.log"
+		printf '%-8s FAILED           the tests end with %s: %s\n' "$board" "${code:-no word}" "$keep/$board.log"
+	fi
+}
+
+checks=0 failed=0 began=$SECONDS
+for board in "${boards[@]}"; do
+	case $board in
+		pc)
+			modules="configfs gpio_sim xhci_pci ftdi_sio"
+			# shellcheck disable=SC2086
+			board_files pc amd64 linux-image-amd64 $modules
+			run pc amd64 ttyS0 "$modules" qemu-system-x86_64 -M q35 -accel "$accel" -cpu "$([ "$accel" = kvm ] && echo host || echo max)" -m 512 \
+				-device qemu-xhci,id=usb -chardev "socket,id=far,path=$work/far,server=on,wait=off" -serial "unix:$work/far"
+			;;
+		ast2600)
+			modules="i2c-aspeed gpio-aspeed i2c-dev lm75"
+			# shellcheck disable=SC2086
+			board_files ast2600 armhf linux-image-armmp $modules
+			run ast2600 arm ttyS4 "i2c-aspeed gpio-aspeed i2c-dev" qemu-system-arm -M ast2600-evb -dtb "$cache/ast2600/dtb" -nic none \
+				-device tmp105,bus=aspeed.i2c.bus.3,address=0x48,id=tank -device tmp105,bus=aspeed.i2c.bus.8,address=0x4e,id=raw
+			;;
+	esac
+done
+if [ $failed -ne 0 ]; then
+	echo "FAIL: $failed of ${#boards[@]} boards, $checks checks, $((SECONDS - began)) s"
+	exit 1
+fi
+echo "ok, $checks checks on ${#boards[@]} boards, $((SECONDS - began)) s"
