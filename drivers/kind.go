@@ -37,6 +37,11 @@ type Kind struct {
 	// goes on from. What they say must reach the state as it is.
 	Resumes func(decode func(dst any) error) ([]string, error)
 
+	// Reach decodes the options and says why this process could not open the device now,
+	// as far as that shows without touching it: something is not there, or its group
+	// is missing. root stands before /dev and /sys; "" is the machine itself.
+	Reach func(decode func(dst any) error, root string) error
+
 	// Open decodes the options and opens the device. decode fills a struct that
 	// holds the defaults, strictly: a key that the struct does not have is an error.
 	// Open should return when ctx ends. Its error says what to check; errors that
@@ -66,6 +71,9 @@ type Options interface {
 
 // options of a kind whose devices take something of the machine for themselves.
 type taker interface{ Uses() []Use }
+
+// options of a kind whose way to the hardware can be looked at.
+type reacher interface{ Reach(root string) error }
 
 // options of a kind whose devices go on from what these channels said last.
 type resumer interface{ Resumes() []string }
@@ -99,6 +107,13 @@ func KindOf[O Options](name, summary, example string, defaults func() O, open fu
 				return m.Resumes(), nil
 			}
 			return nil, err
+		},
+		Reach: func(decode func(any) error, root string) error {
+			o, err := options(decode)
+			if r, ok := any(o).(reacher); ok && err == nil {
+				return r.Reach(root)
+			}
+			return err
 		},
 		Open: func(ctx context.Context, decode func(any) error, p Ports) (Device, error) {
 			o, err := options(decode)

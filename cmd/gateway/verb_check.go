@@ -20,8 +20,9 @@ func checkVerb() verb {
 		args:    "[-config FILE] [-offline]",
 		summary: "check configuration, files, ports and clouds without starting anything",
 		about: "Prints one line per check: ok, or problem and what to do. Run it as the user that the gateway\n" +
-			"runs as, since files and ports depend on it. No device is opened: whether one answers is\n" +
-			"shown by gateway status. Exit code 1 if there is a problem.",
+			"runs as, since files and ports depend on it. No device is opened: that a port, bus or line is not\n" +
+			"there, or not for this user, is a warning, and gateway read shows whether the device answers.\n" +
+			"Exit code 1 if there is a problem.",
 		example: "gateway check -config /etc/gateway/gateway.toml\nsudo -u gateway gateway check -config /etc/gateway/gateway.toml -offline",
 		setup: func(f *flag.FlagSet) action {
 			file := f.String("config", "", "check the configuration in `FILE`; without it, the default one")
@@ -69,8 +70,8 @@ func check(ctx context.Context, p *process, file string, offline bool) error {
 
 // A checker prints results and counts problems.
 type checker struct {
-	out      io.Writer
-	problems int
+	out                io.Writer
+	problems, warnings int
 }
 
 func (c *checker) ok(what, format string, args ...any) {
@@ -82,10 +83,20 @@ func (c *checker) problem(what, format string, args ...any) {
 	fmt.Fprintf(c.out, "problem  %-22s %s\n", what, fmt.Sprintf(format, args...))
 }
 
+// warning is for what the gateway runs with, and somebody should look at.
+func (c *checker) warning(what, format string, args ...any) {
+	c.warnings++
+	fmt.Fprintf(c.out, "warning  %-22s %s\n", what, fmt.Sprintf(format, args...))
+}
+
 // verdict is the exit code; all has been said.
 func (c *checker) verdict() error {
-	if c.problems == 0 {
+	if c.problems == 0 && c.warnings == 0 {
 		fmt.Fprintln(c.out, "\nno problem found")
+		return nil
+	}
+	if c.problems == 0 {
+		fmt.Fprintf(c.out, "\nno problem found, %s\n", plural(int64(c.warnings), "warning"))
 		return nil
 	}
 	fmt.Fprintf(c.out, "\n%s found\n", plural(int64(c.problems), "problem"))
@@ -113,10 +124,18 @@ func (c *checker) config(file string, err error) {
 	}
 }
 
-// devices has nothing left to refuse: the kinds have looked at their options. To open a device here could move
-// something, so whether it answers is for the running gateway to say.
+// devices looks whether what each needs is there and may be opened. It opens none: that could move something, so
+// whether it answers is for the running gateway to say, or for gateway read.
 func (c *checker) devices(cfg config.Config) {
 	for _, d := range cfg.Devices {
+		decode := d.Options
+		if decode == nil {
+			decode = func(any) error { return nil }
+		}
+		if err := kindOf(d).Reach(decode, ""); err != nil { // it may be plugged in later
+			c.warning("device "+d.Name, "%v", err)
+			continue
+		}
 		c.ok("device "+d.Name, "its options fit the kind %s", d.Kind)
 	}
 	if len(cfg.Devices) == 0 {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -20,17 +19,20 @@ func devicesVerb() verb {
 		args:    "[-scan] [KIND]",
 		summary: "list the kinds of devices, or show how to configure one",
 		about: "Lists what can stand as kind in a [[devices]] section. With a kind it prints an example section.\n" +
-			"With -scan it asks who is on the I2C buses of this machine; that is harmless to almost all chips.",
+			"With -scan it shows what this machine has to connect devices to, with the line of [devices.options]\n" +
+			"that means each: who answers on the I2C buses (to be asked is harmless to almost all chips), 1-wire\n" +
+			"ids, sensors that the kernel has (iio), serial ports by the name that stays, and GPIO lines with who\n" +
+			"uses them. What can not be looked at says what to do. Run it as root to see all users.",
 		example: "gateway devices\ngateway devices serial-line\ngateway devices -scan",
 		setup: func(f *flag.FlagSet) action {
-			scan := f.Bool("scan", false, "ask who is on the I2C buses of this machine")
+			scan := f.Bool("scan", false, "show what is on the buses, ports and lines of this machine")
 			return func(ctx context.Context, p *process, args []string) error {
 				kinds := all.Kinds()
 				if *scan {
 					if len(args) > 0 {
-						return usageError("-scan looks at all buses: name no kind with it")
+						return usageError("-scan looks at everything: name no kind with it")
 					}
-					return showLooks(p.stdout, all.Scan(ctx))
+					return showLooks(p.stdout, all.Scanner{}.Looks(ctx))
 				}
 				switch len(args) {
 				case 0:
@@ -55,29 +57,35 @@ func devicesVerb() verb {
 	}
 }
 
-// showLooks prints what was found on each bus. That one cannot be used is an answer;
-// that none can is an error.
+// showLooks prints what was found. That something can not be looked at is an answer; that
+// nothing can is a failure.
 func showLooks(w io.Writer, looks []all.Look) error {
-	var failed []error
-	for _, l := range looks {
-		if l.Err != nil {
-			failed = append(failed, l.Err)
+	failed := 0
+	for i, l := range looks {
+		if i > 0 {
+			fmt.Fprintln(w)
 		}
-	}
-	if len(failed) == len(looks) {
-		return errors.Join(failed...)
-	}
-	for _, l := range looks {
 		fmt.Fprintln(w, l.Where)
-		for _, line := range l.Found {
-			fmt.Fprintf(w, "  %s\n", line)
+		width := 0
+		for _, f := range l.Found {
+			width = max(width, len(f.Option))
 		}
-		switch {
-		case l.Err != nil:
-			fmt.Fprintf(w, "  %v\n", l.Err)
-		case len(l.Found) == 0:
-			fmt.Fprintln(w, "  nobody answers; check wiring and power of the chips")
+		for _, f := range l.Found {
+			fmt.Fprintf(w, "  %-*s  # %s\n", width, f.Option, printable(f.What))
+			for _, note := range f.Notes {
+				fmt.Fprintf(w, "  %-*s  # ! %s\n", width, "", printable(note))
+			}
 		}
+		if l.Rest != "" {
+			fmt.Fprintf(w, "  # %s\n", l.Rest)
+		}
+		if l.Err != nil {
+			failed++
+			fmt.Fprintf(w, "  # ! %v\n", l.Err)
+		}
+	}
+	if failed == len(looks) {
+		return exitError{code: exitFailed}
 	}
 	return nil
 }

@@ -101,6 +101,49 @@ func TestCheckOfASoundConfiguration(t *testing.T) {
 	}
 }
 
+// What a device needs may come later: the gateway starts without it.
+func TestCheckWarnsOfWhatADeviceMisses(t *testing.T) {
+	t.Parallel()
+	config := writeConfig(t, t.TempDir(), `
+[[devices]]
+name = "weather"
+kind = "serial-line"
+[devices.options]
+path = "/dev/serial/by-id/no-such-adapter"
+[[devices]]
+name = "boiler"
+kind = "bme280"
+[devices.options]
+bus = 987
+address = 0x76
+[[devices]]
+name = "pump"
+kind = "gpio-out"
+[devices.options]
+pin = "no such line"
+[[devices]]
+name = "demo"
+kind = "sim"
+[devices.options]
+channels = [{ name = "a", wave = "sine" }]
+`)
+	code, out, _ := verb(t, "check", "-config", config)
+	for _, want := range []string{
+		"\nwarning  device weather         /dev/serial/by-id/no-such-adapter is not there; check the cable",
+		"\nwarning  device boiler          /dev/i2c-987 is not there; switch the bus on in the device tree",
+		"\nwarning  device pump            ",
+		"\nok       device demo            its options fit the kind sim\n",
+		"\nno problem found, 3 warnings\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 func TestCheckFindsTheReasonBeforeTheStart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

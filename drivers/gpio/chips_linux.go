@@ -107,16 +107,19 @@ func present() (chips []chip) {
 			chips = append(chips, c)
 		}
 	}
-	slices.SortStableFunc(chips, func(a, b chip) int {
-		if x, y := strings.HasPrefix(a.label, "pinctrl-"), strings.HasPrefix(b.label, "pinctrl-"); x != y {
-			if x {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(a.label, b.label)
-	})
+	slices.SortStableFunc(chips, func(a, b chip) int { return ofProcessorFirst(a.label, b.label) })
 	return chips
+}
+
+// ofProcessorFirst is the order of the library.
+func ofProcessorFirst(a, b string) int {
+	if x, y := strings.HasPrefix(a, "pinctrl-"), strings.HasPrefix(b, "pinctrl-"); x != y {
+		if x {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Compare(a, b)
 }
 
 // look asks a chip for the names of its lines.

@@ -101,5 +101,5 @@ func lineName(pin string) string { return "the GPIO line " + pin }
 
 // fails says what went wrong with a line.
 func fails(pin string, err error) error {
-	return drivers.Explain(err, lineName(pin), "gpio", "`gpioinfo` lists the lines of this machine")
+	return drivers.Explain(err, lineName(pin), "gpio", "`gateway devices -scan` lists the lines of this machine")
 }

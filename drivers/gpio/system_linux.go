@@ -93,16 +93,21 @@ func (s *System) locate(name string) (place, error) {
 	if _, at, ok := lookup(s.chips, name); ok {
 		return at, nil
 	}
-	if len(s.chips) == 0 {
-		return place{}, noChips()
+	return place{}, noLine(s.chips, name)
+}
+
+// noLine says why there is no line of a name.
+func noLine(chips []chip, name string) error {
+	if len(chips) == 0 {
+		return noChips()
 	}
 	var have []string
-	for _, c := range s.chips {
+	for _, c := range chips {
 		have = append(have, fmt.Sprintf("%s (%s, %d lines)", c.name, c.label, len(c.lines)))
 	}
-	return place{}, &drivers.MissingError{
+	return &drivers.MissingError{
 		What:  fmt.Sprintf("the GPIO line %q", name),
-		Check: "`gpioinfo` lists the lines of " + strings.Join(have, ", "),
+		Check: "`gateway devices -scan` lists the lines of " + strings.Join(have, ", "),
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // A Place is where a chip is; every kind has its keys.
 type Place struct {
 	Bus     Number `toml:"bus"`     // 1 is /dev/i2c-1
-	Address Number `toml:"address"` // 7 bits, as `i2cdetect -y 1` shows it
+	Address Number `toml:"address"` // 7 bits, as `gateway devices -scan` shows it
 }
 
 // at is a Place on the bus that every Raspberry Pi has on its header.

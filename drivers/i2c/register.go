@@ -54,7 +54,7 @@ const (
 // Validate checks what can be checked without the chip.
 func (o RegisterOptions) Validate() error {
 	if o.Address == 0 {
-		return errors.New("address is missing: `i2cdetect -y 1` shows the chips on bus 1")
+		return errors.New("address is missing: `gateway devices -scan` shows the chips on bus 1")
 	}
 	if err := o.validate(); err != nil {
 		return err

@@ -192,3 +192,26 @@ func TestWhoHasAnAddressIsReadFromSysfs(t *testing.T) {
 		}
 	}
 }
+
+func TestABusIsReachedWithoutAskingAChip(t *testing.T) {
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "dev"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "dev/i2c-1"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reach := TMP102Kind().Reach
+	at := func(bus Number) func(any) error {
+		return func(dst any) error { dst.(*TMP102Options).Bus = bus; return nil }
+	}
+	if err := reach(at(1), root); err != nil {
+		t.Error(err)
+	}
+	if err := reach(at(3), root); err == nil || !strings.Contains(err.Error(), "/dev/i2c-3 is not there; switch the bus on in the device tree") {
+		t.Errorf("a bus that is not there: %v", err)
+	}
+	if err := reach(at(-1), root); err == nil || !strings.Contains(err.Error(), "bus must be the number of a bus") {
+		t.Errorf("options that are wrong: %v", err)
+	}
+}

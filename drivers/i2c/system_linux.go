@@ -21,13 +21,10 @@ import (
 // from a bus that has left, and gives the kernel addresses of buffers that may have
 // moved meanwhile.
 func System(number int) (Wire, error) {
-	path := fmt.Sprintf("/dev/i2c-%d", number)
+	path := pathOf(number)
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &drivers.MissingError{What: path, Check: missing("/", number), Err: err}
-	}
 	if err != nil {
-		return nil, drivers.Explain(err, path, "i2c", "")
+		return nil, notOpened(err, "/", number)
 	}
 	w := wire{File: f, number: number}
 	if w.functions, err = w.asked(); err != nil {
@@ -35,6 +32,25 @@ func System(number int) (Wire, error) {
 		return nil, fmt.Errorf("%s: %w; is it a bus?", path, err)
 	}
 	return w, nil
+}
+
+func pathOf(number int) string { return fmt.Sprintf("/dev/i2c-%d", number) }
+
+// Reach looks at the bus, and asks no chip.
+func (p Place) Reach(root string) error {
+	root = filepath.Join(root, "/")
+	if err := unix.Access(filepath.Join(root, pathOf(int(p.Bus))), unix.R_OK|unix.W_OK); err != nil {
+		return notOpened(err, root, int(p.Bus))
+	}
+	return nil
+}
+
+// notOpened says what to do about a bus that can not be opened.
+func notOpened(err error, root string, number int) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &drivers.MissingError{What: pathOf(number), Check: missing(root, number), Err: err}
+	}
+	return drivers.Explain(err, pathOf(number), "i2c", "")
 }
 
 // missing says how a bus comes to be.

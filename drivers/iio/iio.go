@@ -39,6 +39,15 @@ func (o Options) Validate() error {
 	return nil
 }
 
+// Reach looks whether the kernel has the device.
+func (o Options) Reach(root string) error {
+	found, err := Scan(root)
+	if err == nil {
+		_, err = choose(o.Device, found)
+	}
+	return err
+}
+
 // Kind returns the kind iio. Its channels are those that the kernel's driver offers.
 // Two devices may read one chip, each its own channels.
 func Kind() drivers.Kind {

@@ -53,6 +53,15 @@ func (o Options) Uses() []drivers.Use {
 	return []drivers.Use{{What: "the 1-wire device " + o.ID, Key: "id"}}
 }
 
+// Reach looks whether the kernel has found the thermometer.
+func (o Options) Reach(root string) error {
+	found, err := Scan(root)
+	if err == nil {
+		_, err = choose(o.ID, found)
+	}
+	return err
+}
+
 func thermometer(family byte) bool {
 	switch family {
 	case ds18b20, ds18s20, ds1822, ds1825, ds28ea00:

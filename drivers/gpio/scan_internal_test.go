@@ -1,0 +1,108 @@
+package gpio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// told is a chip as the kernel tells of it.
+type told struct {
+	name, label string
+	lines       []unix.GPIOV2LineInfo
+	err         error
+}
+
+func (c told) info() (info unix.GPIOChipInfo, err error) {
+	copy(info.Name[:], c.name)
+	copy(info.Label[:], c.label)
+	info.Lines = uint32(len(c.lines))
+	return info, c.err
+}
+func (c told) line(offset uint32) (unix.GPIOV2LineInfo, error) { return c.lines[offset], nil }
+func (told) Close() error                                      { return nil }
+
+func info(name, user string, flags uint64) (l unix.GPIOV2LineInfo) {
+	copy(l.Name[:], name)
+	copy(l.Consumer[:], user)
+	l.Flags = flags
+	return l
+}
+
+func TestAScanTellsWhoHasALine(t *testing.T) {
+	const in, out, used = 1 << 2, 1 << 3, 1 << 0 // enum gpio_v2_line_flag of linux/gpio.h
+	board := told{name: "gpiochip0", label: "pinctrl-bcm2711", lines: []unix.GPIOV2LineInfo{
+		info("ID_SDA", "", in), info("GPIO17", "gateway", used|out), info("", "", in), info("GPIO4", "", used|in), info("42", "", in), info("SAME", "", in),
+	}}
+	expander := told{name: "gpiochip2", label: "20-0020", lines: []unix.GPIOV2LineInfo{info("SAME", "", out)}}
+	chips := map[string]told{
+		"/dev/gpiochip0": board, "/dev/gpiochip4": board, "/dev/gpiochip2": expander,
+		"/dev/gpiochip3": {err: syscall.ENOTTY}, "/dev/gpiochip5": {err: syscall.EACCES},
+	}
+	got, err := scan(t.Context(), []string{"/dev/gpiochip0", "/dev/gpiochip2", "/dev/gpiochip3", "/dev/gpiochip4", "/dev/gpiochip5"},
+		func(path string) (reader, error) { return chips[path], nil })
+	want := []FoundChip{
+		{"gpiochip0", "pinctrl-bcm2711", []FoundLine{
+			{"ID_SDA", 0, "ID_SDA", false, false, ""}, {"GPIO17", 1, "GPIO17", true, true, "gateway"}, {"pinctrl-bcm2711:2", 2, "", false, false, ""},
+			{"GPIO4", 3, "GPIO4", false, true, ""}, {"pinctrl-bcm2711:4", 4, "42", false, false, ""}, {"SAME", 5, "SAME", false, false, ""},
+		}},
+		{"gpiochip2", "20-0020", []FoundLine{{"20-0020:0", 0, "SAME", true, false, ""}}},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	for _, part := range []string{"/dev/gpiochip3: its lines cannot be listed", "open /dev/gpiochip5: permission denied; add the gateway's user to the group gpio"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("no %q in %v", part, err)
+		}
+	}
+	said := fmt.Sprint(got[0].Lines[0], "; ", got[0].Lines[1], "; ", got[0].Lines[3])
+	if said != `input; output, used by "gateway"; input, used by the kernel or a program that gives no name` {
+		t.Error(said)
+	}
+	for name, want := range map[string]string{
+		"ID_SDA": "", "pinctrl-bcm2711:2": "", "gpiochip2:0": "",
+		"GPIO17":      "", // the gateway that runs has it
+		"GPIO4":       "the GPIO line GPIO4 cannot be had now: it is an input, used by the kernel or a program that gives no name",
+		"gpiochip0:3": "the GPIO line gpiochip0:3 cannot be had now: it is an input, used by the kernel or a program that gives no name",
+	} {
+		if got := have(got, nil, name); fmt.Sprint(got) != want && (got != nil || want != "") {
+			t.Errorf("%s: %v, want %s", name, got, want)
+		}
+	}
+	if err := have(got, nil, "GPIO99"); err == nil || !strings.Contains(err.Error(), "lists the lines of gpiochip0 (pinctrl-bcm2711, 6 lines), gpiochip2 (20-0020, 1 lines)") {
+		t.Errorf("a line that is not there: %v", err)
+	}
+	if err := have(nil, syscall.EACCES, "GPIO17"); err != syscall.EACCES {
+		t.Errorf("chips that may not be opened: %v", err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := scan(ended, []string{"/dev/gpiochip0"}, func(path string) (reader, error) { return board, nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("a scan that is ended: %v", err)
+	}
+}
+
+func TestAScanOfAMachineWithoutLines(t *testing.T) {
+	root := t.TempDir()
+	if chips, err := Scan(t.Context(), root); len(chips) > 0 || err == nil || !strings.Contains(err.Error(), "/dev/gpiochip0") {
+		t.Errorf("%v, %v", chips, err)
+	}
+	if err := os.Mkdir(filepath.Join(root, "dev"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "dev/gpiochip0"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if chips, err := Scan(t.Context(), root); len(chips) > 0 || err == nil || !strings.Contains(err.Error(), "older than 5.10") {
+		t.Errorf("a file that is no chip: %v, %v", chips, err)
+	}
+}
