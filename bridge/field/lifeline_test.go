@@ -409,7 +409,7 @@ func TestADeviceThatCannotBeMadeSafeIsTriedAgainAndAlarms(t *testing.T) {
 	play(t, r, acme, func(s *scene) {
 		sleep(95 * time.Second)
 		failed := `1m0s x/result {"ok":false,"error":"the relay does not move",` + cut + `}`
-		alarm := `1m0s alarm/unsafe-x {"alarm":"Device x could not be brought into its safe state (no link to cloud acme for 1m0s): the relay does not move. It is tried again and again; go and look."}`
+		alarm := `1m0s alarm/unsafe-x {"alarm":"Device x could not be brought into its safe state (no link to cloud acme for 1m0s): the relay does not move. It is as soon as that can be done; go and look."}`
 		s.want(failed, alarm)
 		if s.logged("could not be brought into its safe state") != 1 {
 			t.Errorf("log:\n%s", s.heard.log.String())
@@ -437,11 +437,12 @@ func TestADeviceThatIsOpenedDuringALossIsMadeSafe(t *testing.T) {
 	r := &relay{broken: errors.New("no power")}
 	play(t, r, acme, func(s *scene) {
 		sleep(time.Minute)
-		s.want(`1m0s x/result {"ok":false,"error":"the device is offline: no power",` + cut + `}`)
+		s.want(`1m0s x/result {"ok":false,"error":"the device is offline: no power",`+cut+`}`,
+			`1m0s alarm/unsafe-x {"alarm":"Device x could not be brought into its safe state (no link to cloud acme for 1m0s): the device is offline: no power. It is as soon as that can be done; go and look."}`)
 		r.let(func() { r.broken = nil })
 		sleep(2 * time.Minute)
 		got := s.told()
-		if len(got) != 2 || !strings.HasSuffix(got[0], `x/state {"state":false}`) || !strings.HasSuffix(got[1], `{"ok":true,"channel":"state","value":false,`+cut+`}`) {
+		if len(got) != 3 || !strings.HasSuffix(got[0], "alarm/unsafe-x ") || !strings.HasSuffix(got[1], `x/state {"state":false}`) || !strings.HasSuffix(got[2], `{"ok":true,"channel":"state","value":false,`+cut+`}`) {
 			t.Errorf("told %q", got)
 		}
 		// It is opened again, and that is its initial state.

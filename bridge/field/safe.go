@@ -82,7 +82,7 @@ func (d *device) secured(l *lifeline, state drivers.Reading, err error) {
 		return // it is closed now, which makes it safe
 	}
 	var offline *drivers.OfflineError
-	away := errors.As(err, &offline) // it is made safe when it is opened
+	away := errors.As(err, &offline) // its turn comes when it is opened
 	d.mu.Lock()
 	told := l.failed
 	l.waits, l.failed = false, err != nil
@@ -102,15 +102,13 @@ func (d *device) secured(l *lifeline, state drivers.Reading, err error) {
 		o.command.Channel = state.Values[0].Channel
 	}
 	d.publishResult(o)
-	switch {
-	case err == nil:
+	if err == nil {
 		d.calm()
-	case away:
-		d.log.Warn("device is made safe when it can be opened again", "reason", l.reason, "err", err)
-	default:
-		d.log.Error("device could not be brought into its safe state; it is tried again and again", "reason", l.reason, "err", err)
-		d.alarm(fmt.Sprintf("Device %s could not be brought into its safe state (%s): %v. It is tried again and again; go and look.", d.cfg.Name, l.reason, err))
+		return
 	}
+	// One that is offline was closed, and so made safe, if that could be done: who knows.
+	d.log.Error("device could not be brought into its safe state; it is as soon as that can be done", "reason", l.reason, "err", err)
+	d.alarm(fmt.Sprintf("Device %s could not be brought into its safe state (%s): %v. It is as soon as that can be done; go and look.", d.cfg.Name, l.reason, err))
 }
 
 func (d *device) alarmTopic() string { return d.bridge.cfg.Prefix + "/alarm/unsafe-" + d.cfg.Name }
