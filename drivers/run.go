@@ -104,10 +104,11 @@ type Spec struct {
 //
 // Run starts one goroutine, which makes all calls of the driver, because a call
 // that ignores its context can then be left waiting while Run goes on to answer
-// jobs. At the end the device is closed, which brings it into its safe state, and
-// Run returns the error of that, after its goroutine has ended. Only a call that
-// does not return within 2 s is left behind, with a StuckError: the goroutine closes
-// the device and ends if the call ever returns, and touches nothing of Run.
+// jobs. At the end a Sampler that is a Resumer is sampled once more, then the device is
+// closed, which brings it into its safe state, and Run returns the error of that, after
+// its goroutine has ended. Only a call that does not return within 2 s is left behind,
+// with a StuckError: the goroutine closes the device and ends if the call ever returns,
+// and touches nothing of Run.
 func Run(ctx context.Context, s Spec, ev Events) error {
 	r := newRunner(s, ev)
 	go r.hand.work()
@@ -217,7 +218,11 @@ func (r *runner) use(ctx context.Context) error {
 	case Watcher:
 		return r.watch(ctx, dev, open.channels)
 	case Sampler:
-		return r.sample(ctx, dev, open.channels)
+		err := r.sample(ctx, dev, open.channels)
+		if ctx.Err() != nil {
+			r.lastSample(dev)
+		}
+		return err
 	default:
 		r.goOnline(dev, open.channels)
 		return r.serve(ctx, dev)
@@ -275,6 +280,23 @@ func (r *runner) sample(ctx context.Context, dev Sampler, channels []Channel) er
 			}
 		}
 	}
+}
+
+// lastSample has a meter tell what it has counted since its last sample: nobody will see
+// that again.
+func (r *runner) lastSample(dev Sampler) {
+	if _, ok := dev.(Resumer); !ok || !r.online || !r.hand.free() {
+		return
+	}
+	res := r.call(context.Background(), "sample", slack, func(ctx context.Context) result {
+		reading, err := dev.Sample(ctx)
+		return result{reading: reading, err: err}
+	})
+	if res.err != nil {
+		r.fault(res.err)
+		return
+	}
+	r.tell(clean(res.reading))
 }
 
 // serve carries out jobs for a device that can do nothing else.

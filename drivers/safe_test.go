@@ -2,6 +2,7 @@ package drivers_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,4 +63,54 @@ func TestADeviceWithoutASafeStateSaysSo(t *testing.T) {
 		r.wantEvents("0s online", "0s result A: 0 this device has no safe state")
 		r.end()
 	})
+}
+
+// sampled is a meter that has to be asked.
+type sampled struct {
+	ask func() (drivers.Reading, error)
+}
+
+func (s sampled) Channels() []drivers.Channel                     { return nil }
+func (s sampled) Close() error                                    { return nil }
+func (s sampled) Resume([]drivers.Value)                          {}
+func (s sampled) Sample(context.Context) (drivers.Reading, error) { return s.ask() }
+
+func TestWhatAMeterCountedSinceItsLastSampleIsToldAtTheEnd(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		end  func() (drivers.Reading, error)
+		want string
+		took time.Duration
+	}{
+		{"it answers", func() (drivers.Reading, error) { return reading(7), nil }, "0s online|0s x=1|1.5s x=7|1.5s offline: the gateway is stopping", 0},
+		{"it fails", func() (drivers.Reading, error) { return drivers.Reading{}, drivers.ErrGone }, "0s online|0s x=1|1.5s offline: the gateway is stopping", 0},
+		{"it hangs", func() (drivers.Reading, error) { time.Sleep(time.Hour); return reading(7), nil }, "0s online|0s x=1|3.5s offline: the gateway is stopping", 2 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &rig{t: t, start: time.Now(), done: make(chan error, 1)}
+				asked := 0
+				dev := sampled{ask: func() (drivers.Reading, error) {
+					if asked++; asked == 1 {
+						return reading(1), nil
+					}
+					return c.end()
+				}}
+				r.spec = drivers.Spec{
+					Every: 10 * time.Second,
+					Kind:  drivers.Kind{Open: func(context.Context, func(any) error, drivers.Ports) (drivers.Device, error) { return dev, nil }},
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				r.stop = cancel
+				go func() { r.done <- drivers.Run(ctx, r.spec, r) }()
+				r.pass(1500 * time.Millisecond)
+				began := time.Now()
+				r.end()
+				if got, took := strings.ReplaceAll(r.seen(), "\n", "|"), time.Since(began); got != c.want || took > c.took {
+					t.Errorf("after %v: %s", took, got)
+				}
+				time.Sleep(2 * time.Hour) // what hangs has to end
+			})
+		})
+	}
 }
