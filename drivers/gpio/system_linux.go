@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"os"
 	"strings"
@@ -99,7 +100,7 @@ func (s *System) locate(name string) (place, error) {
 // noLine says why there is no line of a name.
 func noLine(chips []chip, name string) error {
 	if len(chips) == 0 {
-		return noChips()
+		return noChips(name)
 	}
 	var have []string
 	for _, c := range chips {
@@ -111,16 +112,19 @@ func noLine(chips []chip, name string) error {
 	}
 }
 
-// noChips says why the library found no chip.
-func noChips() error {
-	paths := chipPaths()
-	if len(paths) == 0 {
-		return &drivers.MissingError{What: "/dev/gpiochip0", Check: "this machine has no GPIO that the kernel knows"}
+// noChips says why there is no chip to look for a line on.
+func noChips(name string) error {
+	line := fmt.Sprintf("the GPIO line %q", name)
+	for _, path := range chipPaths() {
+		f, err := openChip(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a second name of a chip that has left
+		}
+		if err == nil {
+			f.Close()
+			return fmt.Errorf("%s cannot be looked for, because the lines of %s cannot be listed; is the kernel older than 5.10?", line, path)
+		}
+		return drivers.Explain(err, path, "gpio", "start the gateway again")
 	}
-	f, err := os.Open(paths[0])
-	if err == nil {
-		f.Close()
-		err = errors.New("its lines cannot be listed; is the kernel older than 5.10?")
-	}
-	return drivers.Explain(err, paths[0], "gpio", "start the gateway again")
+	return &drivers.MissingError{What: line, Check: "this machine has no GPIO chip that the kernel knows; is its driver loaded, its expander plugged in?"}
 }
