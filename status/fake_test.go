@@ -62,7 +62,7 @@ func busy() status.Sources {
 	}}
 	now := time.Now()
 	s.Devices = fakeDevices{
-		{Name: "climate", Kind: "sim", Online: true, Lost: []string{"no link to cloud acme for 1m0s"}, Since: now, LastReading: now, Counts: drivers.Counts{Readings: 7, Errors: 1}, Values: []drivers.Value{
+		{Name: "climate", Kind: "sim", Online: true, Lost: []string{"no link to cloud acme for 1m0s"}, Since: now, LastReading: now, Counts: drivers.Counts{Readings: 7, Errors: 1, LastError: "no answer", LastErrorAt: now}, Values: []drivers.Value{
 			{Channel: "temperature", V: 21.5}, {Channel: "pump", V: true}, {Channel: "count", V: int64(1 << 40)}, {Channel: "text", V: "hello"},
 			{Channel: "odd \"name\" \\ with\na line", V: 1.5e-9},
 		}},

@@ -229,6 +229,9 @@ func TestReportInventsNothing(t *testing.T) {
 	if climate := r.Devices[0]; len(climate.Lost) != 1 || climate.Lost[0] != "no link to cloud acme for 1m0s" {
 		t.Errorf("a device that is without its cloud: %+v", climate)
 	}
+	if climate := r.Devices[0]; climate.Errors != 1 || climate.LastErr != "no answer" || climate.ErrAge == nil {
+		t.Errorf("the last error: %+v", climate)
+	}
 	if meter := r.Devices[1]; meter.Online || meter.Age != nil || meter.Reason == "" || meter.Lost != nil {
 		t.Errorf("a device that never answered: %+v", meter)
 	}

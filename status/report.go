@@ -68,6 +68,8 @@ type Device struct {
 	Values   []Value  `json:"values"`
 	Readings int64    `json:"readings"`
 	Errors   int64    `json:"errors"`
+	LastErr  string   `json:"last_error,omitempty"`         // of these
+	ErrAge   *float64 `json:"last_error_seconds,omitempty"` // how long ago that was
 	Accepted int64    `json:"commands_accepted"`
 	Refused  int64    `json:"commands_refused"`
 }

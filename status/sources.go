@@ -99,6 +99,9 @@ func DeviceReport(d field.DeviceStatus, now time.Time) Device {
 		Since: age(now, d.Since), Age: age(now, d.LastReading), Values: []Value{},
 		Readings: d.Counts.Readings, Errors: d.Counts.Errors, Accepted: d.Accepted, Refused: d.Refused,
 	}
+	if d.Counts.Errors > 0 {
+		r.LastErr, r.ErrAge = d.Counts.LastError, age(now, d.Counts.LastErrorAt)
+	}
 	for _, v := range d.Values {
 		value := Value{Channel: v.Channel, Value: v.V, Quality: d.Quality[v.Channel]}
 		if at := slices.IndexFunc(d.Channels, func(c drivers.Channel) bool { return c.Name == v.Channel }); at >= 0 {

@@ -32,3 +32,15 @@ func TestStatusTellsWhatADeviceIsWithout(t *testing.T) {
 		t.Errorf("got\n%s", got)
 	}
 }
+
+func TestStatusTellsTheLastErrorOfADevice(t *testing.T) {
+	seconds := 60.0
+	var out strings.Builder
+	printDevices(&out, []status.Device{
+		{Name: "fan", Online: true, Errors: 2, LastErr: "no answer\x1b", ErrAge: &seconds},
+		{Name: "pump", Reason: "no answer", Errors: 2, LastErr: "no answer", ErrAge: &seconds}, {Name: "lamp", Online: true},
+	})
+	if got := out.String(); !strings.Contains(got, "    2 errors, the last 60 s ago: no answer\\x1b\n") || strings.Count(got, "no answer") != 2 {
+		t.Errorf("got\n%s", got)
+	}
+}

@@ -180,6 +180,9 @@ func printDevice(w io.Writer, indent string, width int, d status.Device) {
 	if !d.Online && d.Reason != "" {
 		fmt.Fprintf(w, "%s  ! %s\n", indent, d.Reason)
 	}
+	if d.Online && d.Errors > 0 {
+		fmt.Fprintf(w, "%s  %s, the last %s: %s\n", indent, plural(d.Errors, "error"), ago(d.ErrAge), printable(d.LastErr))
+	}
 	for _, lost := range d.Lost {
 		fmt.Fprintf(w, "%s  ! safe state: %s\n", indent, lost)
 	}
