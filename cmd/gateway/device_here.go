@@ -60,6 +60,7 @@ type visit struct {
 	events chan visitEvent
 	jobs   chan drivers.Job
 	holds  atomic.Bool // it was opened, and closing it brings it into its safe state
+	meter  atomic.Bool // it goes on from what a gateway keeps of it
 
 	stop  context.CancelFunc
 	ended chan error
@@ -94,6 +95,9 @@ func visitDevice(ctx context.Context, p *process, d field.DeviceConfig) *visit {
 		dev, err := open(ctx, decode, ports)
 		if err == nil && kind.Failsafe {
 			v.holds.Store(true)
+		}
+		if _, ok := dev.(drivers.Resumer); ok && err == nil {
+			v.meter.Store(true)
 		}
 		return dev, err
 	}
@@ -135,7 +139,11 @@ func (v visitor) Online(channels []drivers.Channel, check func(drivers.Command) 
 
 func (v visitor) Offline(reason error) { v.tell(visitEvent{offline: reason}) }
 
-func (v visitor) Reading(r drivers.Reading) { v.tell(visitEvent{reading: &r}) }
+func (v visitor) Reading(r drivers.Reading) {
+	if !r.Missed {
+		v.tell(visitEvent{reading: &r})
+	}
+}
 
 func (v visitor) Result(j drivers.Job, state drivers.Reading, err error) {
 	v.tell(visitEvent{result: &state, set: j.Command, err: err})

@@ -265,3 +265,18 @@ func TestNegativeNumbersAreWordsAndNotFlags(t *testing.T) {
 		}
 	}
 }
+
+// It would say that the total was set, and at the next start of the gateway it would be
+// as before.
+func TestAMeterIsNotSetWhereNobodyKeepsIt(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "gateway.toml")
+	text := "id = \"g\"\n[[devices]]\nname = \"water\"\nkind = \"gpio-counter\"\n[devices.options]\npin = \"GPIO17\"\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var board gpiotest.Board
+	code, _, errOut := at(t.Context(), t, board.Ports(), "set", "-config", file, "water/total", "7")
+	if code != 1 || !strings.Contains(errOut, "water: nobody would keep what total is set to: ") {
+		t.Errorf("%d %s", code, errOut)
+	}
+}

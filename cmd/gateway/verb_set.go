@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -147,6 +148,9 @@ func (v *setFlags) hold(ctx context.Context, w io.Writer, d field.DeviceConfig, 
 				checked, err := e.check(c)
 				if err != nil {
 					return fmt.Errorf("%s: %w", d.Name, err)
+				}
+				if visit.meter.Load() && slices.ContainsFunc(e.channels, func(ch drivers.Channel) bool { return ch.Name == checked.Channel && ch.Cumulative }) {
+					return fmt.Errorf("%s: nobody would keep what %s is set to: a meter goes on from what a running gateway keeps of it. Start the gateway, then set it", d.Name, checked.Channel)
 				}
 				channels = e.channels
 				visit.jobs <- drivers.Job{Command: checked} // has room for one
