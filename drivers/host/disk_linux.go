@@ -8,9 +8,9 @@ import (
 	"edgegateway/drivers"
 )
 
-// disk reads how full the file system of a path is, statfs(2). On a network file
-// system whose server is gone this call does not return; the device is then stuck
-// until it does.
+// disk reads how full the file system of a path is, statfs(2), unless that is a
+// network file system: the call would not return when its server is gone. What is
+// mounted may change, so that is looked at each time.
 func (m machine) disk(path string) (source, error) {
 	if path == "" {
 		return source{}, errNone
@@ -21,6 +21,9 @@ func (m machine) disk(path string) (source, error) {
 			{Name: "disk_used", Quantity: drivers.Ratio, Unit: "%", Type: drivers.Float},
 		},
 		read: func() ([]any, error) {
+			if err := m.near(path); err != nil {
+				return nil, err
+			}
 			var st unix.Statfs_t
 			if err := unix.Statfs(m.path(path), &st); err != nil {
 				return nil, drivers.Explain(err, m.path(path), "", "set disk to a path that exists")
