@@ -2,6 +2,7 @@ package modbus_test
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -80,6 +81,41 @@ func TestWhatAUnitRefusesIsFoundOnce(t *testing.T) {
 		before := unit.Asked()
 		if got := sample(t, dev); got != want || unit.Asked()-before != 3 { // 1 to 2, 5, 7
 			t.Errorf("then %d requests: %s", unit.Asked()-before, got)
+		}
+	})
+}
+
+// Reads over gaps end at what one request may bring: 125 registers, 2000 bits
+// (Application Protocol V1.1b3, 6.1 to 6.4). The unit refuses more.
+func TestGroupedReadsKeepTheLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		unit := &modbustest.Unit{Holding: make(map[int]uint16), Coils: make(map[int]bool)}
+		var points, want []string
+		add := func(table string, addresses ...int) {
+			for _, a := range addresses {
+				name := fmt.Sprintf("%s_%d", table, a)
+				points = append(points, fmt.Sprintf("{ name = %q, table = %q, address = %d }", name, table, a))
+				if table == "coil" {
+					want = append(want, fmt.Sprintf("%s=%v", name, a%100 == 0))
+				} else {
+					want = append(want, fmt.Sprintf("%s=%d", name, a+1))
+				}
+			}
+		}
+		for a := range 3000 {
+			unit.Holding[a], unit.Coils[a] = uint16(a+1), a%100 == 0
+		}
+		add("holding", 0, 100, 124, 125, 249, 250)
+		for a := 0; a < 2000; a += 100 {
+			add("coil", a)
+		}
+		add("coil", 1999, 2000)
+		dev := open(t, modbus.RTUKind(), onPort+"max_gap = 125\npoints = ["+strings.Join(points, ", ")+"]", newLine(map[byte]*modbustest.Unit{1: unit}).Ports())
+		if got := sample(t, dev); got != strings.Join(want, " ") {
+			t.Errorf("got  %s\nwant %s", got, strings.Join(want, " "))
+		}
+		if n := unit.Asked(); n != 5 { // 0 to 124, 125 to 249, 250; 0 to 1999, 2000
+			t.Errorf("%d requests", n)
 		}
 	})
 }

@@ -90,3 +90,38 @@ func TestSilentUnitDoesNotDisturbItsNeighbours(t *testing.T) {
 		}
 	})
 }
+
+// A unit that answers every second request only, with a time for the answer that
+// leaves room for a repetition: nobody loses a reading.
+func TestUnitThatAnswersEverySecondRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLine(map[byte]*modbustest.Unit{1: one(), 2: one(), 3: one()})
+		asked := 0
+		l.spoil = func(sent, answer string) string {
+			if sent[0] == 3 {
+				asked++
+			}
+			if sent[0] == 3 && asked%2 == 0 {
+				return ""
+			}
+			return answer
+		}
+		kind := modbus.RTUKind()
+		var diaries []*serialtest.Diary
+		for id := 1; id <= 3; id++ {
+			diaries = append(diaries, serialtest.Run(t, drivers.Spec{
+				Kind: kind, Every: time.Second, Ports: l.Ports(),
+				Decode: with(onPort + fmt.Sprintf("timeout = \"300ms\"\nunit_id = %d\npoints = [{name = \"a\", address = 101}]", id)),
+			}))
+		}
+		time.Sleep(10 * time.Minute)
+		for i, d := range diaries {
+			if c := d.Stats.Snapshot(); c.Readings < 600*95/100 || c.Errors > 0 || c.Opens != 1 {
+				t.Errorf("unit %d: %d readings in 10 minutes, %d errors, %d skipped, opened %d times", i+1, c.Readings, c.Errors, c.Skipped, c.Opens)
+			}
+		}
+		if asked < 1000 {
+			t.Errorf("unit 3 was asked %d times", asked)
+		}
+	})
+}

@@ -1,11 +1,13 @@
 package serial_test
 
 import (
+	"io"
 	"strings"
 	"testing"
 
 	"edgegateway/drivers"
 	"edgegateway/drivers/serial"
+	"edgegateway/drivers/serial/ptytest"
 )
 
 // Each kind on a real terminal: values, garbage, the plug pulled in the middle of
@@ -45,4 +47,55 @@ func TestDevicesSurviveAPulledPlug(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A port that brings garbage as fast as it can, in which good messages stand now and
+// then: they are found, and the use ends at once when it is to end.
+func TestDevicesInAFlood(t *testing.T) {
+	for _, c := range []struct {
+		kind       drivers.Kind
+		options    func(any) error
+		good, want string
+	}{
+		{serial.LineKind(), with(onPort), "\n{\"t\":22.5}\n", "t=22.5"},
+		{serial.FrameKind(), ready(t, "sds011"), unhex(t, "AA C0 8C 00 94 00 BC F9 D5 AB"), "pm2_5=14 pm10=14.8"},
+		{serial.NMEAKind(), with(onPort), "\n" + nmea("GPVTG,1,T,,M,1,N,2,K", "GPRMC,083559.00,V,,,,,,,091202"), "valid=false"},
+	} {
+		t.Run(c.kind.Name, func(t *testing.T) {
+			t.Parallel()
+			cable, d := onCable(t, c.kind, c.options)
+			stop := ptytest.Flood(t, cable.File, c.good)
+			d.Wait(t, c.want)
+			d.End(t) // says if Run left a call behind that did not end
+			stop()
+			if n := d.Stats.Snapshot().Opens; n != 1 {
+				t.Errorf("opened %d times: %s", n, d.Text())
+			}
+		})
+	}
+}
+
+// A device that is asked, in a flood without an answer: it is offline with a reason,
+// and asked again when the line is better.
+func TestAskedDeviceInAFlood(t *testing.T) {
+	// With more to tell a frame by than a ready sensor has: so much garbage would hold one
+	// of those.
+	cable, d := onCable(t, serial.FrameKind(), with(onPort+`request = "FF 01 86 00 00 00 00 00 79"
+header   = "FF 86 02 20"
+length   = 9
+checksum = { type = "neg8", from = 1 }
+fields   = [{ name = "co2", at = 2, type = "uint16" }]`))
+	stop := ptytest.Flood(t, cable.File)
+	d.Wait(t, "offline: ")
+	stop()
+	go func() {
+		request := make([]byte, 9)
+		for {
+			if _, err := io.ReadFull(cable, request); err != nil {
+				return // the test is over
+			}
+			cable.WriteString(unhex(t, "FF 86 02 20 00 00 00 00 58"))
+		}
+	}()
+	d.Wait(t, "co2=544")
 }

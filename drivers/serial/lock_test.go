@@ -24,8 +24,7 @@ func TestPortOfAnotherDeviceIsRefused(t *testing.T) {
 	cable := ptytest.Plug(t)
 	p := open(t, cable.Port)
 	_, err := serial.Open(drivers.SerialConfig{Path: cable.Path, Baud: 9600})
-	want := "open " + cable.Path + ": another device of this gateway uses this port, " + cable.Port +
-		"; give each device its own, or the same path to Modbus units that share one: device or resource busy"
+	want := "open " + cable.Path + ": another device of this gateway uses this port; give each device its own, or the same path to Modbus units that share one: device or resource busy"
 	if !errors.Is(err, syscall.EBUSY) || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
@@ -53,7 +52,7 @@ func TestPortOfAnotherProgramIsRefused(t *testing.T) {
 		t.Fatalf("the other program said %q, %v", line, err)
 	}
 	_, err = serial.Open(drivers.SerialConfig{Path: path, Baud: 9600})
-	if want := fmt.Sprintf("open %s: another program uses it; `fuser -v %s` tells which: device or resource busy", path, path); err == nil || err.Error() != want {
+	if want := fmt.Sprintf("open %s: another program uses it, the process %d: device or resource busy", path, other.Process.Pid); err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 	stdin.Close() // it ends then

@@ -43,6 +43,10 @@ func NMEAKind() drivers.Kind {
 // receivers do not keep.
 const longestSentence = 160
 
+// longestMoment is how long sentences are taken for those of one moment: a receiver
+// that has no time yet, and never pauses, tells no end of it.
+const longestMoment = 2 * time.Second
+
 type receiver struct {
 	options NMEAOptions
 	port    drivers.SerialPort
@@ -86,7 +90,7 @@ func (d *receiver) Channels() []drivers.Channel {
 func (d *receiver) Close() error { return d.port.Close() }
 
 // Watch emits one reading for the sentences of one moment. They have ended when one
-// of another moment comes, or nothing for a while.
+// of another moment comes, or nothing for a while, or when it has lasted too long.
 func (d *receiver) Watch(ctx context.Context, emit func(drivers.Reading)) error {
 	buf := make([]byte, 512)
 	last := time.Now()
@@ -121,7 +125,8 @@ func (d *receiver) Watch(ctx context.Context, emit func(drivers.Reading)) error 
 
 // collect takes the values of a sentence.
 func (d *receiver) collect(s sentence, now time.Time, emit func(drivers.Reading)) {
-	if s.epoch != "" && d.epoch != "" && s.epoch != d.epoch {
+	another := s.epoch != "" && d.epoch != "" && s.epoch != d.epoch
+	if another || len(d.values) > 0 && now.Sub(d.first) > longestMoment {
 		d.tell(emit)
 	}
 	if s.epoch != "" {

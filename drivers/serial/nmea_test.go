@@ -126,6 +126,19 @@ func TestOneReadingForAMoment(t *testing.T) {
 	}
 }
 
+// Five times a second, without the time of day by which one would tell them apart.
+func TestReceiverThatHasNoTimeAndNeverPauses(t *testing.T) {
+	got := watch(t, serial.NMEAKind(), with(onPort), func(port *serialtest.Port) {
+		for range 50 {
+			port.Feed(nmea("GPRMC,,V,,,,,,,,,,N", "GPGSA,A,1,,,,,,,,,,,,,99.99,99.99,99.99"))
+			time.Sleep(200 * time.Millisecond)
+		}
+	})
+	if len(got) != 5 || serialtest.Show(got[0]) != "valid=false fix=none" {
+		t.Errorf("%d readings in 10 s: %v", len(got), got)
+	}
+}
+
 func TestDamagedSentencesAreFaults(t *testing.T) {
 	good := nmea("GPVTG,1,T,,M,1,N,2,K")
 	for _, c := range []struct{ line, want string }{

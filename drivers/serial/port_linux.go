@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -78,14 +79,17 @@ func claim(path string) (*os.File, error) {
 	return hold, nil
 }
 
-// explain makes an error that says what to do. This process must not have the port
-// open for path itself.
+// explain makes an error that says what to do.
 func explain(err error, path string) error {
 	if errors.Is(err, syscall.EBUSY) {
-		if real, ok := ours(path); ok {
-			return fmt.Errorf("open %s: another device of this gateway uses this port, %s; give each device its own, or the same path to Modbus units that share one: %w", path, real, err)
+		switch pid := lockedBy(path); pid {
+		case 0:
+			return fmt.Errorf("open %s: another program uses it; `fuser -v %s` tells which: %w", path, path, err)
+		case os.Getpid():
+			return fmt.Errorf("open %s: another device of this gateway uses this port; give each device its own, or the same path to Modbus units that share one: %w", path, err)
+		default:
+			return fmt.Errorf("open %s: another program uses it, the process %d: %w", path, pid, err)
 		}
-		return fmt.Errorf("open %s: another program uses it; `fuser -v %s` tells which: %w", path, path, err)
 	}
 	check := "check the cable; this machine has no serial adapter plugged in"
 	if found := plugged(); len(found) > 0 {
@@ -94,18 +98,22 @@ func explain(err error, path string) error {
 	return drivers.Explain(err, path, "dialout", check)
 }
 
-// ours tells whether this process has a file open under whatever name, and gives the
-// one without links.
-func ours(path string) (real string, ok bool) {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return "", false
+// lockedBy returns the process that has locked a port, under whatever name; 0 if that
+// is not known. See proc_locks(5).
+func lockedBy(path string) (pid int) {
+	var st unix.Stat_t
+	locks, err := os.ReadFile("/proc/locks")
+	if err != nil || unix.Stat(path, &st) != nil {
+		return 0
 	}
-	open, _ := filepath.Glob("/proc/self/fd/*") // the pattern is ours and well formed
-	return real, slices.ContainsFunc(open, func(fd string) bool {
-		target, err := os.Readlink(fd)
-		return err == nil && target == real
-	})
+	inode := fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino)
+	for line := range strings.Lines(string(locks)) {
+		// 1: FLOCK  ADVISORY  WRITE 4711 00:17:5 0 EOF
+		if f := strings.Fields(line); len(f) >= 6 && f[1] == "FLOCK" && f[5] == inode {
+			pid, _ = strconv.Atoi(f[4])
+		}
+	}
+	return pid
 }
 
 // plugged lists the ports that a path could have meant.

@@ -39,5 +39,13 @@ func Open(t testing.TB) (master *os.File, slavePath string) {
 	if err := unix.IoctlSetTermios(fd, unix.TCSETS, raw); err != nil {
 		t.Fatalf("settings of the pseudo-terminal: %v", err)
 	}
-	return master, fmt.Sprintf("/dev/pts/%d", n)
+	slavePath = fmt.Sprintf("/dev/pts/%d", n)
+	// A cable does not notice when the port is closed and opened again; the master would,
+	// were there no other user.
+	user, err := unix.Open(slavePath, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatalf("open the pseudo-terminal: %v", err)
+	}
+	t.Cleanup(func() { unix.Close(user) })
+	return master, slavePath
 }
