@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -78,6 +79,33 @@ func TestLocalsHearEachOtherAndNotThemselves(t *testing.T) {
 	}
 	if got := inB.list(); strings.Join(got, "\n") != strings.Join(wantB, "\n") {
 		t.Errorf("b got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(wantB, "\n"))
+	}
+}
+
+// A client chooses its identifier: it is not taken for the Local of that name.
+func TestAClientIsNotTakenForALocal(t *testing.T) {
+	h := open(t, t.TempDir(), config())
+	var in inbox
+	var origins []string
+	in.deliver = func(d *broker.Delivery) { origins = append(origins, d.Message.Origin) }
+	if err := h.Local("observer", broker.Rights{}).Subscribe("#", broker.SubscribeOptions{QoS: 1}, &in); err != nil {
+		t.Fatal(err)
+	}
+	if err := wait(t, h.Local("field", broker.Rights{}).Publish(broker.Message{Topic: "a", Payload: []byte("x"), QoS: 1, Retain: true})); err != nil {
+		t.Fatal(err)
+	}
+	m := message("b", "x", 1)
+	m.ID, m.Retain = 1, true
+	connect(t, h, packet.V5, "field", true).Send(m).Expect(ack(packet.PUBACK, 1))
+	if want := []string{"field", ""}; !slices.Equal(origins, want) {
+		t.Errorf("delivered from %q, want %q", origins, want)
+	}
+	var kept []string
+	for _, m := range h.Retained("#", 0) {
+		kept = append(kept, m.Topic+" from "+m.Origin)
+	}
+	if want := []string{"a from field", "b from "}; !slices.Equal(kept, want) {
+		t.Errorf("retained %q, want %q", kept, want)
 	}
 }
 

@@ -22,7 +22,7 @@ type Message struct {
 	// identifier among them.
 	Properties *packet.Properties
 
-	Origin string    // client identifier, or name of the Local, of the publisher; "" for a client's whose message was stored
+	Origin string    // name of the Local that published it; "" for any MQTT client: it chooses its identifier itself
 	At     time.Time // when it entered the gateway, by the wall clock
 }
 

@@ -91,8 +91,10 @@ func (p *publication) mustMessage() *Message {
 			Payload: append([]byte(nil), p.payload...),
 			QoS:     byte(p.qos),
 			Retain:  p.retain,
-			Origin:  p.origin,
 			At:      p.at,
+		}
+		if p.local != nil {
+			p.message.Origin = p.origin
 		}
 		if p.props != nil && !p.props.IsZero() {
 			c := p.props.Clone()
