@@ -60,7 +60,7 @@ func missing(root string, number int) string {
 	}
 	how := "put dtparam=i2c_arm=on into /boot/firmware/config.txt and restart the machine (Raspberry Pi), or switch the bus on in the device tree"
 	if number != 1 {
-		how = "switch the bus on in the device tree: on a Raspberry Pi by an overlay in /boot/firmware/config.txt, such as dtoverlay=i2c3"
+		how = "switch the bus on in the device tree: on a Raspberry Pi by an overlay in /boot/firmware/config.txt, such as dtoverlay=i2c3; or plug its USB adapter in"
 	}
 	if found, _ := filepath.Glob(filepath.Join(root, "dev/i2c-*")); len(found) > 0 { // the pattern is ours and well formed
 		return how + "; there is " + strings.Join(found[:min(len(found), 8)], ", ")
