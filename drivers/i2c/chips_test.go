@@ -2,6 +2,7 @@ package i2c_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -312,39 +313,56 @@ func TestEveryKindTakesItsAddressForItself(t *testing.T) {
 }
 
 // The example that `gateway devices i2c-register` prints: an LM75A (NXP LM75A_4, section
-// 7.4.3: the eleven highest bits, 0.125 °C each).
-func TestTheExampleOfRegistersReadsAnLM75A(t *testing.T) {
-	var file struct {
-		Devices []struct {
-			Name    string          `toml:"name"`
-			Kind    string          `toml:"kind"`
-			Every   time.Duration   `toml:"every"`
-			Options func(any) error `toml:"options"`
-		} `toml:"devices"`
-	}
-	if err := strict.Parse("example.toml", []byte(i2c.RegisterKind().Example)).Decode(&file); err != nil {
+// 7.4.3: the eleven highest bits, 0.125 °C each); and that of the manual, a TMP105.
+func TestTheExamplesOfRegistersReadTheirChips(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/i2c.md")
+	if err != nil {
 		t.Fatal(err)
 	}
-	synctest.Test(t, func(t *testing.T) {
-		chip := i2ctest.Recorded(`
+	_, block, _ := strings.Cut(string(manual), "```toml\n")
+	block, _, _ = strings.Cut(block, "```")
+	for _, c := range []struct {
+		name, example string
+		address       uint16
+		traffic       string
+		lines         []string
+	}{
+		{"LM75A", i2c.RegisterKind().Example, 0x4f, `
 			01 00         # awake
 			00 > 19 1f    # the five lowest bits have no meaning
 			00 > e7 00
 			00 > 7f e0    # 127.875 °C: more than it measures
-		`)
-		dev, err := i2c.RegisterKind().Open(t.Context(), file.Devices[0].Options, i2ctest.Ports(map[int]*i2ctest.Bus{1: new(i2ctest.Bus).Attach(0x4f, chip)}))
-		if err != nil {
-			t.Fatal(err)
+		`, []string{"temperature=25", "temperature=-25", ""}},
+		{"TMP105", block, 0x49, "01 60\n00 > 7f f0\n00 > c9 00\n00 > 80 00", []string{"temperature=127.9375", "temperature=-55", ""}},
+	} {
+		var file struct {
+			Devices []struct {
+				Name    string          `toml:"name"`
+				Kind    string          `toml:"kind"`
+				Every   time.Duration   `toml:"every"`
+				Options func(any) error `toml:"options"`
+			} `toml:"devices"`
 		}
-		defer dev.Close()
-		for _, line := range []string{"temperature=25", "temperature=-25", ""} {
-			r, err := dev.(drivers.Sampler).Sample(t.Context())
-			if say(r) != line || (err != nil) != (line == "") {
-				t.Errorf("%s, %v, want %s", say(r), err, line)
+		if err := strict.Parse("example.toml", []byte(c.example)).Decode(&file); err != nil || len(file.Devices) != 1 {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		synctest.Test(t, func(t *testing.T) {
+			chip := i2ctest.Recorded(c.traffic)
+			bus := new(i2ctest.Bus).Attach(c.address, chip)
+			dev, err := i2c.RegisterKind().Open(t.Context(), file.Devices[0].Options, i2ctest.Ports(map[int]*i2ctest.Bus{1: bus}))
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		if chip.Left() != 0 {
-			t.Errorf("%d transfers did not come", chip.Left())
-		}
-	})
+			defer dev.Close()
+			for _, line := range c.lines {
+				r, err := dev.(drivers.Sampler).Sample(t.Context())
+				if say(r) != line || (err != nil) != (line == "") {
+					t.Errorf("%s: %s, %v, want %s", c.name, say(r), err, line)
+				}
+			}
+			if chip.Left() != 0 {
+				t.Errorf("%s: %d transfers did not come", c.name, chip.Left())
+			}
+		})
+	}
 }
