@@ -51,8 +51,10 @@ func (o Options) Reach(root string) error {
 // Kind returns the kind iio. Its channels are those that the kernel's driver offers.
 // Two devices may read one chip, each its own channels.
 func Kind() drivers.Kind {
-	return drivers.KindOf("iio", "Any sensor or converter with a driver in the kernel's Industrial I/O: BME280, DHT11, DHT22, ADS1015 and many more.",
+	k := drivers.KindOf("iio", "Any sensor or converter with a driver in the kernel's Industrial I/O: BME280, DHT11, DHT22, ADS1015 and many more.",
 		example, func() Options { return Options{} }, open)
+	k.Timeout = 30 * time.Second // an SCD30 measures anew for each of three channels, 2.5 s
+	return k
 }
 
 type device struct {
@@ -102,8 +104,8 @@ func (d *device) Channels() (list []drivers.Channel) {
 func (d *device) Close() error { return nil }
 
 // Sample reads one channel after the other; one that cannot be read leaves the others
-// alone. How long a read takes is the driver's affair, a second at most with all that are
-// known (a DHT11 that does not answer), and it cannot be ended.
+// alone. How long the read of a channel takes is the driver's affair, and it cannot be
+// ended: a DHT11 that does not answer takes a second, an SCD30 2.5 s.
 func (d *device) Sample(ctx context.Context) (drivers.Reading, error) {
 	r := drivers.Reading{At: time.Now()}
 	for _, c := range d.channels {

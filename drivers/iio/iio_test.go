@@ -82,8 +82,8 @@ var (
 	// drivers/iio/chemical/scd30_core.c, sps30.c; drivers/iio/light
 	air = chip{"1-0061", `
 		name scd30
-		in_concentration_co2_raw 812
-		in_concentration_co2_scale 0.000100000
+		in_concentration_co2_raw 81234
+		in_concentration_co2_scale 0.000001
 		in_concentration_voc_raw 3
 		in_concentration_voc_scale 0.001
 		in_massconcentration_pm2p5_input 12.340000
@@ -209,7 +209,7 @@ func TestChipsInOurUnits(t *testing.T) {
 			{"magn_x", 0.00019257, "G", ""},
 		}},
 		{"air", air, []value{
-			{"concentration_co2", 812, "ppm", drivers.CO2},
+			{"concentration_co2", 812.34, "ppm", drivers.CO2},
 			{"concentration_voc", 0.003, "%", ""},
 			{"current0", 0.00025, "A", drivers.Current},
 			{"distance", 1.234, "m", drivers.Distance},

@@ -133,6 +133,7 @@ func TestTemperatures(t *testing.T) {
 		{"DS18S20 datasheet, its equation: 16 - 0.25 + 7/16", "10-000801ca120b", w1Slave("21 00 4b 46 ff ff 09 10"), 16.1875},
 		{"DS18S20 datasheet, its equation: -1 - 0.25 + 12/16", "10-000801ca120b", w1Slave("ff ff 4b 46 ff ff 04 10"), -0.5},
 		{"DS18S20 without a count", "10-000801ca120b", w1Slave("21 00 4b 46 ff ff 09 00"), 16.5},
+		{"DS18S20 without a count", "10-000801ca120b", w1Slave("21 00 4b 46 ff ff 00 00"), 16.5},
 
 		{"MAX31850 datasheet, table 3", "3b-0c98076e5f01", w1Slave("02 64 00 19 f0 ff ff ff"), 1600},
 		{"MAX31850 datasheet, table 3", "3b-0c98076e5f01", w1Slave("4e 06 00 19 f0 ff ff ff"), 100.75},
@@ -309,8 +310,10 @@ func TestOneThermometerOfABusMeasuresAtATime(t *testing.T) {
 
 func TestScanNamesTheFamilies(t *testing.T) {
 	root := bus(t, "28-0316a2794ab5", "10-000801ca120b", "29-00000012ab34", "fe-000000000001", "00-400000000000")
-	if err := os.Mkdir(filepath.Join(root, "sys/bus/w1/devices/no device"), 0o755); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"no device", "8-0316a2794ab5"} {
+		if err := os.Mkdir(filepath.Join(root, "sys/bus/w1/devices", name), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	found, err := onewire.Scan(root)
 	var got []string
