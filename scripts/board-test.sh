@@ -164,8 +164,10 @@ init() { # init CONSOLE MODULE...
 	echo root:x:0:0::/:/bin/sh >/etc/passwd; echo lab:x:1000:1000::/tmp:/bin/sh >>/etc/passwd
 	echo root:x:0: >/etc/group; echo lab:x:1000: >>/etc/group
 	cd /work
+	./gpio.test -test.run '^TestKernel' -test.v -test.timeout 30s
+	lines=\$?
 	./e2e.test -board $board -gateway /work/gateway -test.run '^TestOnABoard\$' -test.v -test.timeout 140s
-	code=\$?; echo; echo "the board ends with \$code"
+	code=\$?; [ \$lines -eq 0 ] || code=\$lines; echo; echo "the board ends with \$code"
 	sleep 60
 	END
 }
@@ -181,6 +183,7 @@ run() {
 	chmod 755 "$root/init"
 	GOARCH=$arch GOARM=6 CGO_ENABLED=0 go build -trimpath -o "$root/work/gateway" ./cmd/gateway
 	GOARCH=$arch GOARM=6 CGO_ENABLED=0 go test -c -o "$root/work/e2e.test" ./e2e
+	GOARCH=$arch GOARM=6 CGO_ENABLED=0 go test -c -o "$root/work/gpio.test" ./drivers/gpio
 	{
 		(cd "$cache/$board/root" && find . | cpio -o -H newc --quiet)
 		(cd "$root" && find . | cpio -o -H newc --quiet)
@@ -202,12 +205,14 @@ run() {
 	qemu=
 	rm -f "$work/monitor"
 	tr -d '\r' <"$out" >"$out.text"
-	sed -nE 's/^ {4}--- (PASS|FAIL): TestOnABoard\/(.*) \((.*)s\)$/\1 \3 \2/p' "$out.text" | while read -r verdict took claim; do
+	# TestKernelGivesEdges is a claim as well.
+	sed -nE 's/^ {4}--- (PASS|FAIL): TestOnABoard\/(.*) \((.*)s\)$/\1 \3 \2/p; s/^--- (PASS|FAIL): Test(Kernel.*) \((.*)s\)$/\1 \3 \2/p' "$out.text" |
+		sed -E '/ Kernel/s/([a-z])([A-Z])/\1_\l\2/g; s/ Kernel/ the_kernel/' | while read -r verdict took claim; do
 		printf '%-8s %-6s %6s s  %s\n' "$board" "$([ "$verdict" = PASS ] && echo ok || echo FAILED)" "$took" "${claim//_/ }"
 	done
 	local passed wrong
-	passed=$(grep -c '^ *--- PASS: TestOnABoard/' "$out.text" || true)
-	wrong=$(grep -c '^ *--- FAIL: TestOnABoard/' "$out.text" || true)
+	passed=$(grep -cE '^ *--- PASS: Test(OnABoard/|Kernel)' "$out.text" || true)
+	wrong=$(grep -cE '^ *--- FAIL: Test(OnABoard/|Kernel)' "$out.text" || true)
 	checks=$((checks + passed + wrong))
 	[ -z "$keep" ] || cp "$out.text" "$keep/$board.log"
 	# A board that says nothing has proved nothing.

@@ -24,7 +24,8 @@ type simulated struct {
 	folder, lines string
 }
 
-// simulate needs root and `modprobe gpio-sim`, which few machines have.
+// simulate needs root and `modprobe gpio-sim`, which few machines have:
+// scripts/board-test.sh makes one.
 func simulate(t *testing.T, label string) *simulated {
 	t.Helper()
 	const sims = "/sys/kernel/config/gpio-sim"
@@ -222,7 +223,7 @@ func TestKernelKeepsAnOutputThatNobodyUses(t *testing.T) {
 	shut(t, l)
 }
 
-func TestKernelLosesAChipAndFindsItAgain(t *testing.T) {
+func TestKernelLosesChipsAndFindsThemAgain(t *testing.T) {
 	chip := simulate(t, "expander")
 	s := gpio.NewSystem()
 	chip.set(5, true)
