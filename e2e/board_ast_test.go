@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"fmt"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ var astChecks = []struct {
 	{"a temperature follows the chip", aTemperatureFollowsTheChip},
 	{"an address where nobody answers is named, and does not disturb", nobodyAnswers},
 	{"a chip that a driver of the kernel has is named and can be taken over", theKernelHasTheChip},
-	{"a scan finds the chips", aScanFindsTheChips},
+	{"a scan finds the chips, and one is read", aScanFindsTheChips},
 	{"a controller that goes and comes", aControllerGoesAndComes},
 	{"an input of the board is told by its edges", anInputOfTheBoard},
 	{"an output of the board moves", anOutputOfTheBoard},
@@ -121,24 +122,28 @@ func aScanFindsTheChips(t *testing.T) {
 	sh(t, "modprobe lm75")
 	t.Cleanup(func() { exec.Command("modprobe", "-r", "lm75").Run() })
 	out := runVerb(t, 0, "devices", "-scan")
-	buses := make(map[string][]string)
-	bus := ""
-	for line := range strings.Lines(out) {
-		if word := strings.Fields(line); len(word) == 0 {
-			continue
-		} else if line[0] != ' ' {
-			bus = word[0]
-		} else {
-			buses[bus] = append(buses[bus], word[0])
+	for _, want := range []string{
+		"I2C buses 0, 1, 2, 4, 5, 6, 9, 12, 13, 14, 15\n  # nobody answers; ",
+		"I2C bus 7: bus = 7\n  address = 0x50  # EEPROM (24Cxx)\n", // of the board
+		"I2C bus 3: bus = 3\n  address = 0x48  # ",
+		"  address = 0x4e  # ",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
 		}
 	}
-	for bus, want := range map[string]string{"/dev/i2c-3": "[0x48]", "/dev/i2c-8": "[0x4d 0x4e]", "/dev/i2c-0": "[nobody]"} {
-		if got := fmt.Sprint(buses[bus]); got != want {
-			t.Errorf("on %s is %s, want %s, in:\n%s", bus, got, want, out)
-		}
+	if n := strings.Count(out, "  address = "); n != 3 {
+		t.Errorf("%d addresses can be had, want 3, in:\n%s", n, out)
 	}
-	if !strings.Contains(out, "kernel") {
+	if !regexp.MustCompile(`bus = 8\n +# 0x4d .*kernel.*\n  address = 0x4e `).MatchString(out) {
 		t.Errorf("nothing tells that a driver of the kernel has 0x4d:\n%s", out)
+	}
+	if !regexp.MustCompile(`GPIO gpiochip0 \(1e780000\.gpio\), \d+ lines\n`).MatchString(out) || !strings.Contains(out, "  path = \"/dev/ttyS4\" ") {
+		t.Errorf("the lines and ports of the board are missing:\n%s", out)
+	}
+	config := write(t, t.TempDir(), "gateway.toml", fmt.Sprintf("id = \"x\"\ndata_dir = %q\n", t.TempDir())+tmp105)
+	if out := runVerb(t, 0, "read", "-config", config, "tank"); out != "tank            online   now\n  temperature   21.5 °C\n" {
+		t.Errorf("read: %s", out)
 	}
 }
 

@@ -30,6 +30,8 @@ var pcChecks = []struct {
 	{"a flood of edges ends with the right state", aFloodOfEdges},
 	{"a serial adapter that is unplugged and plugged in", aSerialAdapterGoesAndComes},
 	{"a serial port has one user", aSerialPortHasOneUser},
+	{"a scan shows lines, ports and who has them", aScanShowsWhoHasWhat},
+	{"a device is read and set from the command line", aDeviceIsReadAndSet},
 }
 
 // A chip is a gpio-sim chip of eight lines.
@@ -499,4 +501,77 @@ func aSerialPortHasOneUser(t *testing.T) {
 		t.Errorf("another user's program gets %v: %s", err, out)
 	}
 	first.stop()
+}
+
+func aScanShowsWhoHasWhat(t *testing.T) {
+	newChip(t, map[int]string{2: "GPIO17", 3: "hog", 4: "GPIO27"})
+	plug(t, true)
+	defer plug(t, false)
+	b := on(t, pump+weather)
+	b.until("pump", "availability", "online")
+	b.until("weather", "availability", "online")
+	out := runVerb(t, 0, "devices", "-scan")
+	for _, want := range []string{
+		" (board), 8 lines\n",
+		"  pin = \"GPIO17\"  # line 2, input\n",
+		"# hog: line 3, output, used by \"the heating\"\n",
+		"# GPIO27: line 4, output, used by \"gateway\"\n",
+		"# 5 without a name and a user: pin = \"board:0\" and so on\n",
+		"  path = \"/dev/ttyUSB0\"  # QEMU QEMU USB SERIAL, serial number ",
+		fmt.Sprintf("# ! gateway (process %d) has it open\n", b.cmd.Process.Pid),
+		"I2C bus 1\n  # ! /dev/i2c-1 is not there; ",
+		"1-wire\n  # ! a 1-wire bus in /sys/bus/w1/devices is not there; ",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+	config := write(t, t.TempDir(), "gateway.toml", "id = \"x\"\n"+strings.ReplaceAll(pump, "GPIO27", "hog")+weather)
+	out = runVerb(t, 0, "check", "-offline", "-config", config)
+	for _, want := range []string{
+		"warning  device pump            the GPIO line hog cannot be had now: it is an output, used by \"the heating\"\n",
+		"ok       device weather         ",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+	b.stop()
+}
+
+func aDeviceIsReadAndSet(t *testing.T) {
+	c := newChip(t, map[int]string{2: "GPIO17", 3: "GPIO27"})
+	c.drive(2, true)
+	c.drive(3, true)
+	config := write(t, t.TempDir(), "gateway.toml", fmt.Sprintf("id = \"x\"\ndata_dir = %q\n", t.TempDir())+pump+`
+[[devices]]
+name = "door"
+kind = "gpio-in"
+[devices.options]
+pin = "GPIO17"
+`)
+	moves := recording(t, c, 3)
+	if out := runVerb(t, 0, "read", "-config", config, "door"); out != "door      online   now\n  state   on\n" {
+		t.Errorf("an input: %s", out)
+	}
+	if out := runVerb(t, 1, "read", "-config", config, "pump"); !strings.Contains(out, "to open it would move it") || len(moves()) > 0 {
+		t.Errorf("an output: %s moves %q", out, moves())
+	}
+	out := runVerb(t, 0, "set", "-for", "1s", "-config", config, "pump", "on")
+	if !strings.Contains(out, "pump: state = on\n") || !strings.HasSuffix(out, "pump: closed, in its safe state\n") {
+		t.Errorf("set: %s", out)
+	}
+	if got, want := moves(), []string{"value set 1", "direction out 0", "value set 0", "value set 1"}; !slices.Equal(got, want) {
+		t.Errorf("set did %q, want %q", got, want)
+	}
+
+	b := on(t, pump)
+	b.until("pump", "state", "false")
+	if out := runVerb(t, 0, "set", "-config", b.config, "pump", "on"); out != "pump: state = on\n" || c.level(3) {
+		t.Errorf("set by the gateway: %s; the line is high: %v", out, c.level(3))
+	}
+	if out := runVerb(t, 0, "read", "-config", b.config, "pump"); !strings.Contains(out, "state   on\n") {
+		t.Errorf("read from the gateway: %s", out)
+	}
+	b.stop()
 }

@@ -141,8 +141,9 @@ func qemu(t *testing.T, command string, arguments map[string]any) any {
 }
 
 type qmp struct {
-	line *os.File
-	in   *bufio.Reader
+	line  *os.File
+	in    *bufio.Reader
+	asked int
 }
 
 // monitor opens the serial line of the board's name once.
@@ -155,19 +156,26 @@ var monitor = sync.OnceValues(func() (*qmp, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &qmp{line, bufio.NewReader(line)}
+	m := &qmp{line: line, in: bufio.NewReader(line)}
+	// Before the line was raw it has sent a part of the greeting back. This byte ends
+	// whatever QEMU makes of that (its qobject/json-lexer.c).
+	if _, err := line.Write([]byte{0xff}); err != nil {
+		return nil, err
+	}
 	_, err = m.ask("qmp_capabilities", nil)
 	return m, err
 })
 
 // ask sends a command and returns what it returns, past events.
 func (m *qmp) ask(command string, arguments map[string]any) (any, error) {
-	text, err := json.Marshal(map[string]any{"execute": command, "arguments": arguments})
+	m.asked++
+	question := map[string]any{"execute": command, "id": m.asked}
+	if arguments != nil {
+		question["arguments"] = arguments
+	}
+	text, err := json.Marshal(question)
 	if err != nil {
 		return nil, err
-	}
-	if arguments == nil {
-		text = fmt.Appendf(nil, `{"execute":%q}`, command)
 	}
 	if _, err := m.line.Write(append(text, '\n')); err != nil {
 		return nil, err
@@ -180,6 +188,9 @@ func (m *qmp) ask(command string, arguments map[string]any) (any, error) {
 		var answer map[string]any
 		if json.Unmarshal([]byte(text), &answer) != nil {
 			continue // the greeting, cut by the opening of the line
+		}
+		if id, _ := answer["id"].(float64); int(id) != m.asked {
+			continue // an event, or what QEMU says of what it could not understand
 		}
 		if fault, ok := answer["error"]; ok {
 			return nil, fmt.Errorf("%v", fault)

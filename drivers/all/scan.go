@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"edgegateway/drivers/gpio"
@@ -51,6 +52,7 @@ func (s Scanner) i2c(ctx context.Context) (looks []Look) {
 	if len(numbers) == 0 {
 		numbers = []int{1} // its error says how to switch it on
 	}
+	var silent []string // buses without anybody
 	for _, n := range numbers {
 		look := Look{Where: fmt.Sprintf("I2C bus %d", n)}
 		if n != 1 { // which is what a device has without the key
@@ -66,9 +68,17 @@ func (s Scanner) i2c(ctx context.Context) (looks []Look) {
 			wire.Close() // nothing was written that could be lost
 		}
 		if look.Err = err; err == nil && len(look.Found) == 0 {
-			look.Rest = "nobody answers; check wiring and power of the chips"
+			silent = append(silent, strconv.Itoa(n))
+			continue
 		}
 		looks = append(looks, look)
+	}
+	if len(silent) > 0 {
+		s := ""
+		if len(silent) > 1 {
+			s = "es"
+		}
+		looks = append(looks, Look{Where: "I2C bus" + s + " " + strings.Join(silent, ", "), Rest: "nobody answers; check wiring and power of the chips"})
 	}
 	return looks
 }
@@ -141,13 +151,15 @@ func (s Scanner) gpio(ctx context.Context) (looks []Look) {
 	chips, err := gpio.Scan(ctx, s.Root)
 	for _, c := range chips {
 		look := Look{Where: fmt.Sprintf("GPIO %s (%s), %d lines", c.Name, c.Label, len(c.Lines))}
-		plain, example := 0, ""
+		plain, example, taken := 0, "", 0
 		for _, l := range c.Lines {
 			what := fmt.Sprintf("line %d, %v", l.Offset, l)
 			if l.Name != "" && l.Name != l.Pin {
 				what = l.Name + ", " + what
 			}
 			switch {
+			case l.Used && l.Name+l.User == "":
+				taken++
 			case l.Used: // no line to copy
 				look.Found = append(look.Found, Found{What: l.Pin + ": " + what})
 			case l.Name != "":
@@ -158,9 +170,14 @@ func (s Scanner) gpio(ctx context.Context) (looks []Look) {
 				}
 			}
 		}
-		if plain > 0 {
-			look.Rest = fmt.Sprintf("%d more without a name and a user: pin = %q and so on", plain, example)
+		var rest []string
+		if taken > 0 {
+			rest = append(rest, fmt.Sprintf("%d without a name, used by the kernel", taken))
 		}
+		if plain > 0 {
+			rest = append(rest, fmt.Sprintf("%d without a name and a user: pin = %q and so on", plain, example))
+		}
+		look.Rest = strings.Join(rest, "; ")
 		looks = append(looks, look)
 	}
 	if several, ok := err.(interface{ Unwrap() []error }); ok {

@@ -17,7 +17,7 @@ import (
 func TestAScanShowsWhatCanBeHadAndWhatIsWrong(t *testing.T) {
 	root := t.TempDir()
 	for path, text := range map[string]string{
-		"dev/i2c-1": "", "dev/i2c-3": "", "dev/i2c-4": "", "dev/ttyUSB0": "",
+		"dev/i2c-1": "", "dev/i2c-3": "", "dev/i2c-4": "", "dev/i2c-5": "", "dev/ttyUSB0": "",
 		"sys/devices/usb1/1-1/idVendor": "0403\n", "sys/devices/usb1/1-1/idProduct": "6001\n",
 		"sys/devices/usb1/1-1/1-1:1.0/ttyUSB0/tty/ttyUSB0/dev": "188:0\n",
 		"sys/bus/w1/devices/w1_bus_master1/name":               "w1_bus_master1\n",
@@ -57,7 +57,7 @@ func TestAScanShowsWhatCanBeHadAndWhatIsWrong(t *testing.T) {
 		switch n {
 		case 3:
 			return nil, &drivers.PermissionError{Path: "/dev/i2c-3", Group: "i2c"}
-		case 4:
+		case 4, 5:
 			return new(i2ctest.Bus).Wire(), nil
 		}
 		return bus.Wire(), nil
@@ -80,7 +80,7 @@ func TestAScanShowsWhatCanBeHadAndWhatIsWrong(t *testing.T) {
   address = 0x42 | ina219 | 
 I2C bus 3: bus = 3
   error: open /dev/i2c-3: permission denied; add the gateway's user to the group i2c and start it again
-I2C bus 4: bus = 4
+I2C buses 4, 5
   rest: nobody answers; check wiring and power of the chips
 1-wire
    | 01-00001b2c3d4e  DS2401, DS1990A (serial number) | 
