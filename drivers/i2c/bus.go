@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 	"syscall"
+	"time"
 
 	"edgegateway/drivers"
 )
@@ -89,9 +90,24 @@ type chip struct {
 	drivers.I2CConfig
 	buses *Buses
 	bus   *bus
+	slow  bool // its last transfer was long: it lets others go first
 }
 
+const (
+	// longTransfer is more than any chip of ours needs at the slowest usual clock, 10 kHz.
+	longTransfer = 50 * time.Millisecond
+
+	// courtesy is how much later a slow chip asks for its turn. Devices that waited for
+	// each other when they were opened have their ticks at almost the same moment; if
+	// chance decided who is first, a chip that stretches the clock for 700 ms would move
+	// its neighbours to and fro by that.
+	courtesy = 20 * time.Millisecond
+)
+
 func (c *chip) Tx(ctx context.Context, w, r []byte) error {
+	if c.slow {
+		_ = pause(ctx, courtesy) // that the time is over is seen by take
+	}
 	if err := c.bus.take(ctx, c.I2CConfig); err != nil {
 		return err
 	}
@@ -112,7 +128,9 @@ func (c *chip) transfer(w, r []byte) (culprit uint16, err error) {
 	if closed {
 		return 0, syscall.ENODEV // another chip has found it out
 	}
+	began := time.Now()
 	err = b.wire.Tx(c.Address, w, r)
+	c.slow = time.Since(began) > longTransfer
 	if errors.Is(err, syscall.ENODEV) {
 		// At once, and not when the last chip has been sampled: the kernel's work on
 		// the whole USB port waits for the file of an adapter that was pulled out.

@@ -39,8 +39,9 @@ const (
 	tmpConversion = 320 * time.Millisecond
 
 	// tmpTrust is how long the settings are believed to be there: a chip that lost its
-	// supply for a moment has forgotten them, and goes on with half degrees.
-	tmpTrust = time.Minute
+	// supply for a moment has forgotten them, and goes on with half degrees. It is long,
+	// because a second transfer moves the turns of all on a bus with a slow chip.
+	tmpTrust = 10 * time.Minute
 )
 
 type tmp102 struct {
