@@ -49,6 +49,28 @@ func TestDevicesSurviveAPulledPlug(t *testing.T) {
 	}
 }
 
+// The sensors that need no more than their ready configuration, on a real terminal.
+func TestReadySensorsOnATerminal(t *testing.T) {
+	for name, c := range map[string]struct{ request, frame, want string }{
+		"sds011":  {"", "AA C0 D4 04 3A 0A A1 60 1D AB", "pm2_5=123.6 pm10=261.8"},
+		"pms5003": {"", "42 4D 00 1C 00 17 00 20 00 20 00 16 00 1F 00 20 11 7C 04 D3 00 AB 00 08 00 00 00 00 97 00 04 05", "pm1=22 pm2_5=31 pm10=32"},
+		"mhz19":   {"FF 01 86 00 00 00 00 00 79", "FF 86 02 20 00 00 00 00 58", "co2=544"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cable, d := onCable(t, serial.FrameKind(), ready(t, name))
+			request := make([]byte, len(unhex(t, c.request)))
+			if _, err := io.ReadFull(cable, request); err != nil || string(request) != unhex(t, c.request) {
+				t.Errorf("asked % X, %v", request, err)
+			}
+			for _, b := range []byte(unhex(t, c.frame)) {
+				cable.Write([]byte{b}) // as they come from a line
+			}
+			d.Wait(t, c.want)
+		})
+	}
+}
+
 // A port that brings garbage as fast as it can, in which good messages stand now and
 // then: they are found, and the use ends at once when it is to end.
 func TestDevicesInAFlood(t *testing.T) {

@@ -190,32 +190,26 @@ var _ drivers.Watcher = (*streamedFrames)(nil)
 
 // Watch emits a reading for each frame.
 func (d *streamedFrames) Watch(ctx context.Context, emit func(drivers.Reading)) error {
-	buf := make([]byte, 512)
-	last := time.Now()
-	for ctx.Err() == nil {
-		n, err := d.port.Read(buf)
-		now := time.Now()
+	err := listen(ctx, d.port, d.options.Silence, func(data []byte, now time.Time) (good bool) {
 		each := func(frame []byte, err error) {
 			if err != nil {
 				emit(drivers.Reading{At: now, Fault: err})
 				return
 			}
-			last = now
+			good = true
 			emit(d.reading(frame, now))
 		}
-		switch {
-		case n > 0:
-			d.framer.feed(buf[:n], each)
-		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
-			return err
-		default:
+		if len(data) > 0 {
+			d.framer.feed(data, each)
+		} else {
 			d.framer.silent(each)
 		}
-		if s := d.options.Silence; s > 0 && now.Sub(last) > s {
-			return fmt.Errorf("%s: no good frame came for %v; is the device on, are baud rate, header and checksum right?", d.options.Path, s)
-		}
+		return good
+	})
+	if err == errSilent {
+		return fmt.Errorf("%s: no good frame came for %v; is the device on, are baud rate, header and checksum right?", d.options.Path, d.options.Silence)
 	}
-	return ctx.Err()
+	return err
 }
 
 // polledFrames is a device that is asked.

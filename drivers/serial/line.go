@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -166,33 +165,22 @@ const beginning = 20 * time.Millisecond
 // Watch emits a reading for each line. What cannot be decoded is a fault of the
 // reading: noise on a wire is no reason to give up a device.
 func (d *lineDevice) Watch(ctx context.Context, emit func(drivers.Reading)) error {
-	buf := make([]byte, 512)
-	last := time.Now()
-	for ctx.Err() == nil {
-		n, err := d.port.Read(buf)
-		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
-		}
-		now := time.Now()
-		if n == 0 {
-			if s := d.options.Silence; s > 0 && now.Sub(last) > s {
-				return fmt.Errorf("%s: no line that can be read came for %v; is the device on, is the baud rate right?", d.options.Path, s)
-			}
-			continue
-		}
-		if !d.heard {
+	err := listen(ctx, d.port, d.options.Silence, func(data []byte, now time.Time) (good bool) {
+		if len(data) > 0 && !d.heard {
 			d.heard, d.cut = true, now.Sub(d.opened) < beginning
 		}
-		d.split.feed(buf[:n], func(line []byte, err error) {
+		d.split.feed(data, func(line []byte, err error) {
 			if r, ok := d.reading(line, err, now); ok {
-				if r.Fault == nil {
-					last = now
-				}
+				good = good || r.Fault == nil
 				emit(r)
 			}
 		})
+		return good
+	})
+	if err == errSilent {
+		return fmt.Errorf("%s: no line that can be read came for %v; is the device on, is the baud rate right?", d.options.Path, d.options.Silence)
 	}
-	return ctx.Err()
+	return err
 }
 
 // reading makes a reading of a line. The first line may have been cut at its

@@ -1,9 +1,11 @@
 package serial_test
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,6 +127,32 @@ func TestSilenceEndsTheUse(t *testing.T) {
 		if took := time.Since(began).Round(time.Second); took != 18*time.Second || !strings.Contains(err.Error(), "no line that can be read came for 10s") {
 			t.Errorf("after %v: %v", took, err)
 		}
+	})
+}
+
+// A device that talks all the time, at another baud rate.
+func TestRubbishWithoutAPauseEndsTheUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		port := serialtest.New()
+		dev, err := serial.LineKind().Open(t.Context(), with(onPort+"silence = \"10s\""), port.Ports())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
+		var talking sync.WaitGroup
+		talking.Go(func() {
+			for ctx.Err() == nil {
+				port.Feed("\xf8\x80\n")
+				time.Sleep(100 * time.Millisecond)
+			}
+		})
+		began := time.Now()
+		err = dev.(drivers.Watcher).Watch(ctx, func(drivers.Reading) {})
+		if took := time.Since(began); took > 11*time.Second || !strings.Contains(err.Error(), "no line that can be read came for 10s") {
+			t.Errorf("after %v: %v", took, err)
+		}
+		cancel()
+		talking.Wait()
 	})
 }
 

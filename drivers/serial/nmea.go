@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -92,35 +91,29 @@ func (d *receiver) Close() error { return d.port.Close() }
 // Watch emits one reading for the sentences of one moment. They have ended when one
 // of another moment comes, or nothing for a while, or when it has lasted too long.
 func (d *receiver) Watch(ctx context.Context, emit func(drivers.Reading)) error {
-	buf := make([]byte, 512)
-	last := time.Now()
-	for ctx.Err() == nil {
-		n, err := d.port.Read(buf)
-		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
-		}
-		now := time.Now()
-		if n == 0 {
+	err := listen(ctx, d.port, d.options.Silence, func(data []byte, now time.Time) (good bool) {
+		if len(data) == 0 {
 			d.tell(emit)
 		}
-		d.split.feed(buf[:n], func(line []byte, err error) {
+		d.split.feed(data, func(line []byte, err error) {
 			var s sentence
 			if err == nil {
 				s, err = parseSentence(line)
 			}
 			switch {
 			case err == nil:
-				last, d.heard = now, true
+				good, d.heard = true, true
 				d.collect(s, now, emit)
 			case d.heard:
 				emit(drivers.Reading{At: now, Fault: err})
 			}
 		})
-		if s := d.options.Silence; s > 0 && now.Sub(last) > s {
-			return fmt.Errorf("%s: no good sentence came for %v; is the receiver on, is the baud rate right?", d.options.Path, s)
-		}
+		return good
+	})
+	if err == errSilent {
+		return fmt.Errorf("%s: no good sentence came for %v; is the receiver on, is the baud rate right?", d.options.Path, d.options.Silence)
 	}
-	return ctx.Err()
+	return err
 }
 
 // collect takes the values of a sentence.
