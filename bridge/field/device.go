@@ -6,16 +6,23 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"edgegateway/broker"
+	"edgegateway/broker/packet"
 	"edgegateway/drivers"
 )
 
 // mostChannels bounds what a device keeps of readings whose channels are named by
 // what it receives.
 const mostChannels = 256
+
+// longestReason bounds what is told of why a device is offline, in bytes.
+const longestReason = 1024
 
 // DeviceStatus tells about one device at one moment.
 type DeviceStatus struct {
@@ -164,8 +171,27 @@ func (d *device) Offline(reason error) {
 	d.mu.Unlock()
 	if was {
 		d.releaseState()
-		d.publish("availability", []byte("offline"))
 	}
+	m := d.retained("availability", []byte("offline"))
+	// The payload is for everyone, and has no room for it.
+	m.Properties = &packet.Properties{UserProperties: []packet.UserProperty{{Key: "reason", Value: propertyText(reason.Error())}}}
+	d.send(m, broker.Lazy())
+}
+
+// propertyText is a text that every receiver takes in a property: one may end the
+// connection over a control character or a code point that is none [MQTT-1.5.4-2], §1.5.4.
+func propertyText(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	for len(text) > longestReason {
+		_, size := utf8.DecodeLastRuneInString(text)
+		text = text[:len(text)-size]
+	}
+	return text
 }
 
 // merge notes the newest value of each channel. New channels take their place in

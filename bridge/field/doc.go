@@ -6,7 +6,7 @@
 //	               "quality" names channels that are stale (older than stale_after, or the
 //	               last sample failed) or bad (null), "clock" says unsynced while the wall
 //	               clock is not set
-//	availability   online or offline; retained
+//	availability   online or offline, with the reason as a user property (MQTT 5); retained
 //	set            a command to the device, JSON or a bare value
 //	<channel>/set  a command to one channel
 //	result         JSON: the outcome of a command, or why the device went to its safe state

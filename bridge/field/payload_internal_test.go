@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -124,5 +125,18 @@ func TestAFloodOfRefusedCommandsLosesResultsAndBlocksNobody(t *testing.T) {
 	}
 	if b.LostResults() != 10 || d.status().Refused != unanswered+10 {
 		t.Errorf("lost %d, %+v", b.LostResults(), d.status())
+	}
+}
+
+func TestTheReasonIsATextThatEveryReceiverTakes(t *testing.T) {
+	for in, want := range map[string]string{
+		"a: b\n\tc\x00\x1b\u009f": "a: b  c   ",
+		"no\ufffe \ufdd0 \xff":    "no    \ufffd",
+		"21 °C, größer":           "21 °C, größer",
+		strings.Repeat("ä", 600):  strings.Repeat("ä", 512),
+	} {
+		if got := propertyText(in); got != want {
+			t.Errorf("%q becomes %q, want %q", in, got, want)
+		}
 	}
 }

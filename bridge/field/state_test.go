@@ -3,6 +3,7 @@ package field_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -88,7 +89,9 @@ func TestADeviceThatCanNotBeOpenedIsOfflineAndTheOthersLive(t *testing.T) {
 	if !s[1].Online {
 		t.Errorf("here: %+v", s[1])
 	}
-	if kept := r.broker.Retained("p/gone/availability", 10); len(kept) != 1 || string(kept[0].Payload) != "offline" {
+	kept := r.broker.Retained("p/gone/availability", 10)
+	if len(kept) != 1 || string(kept[0].Payload) != "offline" || kept[0].Properties == nil ||
+		fmt.Sprint(kept[0].Properties.UserProperties) != "[{reason /dev/ttyUSB0 is not there; plug it in}]" {
 		t.Errorf("retained: %+v", kept)
 	}
 }
