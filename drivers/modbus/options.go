@@ -24,6 +24,7 @@ type UnitOptions struct {
 }
 
 func unitDefaults() UnitOptions {
+	// Typically 1 s to several at 9600 bit/s, says Serial Line V1.02, 2.4.1, page 10.
 	return UnitOptions{UnitID: 1, Timeout: time.Second, Retries: 1, MaxGap: 8, MaxCount: mostRegisters}
 }
 

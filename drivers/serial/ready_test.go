@@ -66,7 +66,7 @@ func TestReadyConfigurationsReadRecordedFrames(t *testing.T) {
 		{"recorded with od(1): community.particle.io, topic 24221, page 4",
 			"sds011", "AA C0 8C 00 94 00 BC F9 D5 AB", "pm2_5=14 pm10=14.8"},
 		// Data 4 to 6 are those under atmospheric environment; data 1 to 3, with CF=1, are
-		// for factories (PMS5003 series data manual V2.3, appendix I). Here they differ.
+		// for factories (PMS5003 series data manual V2.3, appendix I, page 13). Here they differ.
 		{"recorded: stackoverflow.com, question 56384070",
 			"pms5003", "42 4D 00 1C 00 17 00 20 00 20 00 16 00 1F 00 20 11 7C 04 D3 00 AB 00 08 00 00 00 00 97 00 04 05", "pm1=22 pm2_5=31 pm10=32"},
 		{"recorded, published with programs that read such sensors; in more dust",
