@@ -101,7 +101,7 @@ const (
 	// each other when they were opened have their ticks at almost the same moment; if
 	// chance decided who is first, a chip that stretches the clock for 700 ms would move
 	// its neighbours to and fro by that.
-	courtesy = 20 * time.Millisecond
+	courtesy = 50 * time.Millisecond
 )
 
 func (c *chip) Tx(ctx context.Context, w, r []byte) error {
