@@ -136,7 +136,7 @@ type Ports struct {
 
 	// Pin finds a GPIO line by its name ("GPIO17") or by chip and offset
 	// ("gpiochip0:17"), for the caller alone. The pin may implement io.Closer; then
-	// the caller closes it.
+	// the caller closes it. Inputs want it to be a Listener of drivers/gpio.
 	Pin func(name string) (gpio.PinIO, error)
 
 	// I2C finds a chip on a bus, for the caller alone. It does not ask whether the
