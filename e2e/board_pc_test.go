@@ -31,6 +31,7 @@ var pcChecks = []struct {
 	{"a serial adapter that is unplugged and plugged in", aSerialAdapterGoesAndComes},
 	{"a serial port has one user", aSerialPortHasOneUser},
 	{"a scan shows lines, ports and who has them", aScanShowsWhoHasWhat},
+	{"a controller made for SMBus reads registers, and says what it cannot", aControllerMadeForSMBus},
 	{"a device is read and set from the command line", aDeviceIsReadAndSet},
 }
 
@@ -574,4 +575,43 @@ pin = "GPIO17"
 		t.Errorf("read from the gateway: %s", out)
 	}
 	b.stop()
+}
+
+// The kernel's stub of such a controller (Documentation/i2c/i2c-stub.rst) with a chip
+// of registers and one that would want more.
+func aControllerMadeForSMBus(t *testing.T) {
+	sh(t, "modprobe i2c-dev && modprobe i2c-stub chip_addr=0x48,0x44")
+	t.Cleanup(func() { exec.Command("modprobe", "-r", "i2c-stub", "i2c-dev").Run() })
+	bus := strings.TrimPrefix(sh(t, "ls /sys/class/i2c-dev"), "i2c-")
+	warm := func(word string) { sh(t, "i2cset -y "+bus+" 0x48 0 "+word+" w") }
+	warm("0x9019") // its low byte goes first: 0x1990
+	b := on(t, `
+[[devices]]
+name = "rack"
+kind = "tmp102"
+every = "1s"
+[devices.options]
+bus = `+bus+`
+address = 0x48
+[[devices]]
+name = "air"
+kind = "sht3x"
+every = "1s"
+[devices.options]
+bus = `+bus+`
+address = 0x44
+`)
+	b.until("rack", "state", `"temperature":25.56`)
+	warm("0x80e7")
+	b.until("rack", "state", `"temperature":-24.5`)
+	if out := runVerb(t, 1, "read", "-config", b.config, "air"); !strings.Contains(out, "the SHT3x at address 0x44 on I2C bus "+bus) || !strings.Contains(out, "made for SMBus") {
+		t.Errorf("a chip of commands: %s", out)
+	}
+	b.stop()
+	out := runVerb(t, 0, "devices", "-scan")
+	for _, want := range []string{"I2C bus " + bus, "  address = 0x44  # sht3x, sht4x", "  address = 0x48  # tmp102"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
 }

@@ -11,7 +11,7 @@ usage() {
 	and prints a line for each check. Two minutes; the first time some more.
 
 	  pc       x86-64: a GPIO chip with driven edges (gpio-sim), a USB serial adapter that
-	           is unplugged; only on a machine of that kind
+	           is unplugged, an SMBus controller (i2c-stub); only on a machine of that kind
 	  ast2600  ARM, with the build for arm v6: I2C controllers with TMP105 sensors, the
 	           GPIO of the board
 
@@ -96,7 +96,7 @@ fetch() {
 board_files() {
 	local name=$1 arch=$2 meta=$3 dir=$cache/$1 tree=$work/$1 image release file
 	shift 3
-	[ ! -e "$dir/complete" ] || return 0
+	[ "$(cat "$dir/complete" 2>/dev/null)" != "$*" ] || return 0
 	echo "fetching a kernel for $name"
 	rm -rf "$dir"
 	fetch "$arch" "$meta"
@@ -120,7 +120,7 @@ board_files() {
 		cp "$tree/usr/lib/linux-image-$release/aspeed-ast2600-evb.dtb" "$dir/dtb"
 		fdtput -t s "$dir/dtb" /ahb/apb/serial@1e783000 status okay # the line to QEMU's monitor
 	fi
-	touch "$dir/complete"
+	echo "$*" >"$dir/complete"
 	rm -rf "$tree" "$work/deb-$arch"
 }
 
@@ -230,7 +230,7 @@ for board in "${boards[@]}"; do
 		pc)
 			modules="configfs gpio_sim xhci_pci ftdi_sio"
 			# shellcheck disable=SC2086
-			board_files pc amd64 linux-image-amd64 $modules
+			board_files pc amd64 linux-image-amd64 $modules i2c-dev i2c-stub
 			run pc amd64 ttyS0 "$modules" qemu-system-x86_64 -M q35 -accel "$accel" -cpu "$([ "$accel" = kvm ] && echo host || echo max)" -m 512 \
 				-device qemu-xhci,id=usb -chardev "socket,id=far,path=$work/far,server=on,wait=off" -serial "unix:$work/far"
 			;;
