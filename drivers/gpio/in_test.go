@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	pin "periph.io/x/conn/v3/gpio"
@@ -225,5 +226,33 @@ func TestTheLineIsTaken(t *testing.T) {
 		if want := []drivers.Use{{What: "the GPIO line GPIO4", Key: "pin"}}; err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s: %v, %v", kind.Name, got, err)
 		}
+	}
+}
+
+func TestWatchEndsSoonAfterItsContext(t *testing.T) {
+	for _, edges := range []int{0, 1, 16, 1000} {
+		synctest.Test(t, func(t *testing.T) {
+			var board gpiotest.Board
+			p := board.Pin("GPIO17")
+			dev, err := gpio.InKind().Open(t.Context(), with("pin = \"GPIO17\"\ndebounce = 0"), board.Ports())
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan time.Time, 1)
+			go func() {
+				dev.(drivers.Watcher).Watch(ctx, func(drivers.Reading) {})
+				ended <- time.Now()
+			}()
+			synctest.Wait()
+			p.Flood(edges)
+			synctest.Wait()
+			cancel()
+			cancelled := time.Now()
+			if took := (<-ended).Sub(cancelled); took > 500*ms {
+				t.Errorf("after %d edges it took %v", edges, took)
+			}
+			dev.Close()
+		})
 	}
 }
