@@ -74,3 +74,29 @@ func TestAWatcherIsNotSampled(t *testing.T) {
 		r.end()
 	})
 }
+
+// both can be asked, and tells by itself.
+type both struct{ *meter }
+
+func (both) Sample(context.Context) (drivers.Reading, error) { panic("it is watched") }
+
+func TestASamplerThatIsWatchedIsNotSampled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, start: time.Now(), jobs: make(chan drivers.Job, 8), done: make(chan error, 1)}
+		r.spec = drivers.Spec{
+			Jobs: r.jobs,
+			Kind: drivers.Kind{Name: "both", Open: func(context.Context, func(any) error, drivers.Ports) (drivers.Device, error) { return both{new(meter)}, nil }},
+			Last: func() []drivers.Value { return []drivers.Value{{Channel: "x", V: int64(41)}} },
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		r.stop = cancel
+		go func() { r.done <- drivers.Run(ctx, r.spec, r) }()
+		r.pass(100 * time.Millisecond)
+		r.jobs <- drivers.Job{Context: "A", Sample: true}
+		r.pass(100 * time.Millisecond)
+		if n := r.count(r.events, "result A: 0 <nil>"); n != 1 {
+			t.Errorf("%d results in %q", n, r.events)
+		}
+		r.end()
+	})
+}

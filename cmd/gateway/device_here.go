@@ -14,17 +14,25 @@ import (
 	"edgegateway/status"
 )
 
-// whereIs finds a device: in the running gateway, or in the configuration, where it is
-// one that nobody runs: without a gateway, or not before the next start of it.
-func (c *socketChoice) whereIs(ctx context.Context, p *process, name string) (running *status.Device, here *field.DeviceConfig, err error) {
+// A whereabouts is where a device is to be had.
+type whereabouts struct {
+	running *status.Device      // the running gateway has it
+	here    *field.DeviceConfig // or it is in the configuration, and nobody has it
+	next    bool                // a gateway runs, and will have it with its next start
+}
+
+// whereIs finds a device in the running gateway, or else in the configuration.
+func (c *socketChoice) whereIs(ctx context.Context, p *process, name string) (w whereabouts, err error) {
 	report, err := c.status(ctx, p)
 	switch {
 	case err == nil:
 		if at := slices.IndexFunc(report.Devices, func(d status.Device) bool { return d.Name == name }); at >= 0 {
-			return &report.Devices[at], nil, nil
+			w.running = &report.Devices[at]
+			return w, nil
 		}
+		w.next = true
 	case !notRunning(err) || c.socket != "":
-		return nil, nil, err
+		return w, err
 	}
 	var names []string
 	if err == nil {
@@ -32,16 +40,17 @@ func (c *socketChoice) whereIs(ctx context.Context, p *process, name string) (ru
 			names = append(names, d.Name)
 		}
 		if c.config == "" || c.socket != "" {
-			return nil, nil, noDevice(name, names)
+			return w, noDevice(name, names)
 		}
 	}
 	cfg, wrong := checkedConfig(c.config, p.getenv)
 	if wrong != nil {
-		return nil, nil, wrong
+		return w, wrong
 	}
 	for _, d := range cfg.Devices {
 		if d.Name == name {
-			return nil, &d, nil
+			w.here = &d
+			return w, nil
 		}
 		if !slices.Contains(names, d.Name) {
 			names = append(names, d.Name)
@@ -51,7 +60,15 @@ func (c *socketChoice) whereIs(ctx context.Context, p *process, name string) (ru
 	if c.config == "" {
 		wrong = fmt.Errorf("no gateway is running, and in the default configuration %w. Name the file with -config", wrong)
 	}
-	return nil, nil, wrong
+	return w, wrong
+}
+
+// mayMove says why this process must not open a device that moves.
+func (w whereabouts) mayMove() error {
+	if w.next && kindOf(*w.here).Moves {
+		return fmt.Errorf("the running gateway does not have %s yet, and only it knows what must not be on together: start it again with this configuration first", w.here.Name)
+	}
+	return nil
 }
 
 // A visit is a device that is opened in this process alone, by the same way as in a

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -112,31 +113,26 @@ func TestAnOutputIsHeldUntilCtrlC(t *testing.T) {
 	_, file := pumpConfig(t)
 	var board gpiotest.Board
 	pin := board.Pin("GPIO27")
-	ctx, interrupt := context.WithCancel(t.Context())
-	ended := make(chan string, 1)
+	ctx, interrupt := context.WithTimeout(t.Context(), 10*time.Second)
+	defer interrupt()
+	out, in := io.Pipe()
+	code := make(chan int, 1)
 	go func() {
-		code, out, errOut := at(ctx, t, board.Ports(), "set", "-config", file, "pump", "on")
-		ended <- fmt.Sprint(code, errOut, out)
+		p := &process{stdout: in, stderr: in, getenv: func(string) string { return "" }, ports: board.Ports}
+		code <- command(ctx, p, []string{"set", "-config", file, "pump", "on"})
+		in.Close()
 	}()
-	for limit := time.After(10 * time.Second); ; {
-		driven := pin.Driven()
-		if outs := pin.Outs(); len(outs) == 2 && outs[1] == gpio.Low { // behind the initial state
-			break
-		}
-		select {
-		case <-driven:
-		case <-limit:
-			t.Fatal("the line is not driven")
+	var said []string
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if said = append(said, lines.Text()); lines.Text() == "Held until Ctrl-C." {
+			if pin.Level() != gpio.Low {
+				t.Error("the pump is not on")
+			}
+			interrupt()
 		}
 	}
-	select {
-	case said := <-ended:
-		t.Fatalf("it ended by itself: %s", said)
-	default:
-	}
-	interrupt()
-	if said := <-ended; !strings.HasPrefix(said, "0No gateway") || !strings.HasSuffix(said, "pump: closed, in its safe state\n") {
-		t.Error(said)
+	if c := <-code; c != 0 || len(said) != 4 || said[1] != "pump: state = on" || said[3] != "pump: closed, in its safe state" {
+		t.Errorf("%d %q", c, said)
 	}
 	if pin.Level() != gpio.High {
 		t.Error("the pump is left on")
@@ -205,12 +201,44 @@ func TestTheRunningGatewaySetsWhatItHolds(t *testing.T) {
 	if code != 0 || !strings.HasPrefix(out, "weather   online   now\n  t       2") {
 		t.Errorf("one that it has not yet: %d %s%s", code, out, errOut)
 	}
+	_, other := pumpConfig(t) // another gateway's file, in the place of one with a new output
+	text, err := os.ReadFile(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte(`"pump"`), []byte(`"valve"`), 1)
+	text = bytes.Replace(text, []byte(filepath.Dir(other)), []byte(cfg.DataDir), 1)
+	if err := os.WriteFile(other, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"set", "-config", other, "valve", "on"}, {"read", "-open", "-config", other, "valve"}} {
+		code, _, errOut = at(t.Context(), t, new(gpiotest.Board).Ports(), args...)
+		if code != 1 || !strings.Contains(errOut, "the running gateway does not have valve yet") {
+			t.Errorf("%v: %d %s", args, code, errOut)
+		}
+	}
 	code, _, errOut = at(t.Context(), t, port.Ports(), "read", "-socket", socket, "weather")
 	if code != 1 || !strings.Contains(errOut, `there is no device "weather"; there is pump`) {
 		t.Errorf("without the file: %d %s", code, errOut)
 	}
 	if err := g.close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestWhatIsHeldAndMovesAllTheSameIsTold(t *testing.T) {
+	_, file := pumpConfig(t)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, bytes.Replace(text, []byte("active_low = true"), []byte(`max_on = "30ms"`), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var board gpiotest.Board
+	code, out, errOut := at(t.Context(), t, board.Ports(), "set", "-for", "1s", "-config", file, "pump", "on")
+	if code != 0 || !strings.Contains(out, "pump: state = on\nHeld for 1s, or until Ctrl-C.\npump: state = off\npump: closed") {
+		t.Errorf("%d %s%s", code, out, errOut)
 	}
 }
 

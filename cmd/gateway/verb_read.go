@@ -13,7 +13,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"edgegateway/bridge/field"
 	"edgegateway/drivers"
 	"edgegateway/status"
 )
@@ -65,24 +64,27 @@ type readFlags struct {
 func (v *readFlags) repeats() bool { return v.follow || v.every > 0 }
 
 func (v *readFlags) read(ctx context.Context, p *process, name string) error {
-	running, here, err := v.where.whereIs(ctx, p, name)
+	at, err := v.where.whereIs(ctx, p, name)
 	switch {
 	case err != nil:
 		return err
-	case here != nil:
-		return v.readHere(ctx, p, *here)
+	case at.here != nil:
+		return v.readHere(ctx, p, at)
 	case v.repeats():
-		return v.followRunning(ctx, p, *running)
+		return v.followRunning(ctx, p, *at.running)
 	}
 	if v.now {
 		if err := v.sample(ctx, p, name); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if running, _, err = v.where.whereIs(ctx, p, name); err != nil {
+		if at, err = v.where.whereIs(ctx, p, name); err != nil {
 			return err
 		}
+		if at.running == nil {
+			return errGone
+		}
 	}
-	return v.print(p.stdout, *running)
+	return v.print(p.stdout, *at.running)
 }
 
 // sample has the running gateway measure.
@@ -107,17 +109,17 @@ func (v *readFlags) followRunning(ctx context.Context, p *process, d status.Devi
 		if v.every > 0 || first && v.now {
 			_ = v.sample(ctx, p, d.Name) // why there is no reading, the device says itself
 		}
-		running, here, err := v.where.whereIs(ctx, p, d.Name)
+		at, err := v.where.whereIs(ctx, p, d.Name)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
 			return err
-		case here != nil:
-			return errors.New("the gateway has stopped")
+		case at.running == nil:
+			return errGone
 		}
 		last := d
-		d = *running
+		d = *at.running
 		if first || v.every > 0 || d.Readings != last.Readings || d.Online != last.Online || d.Reason != last.Reason {
 			if err := v.printLine(p.stdout, d); err != nil {
 				return err
@@ -131,13 +133,19 @@ func (v *readFlags) followRunning(ctx context.Context, p *process, d status.Devi
 	}
 }
 
+var errGone = errors.New("the gateway has stopped, or does not have the device any more")
+
 // readHere opens the device in this process.
-func (v *readFlags) readHere(ctx context.Context, p *process, d field.DeviceConfig) (err error) {
+func (v *readFlags) readHere(ctx context.Context, p *process, at whereabouts) (err error) {
+	d := *at.here
 	if v.every > 0 {
 		d.Every = v.every
 	}
 	if kindOf(d).Moves && !v.open {
 		return fmt.Errorf("no gateway holds %s, and to open it would move it: it goes to its initial state, and at the end to its safe state. -open does that", d.Name)
+	}
+	if err := at.mayMove(); err != nil {
+		return err
 	}
 	visit := visitDevice(ctx, p, d)
 	defer func() { err = errors.Join(err, visit.close()) }()

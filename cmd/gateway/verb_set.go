@@ -24,10 +24,10 @@ func setVerb() verb {
 		summary: "give a device a command, and tell what came of it",
 		about: "VALUE is on or off, a number, a text, or JSON. CHANNEL can be left out where there is one to set.\n\n" +
 			"The running gateway carries the command out as it does any other: the device validates it, it waits\n" +
-			"its turn, and it is not carried out any more when -timeout is over. While no gateway is running, or\n" +
-			"for a device that it has not yet, the device is opened here, which brings an output into its initial\n" +
-			"state, and set. An output is then held until Ctrl-C, or for as long as -for says, and closed, which\n" +
-			"brings it into its safe state.\n\n" +
+			"its turn, and it is not carried out any more when -timeout is over. While no gateway is running, the\n" +
+			"device is opened here, which brings an output into its initial state, and set. An output is then held\n" +
+			"until Ctrl-C, or for as long as -for says, and closed, which brings it into its safe state. So is a\n" +
+			"device that the running gateway has not yet, unless it is an output.\n\n" +
 			"Exit code 1 when the command is refused or fails.",
 		example: "gateway set pump on\ngateway set heater/target 21.5\ngateway set -config /etc/gateway/gateway.toml -for 5s valve on",
 		setup: func(f *flag.FlagSet) action {
@@ -63,12 +63,15 @@ type setFlags struct {
 }
 
 func (v *setFlags) set(ctx context.Context, p *process, device, channel, value string) error {
-	_, here, err := v.where.whereIs(ctx, p, device)
+	at, err := v.where.whereIs(ctx, p, device)
 	switch {
 	case err != nil:
 		return err
-	case here != nil:
-		return v.setHere(ctx, p, *here, channel, value)
+	case at.here != nil:
+		if err := at.mayMove(); err != nil {
+			return err
+		}
+		return v.setHere(ctx, p, *at.here, channel, value)
 	case v.keep > 0:
 		return usageError("-for is for a device that is opened here; the running gateway holds " + device + " as long as it runs")
 	}
@@ -125,6 +128,7 @@ func (v *setFlags) hold(ctx context.Context, w io.Writer, d field.DeviceConfig, 
 	defer timeout.Stop()
 	var over <-chan time.Time // of the time that it is held
 	var channels []drivers.Channel
+	var told setAnswer
 	set := false
 	for {
 		select {
@@ -154,13 +158,20 @@ func (v *setFlags) hold(ctx context.Context, w io.Writer, d field.DeviceConfig, 
 				}
 				channels = e.channels
 				visit.jobs <- drivers.Job{Command: checked} // has room for one
-			case e.result == nil: // a reading
+			case e.reading != nil: // it may not stay where it was set to: max_on
+				for _, v := range e.reading.Values {
+					if set && v.Channel == told.Channel && v.V != told.Value {
+						told.Value = v.V
+						printSet(w, told)
+					}
+				}
 			case e.err != nil:
 				return fmt.Errorf("%s: %w", d.Name, e.err)
 			default:
 				timeout.Stop()
 				set = true
-				printSet(w, outcomeHere(d, channels, e))
+				told = outcomeHere(d, channels, e)
+				printSet(w, told)
 				switch {
 				case v.keep > 0:
 					fmt.Fprintf(w, "Held for %v, or until Ctrl-C.\n", v.keep)

@@ -47,7 +47,7 @@ func TestAScanTellsWhoHasALine(t *testing.T) {
 		"/dev/gpiochip0": board, "/dev/gpiochip4": board, "/dev/gpiochip2": expander,
 		"/dev/gpiochip3": {err: syscall.ENOTTY}, "/dev/gpiochip5": {err: syscall.EACCES},
 	}
-	got, err := scan(t.Context(), []string{"/dev/gpiochip0", "/dev/gpiochip2", "/dev/gpiochip3", "/dev/gpiochip4", "/dev/gpiochip5"},
+	got, err := scan(t.Context(), []string{"/dev/gpiochip2", "/dev/gpiochip0", "/dev/gpiochip3", "/dev/gpiochip4", "/dev/gpiochip5"},
 		func(path string) (reader, error) { return chips[path], nil })
 	want := []FoundChip{
 		{"gpiochip0", "pinctrl-bcm2711", []FoundLine{
