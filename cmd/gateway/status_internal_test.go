@@ -44,3 +44,18 @@ func TestStatusTellsTheLastErrorOfADevice(t *testing.T) {
 		t.Errorf("got\n%s", got)
 	}
 }
+
+func TestAReadingSaysWhatIsToBeSaidOfIt(t *testing.T) {
+	for want, v := range map[string]status.Value{
+		"21.5 °C":         {Value: 21.5, Unit: "°C"},
+		"21.5 °C (stale)": {Value: 21.5, Unit: "°C", Quality: "stale"},
+		"bad":             {Quality: "bad", Unit: "°C"},
+		"no value":        {},
+		"on":              {Value: true},
+		`a\x1b[2Jb`:       {Value: "a\x1b[2Jb"}, // a device must not move the cursor
+	} {
+		if got := showReading(v); got != want {
+			t.Errorf("%+v: %q, want %q", v, got, want)
+		}
+	}
+}

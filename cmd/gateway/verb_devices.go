@@ -17,7 +17,7 @@ func devicesVerb() verb {
 	return verb{
 		name:    "devices",
 		args:    "[-scan] [KIND]",
-		summary: "list the kinds of devices, or show how to configure one",
+		summary: "list the kinds of devices, show how to configure one, scan the buses",
 		about: "Lists what can stand as kind in a [[devices]] section. With a kind it prints an example section.\n" +
 			"With -scan it shows what this machine has to connect devices to, with the line of [devices.options]\n" +
 			"that means each: who answers on the I2C buses (to be asked is harmless to almost all chips), 1-wire\n" +

@@ -31,7 +31,7 @@ func readVerb() verb {
 		setup: func(f *flag.FlagSet) action {
 			v := &readFlags{where: socketFlags(f)}
 			f.BoolVar(&v.now, "now", false, "measure before the next turn")
-			f.BoolVar(&v.follow, "follow", false, "go on until Ctrl-C: a line for each reading, at most two a second")
+			f.BoolVar(&v.follow, "follow", false, "go on until Ctrl-C: a line for each reading, of a running gateway at most two a second")
 			f.DurationVar(&v.every, "every", 0, "go on until Ctrl-C, and measure as often as `TIME` says")
 			f.DurationVar(&v.timeout, "timeout", 15*time.Second, "`TIME` to wait for a reading")
 			f.BoolVar(&v.json, "json", false, "print JSON; with -follow and -every one object per line")

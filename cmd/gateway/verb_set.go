@@ -24,10 +24,11 @@ func setVerb() verb {
 		summary: "give a device a command, and tell what came of it",
 		about: "VALUE is on or off, a number, a text, or JSON. CHANNEL can be left out where there is one to set.\n\n" +
 			"The running gateway carries the command out as it does any other: the device validates it, it waits\n" +
-			"its turn, and it is not carried out any more when -timeout is over. While no gateway is running, the\n" +
-			"device is opened here, which brings an output into its initial state, and set. An output is then held\n" +
-			"until Ctrl-C, or for as long as -for says, and closed, which brings it into its safe state. So is a\n" +
-			"device that the running gateway has not yet, unless it is an output.\n\n" +
+			"its turn, and it is not carried out any more when -timeout is over.\n\n" +
+			"While no gateway is running, the device is opened here, which brings an output into its initial state,\n" +
+			"and set. An output is then held until Ctrl-C, or for as long as -for says, and closed, which brings it\n" +
+			"into its safe state. A device that the running gateway does not have yet is opened here, too; but for\n" +
+			"an output that gateway has to be started again first.\n\n" +
 			"Exit code 1 when the command is refused or fails.",
 		example: "gateway set pump on\ngateway set heater/target 21.5\ngateway set -config /etc/gateway/gateway.toml -for 5s valve on",
 		setup: func(f *flag.FlagSet) action {
