@@ -527,6 +527,15 @@ func aScanShowsWhoHasWhat(t *testing.T) {
 			t.Errorf("no %q in:\n%s", want, out)
 		}
 	}
+	others, err := exec.Command("/bin/su", "lab", "-c", binary+" devices -scan").CombinedOutput()
+	for _, want := range []string{
+		"GPIO\n  # ! open /dev/gpiochip", ": permission denied; add the gateway's user to the group gpio",
+		"# ! open /dev/ttyUSB0: permission denied; add the gateway's user to the group dialout",
+	} {
+		if err != nil || !strings.Contains(string(others), want) {
+			t.Errorf("another user: %v, no %q in:\n%s", err, want, others)
+		}
+	}
 	config := write(t, t.TempDir(), "gateway.toml", "id = \"x\"\n"+strings.ReplaceAll(pump, "GPIO27", "hog")+weather)
 	out = runVerb(t, 0, "check", "-offline", "-config", config)
 	for _, want := range []string{
