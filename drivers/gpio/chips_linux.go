@@ -60,10 +60,8 @@ func lookup(chips []chip, name string) (chip, place, bool) {
 		if to, err := filepath.EvalSymlinks("/dev/" + of); err == nil && filepath.Dir(to) == "/dev" {
 			of = filepath.Base(to) // gpiochip4 is gpiochip0 on a Raspberry Pi 5
 		}
-		for _, c := range chips {
-			if (c.name == of || c.label == of) && number < uint64(len(c.lines)) {
-				return c, place{c.path, c.name, uint32(number)}, true
-			}
+		if found := called(chips, of); len(found) == 1 && number < uint64(len(found[0].lines)) {
+			return found[0], place{found[0].path, found[0].name, uint32(number)}, true
 		}
 	}
 	for _, c := range chips {
@@ -72,6 +70,20 @@ func lookup(chips []chip, name string) (chip, place, bool) {
 		}
 	}
 	return chip{}, place{}, false
+}
+
+// called is the chips that a name means: one by the kernel's count, or all that have it
+// as their label, as two expanders of a type do.
+func called(chips []chip, name string) (found []chip) {
+	for _, c := range chips {
+		if c.name == name {
+			return []chip{c}
+		}
+		if c.label == name {
+			found = append(found, c)
+		}
+	}
+	return found
 }
 
 // there tells whether the chip is still where it was: expanders come and go, and
@@ -90,6 +102,9 @@ func (c chip) there() bool {
 func listed() (chips []chip) {
 	for _, known := range gpioioctl.Chips {
 		c := chip{path: known.Path(), name: known.Name(), label: known.Label()}
+		if len(called(chips, c.name)) > 0 {
+			continue // a second name of it
+		}
 		for _, l := range known.Lines() {
 			c.lines = append(c.lines, l.Name())
 		}

@@ -91,6 +91,38 @@ func TestAScanTellsWhoHasALine(t *testing.T) {
 	}
 }
 
+// Two expanders of a type have the same label: the driver mcp23s08 gives all of them
+// "mcp23017". A relay on the one must not be taken for one on the other.
+func TestALabelOfTwoChipsMeansNone(t *testing.T) {
+	chips := map[string]told{}
+	var paths []string
+	for _, name := range []string{"gpiochip1", "gpiochip2"} {
+		path := "/dev/" + name
+		paths = append(paths, path)
+		chips[path] = told{name: name, label: "mcp23017", lines: []unix.GPIOV2LineInfo{info("", "", 0), info("", "", 0)}}
+	}
+	got, err := scan(t.Context(), paths, func(path string) (reader, error) { return chips[path], nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range got {
+		for _, l := range c.Lines {
+			if want := fmt.Sprintf("%s:%d", c.Name, l.Offset); l.Pin != want {
+				t.Errorf("the scan says %s and means %s", l.Pin, want)
+			}
+			if err := have(got, nil, got[i].Lines[0].Pin); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if err := have(got, nil, "mcp23017:1"); err == nil || !strings.Contains(err.Error(), "may be gpiochip1:1 or gpiochip2:1, because") {
+		t.Errorf("a label that two have: %v", err)
+	}
+	if err := have(got[:1], nil, "mcp23017:1"); err != nil {
+		t.Errorf("a label that one has: %v", err)
+	}
+}
+
 func TestAScanOfAMachineWithoutLines(t *testing.T) {
 	root := t.TempDir()
 	if chips, err := Scan(t.Context(), root); len(chips) > 0 || err == nil || !strings.Contains(err.Error(), "/dev/gpiochip0") {

@@ -80,7 +80,13 @@ func scan(ctx context.Context, paths []string, open func(path string) (reader, e
 	slices.SortStableFunc(chips, func(a, b FoundChip) int { return ofProcessorFirst(a.Label, b.Label) })
 	met := make(map[string]bool)
 	for _, c := range chips {
+		of := c.Label // which stays when the kernel counts its chips anew
+		others := slices.ContainsFunc(chips, func(o FoundChip) bool { return o.Label == c.Label && o.Name != c.Name })
+		if of == "" || strings.Contains(of, ":") || others {
+			of = c.Name
+		}
 		for i, l := range c.Lines {
+			c.Lines[i].Pin = fmt.Sprintf("%s:%d", of, l.Offset)
 			if !met[l.Name] && checkPin(l.Name) == nil && !strings.Contains(l.Name, ":") {
 				c.Lines[i].Pin = l.Name // the first of a name is the one that it means
 			}
@@ -140,10 +146,6 @@ func list(ctx context.Context, path string, open func(path string) (reader, erro
 	defer f.Close()
 	info, err := f.info()
 	c := FoundChip{Name: text(info.Name[:]), Label: text(info.Label[:])}
-	of := c.Label // which stays when the kernel counts its chips anew
-	if of == "" || strings.Contains(of, ":") {
-		of = c.Name
-	}
 	for offset := uint32(0); err == nil && offset < info.Lines; offset++ {
 		if ctx.Err() != nil {
 			return c, ctx.Err()
@@ -151,7 +153,7 @@ func list(ctx context.Context, path string, open func(path string) (reader, erro
 		var l unix.GPIOV2LineInfo
 		l, err = f.line(offset)
 		c.Lines = append(c.Lines, FoundLine{
-			Pin: fmt.Sprintf("%s:%d", of, offset), Offset: int(offset), Name: text(l.Name[:]),
+			Offset: int(offset), Name: text(l.Name[:]),
 			Output: l.Flags&flagOutput != 0, Used: l.Flags&flagUsed != 0, User: text(l.Consumer[:]),
 		})
 	}

@@ -102,6 +102,13 @@ func noLine(chips []chip, name string) error {
 	if len(chips) == 0 {
 		return noChips(name)
 	}
+	if of, offset, _ := strings.Cut(name, ":"); len(called(chips, of)) > 1 {
+		var each []string
+		for _, c := range called(chips, of) {
+			each = append(each, c.name+":"+offset)
+		}
+		return fmt.Errorf("the GPIO line %q may be %s, because these chips have the same label; write which one it is", name, strings.Join(each, " or "))
+	}
 	var have []string
 	for _, c := range chips {
 		have = append(have, fmt.Sprintf("%s (%s, %d lines)", c.name, c.label, len(c.lines)))
