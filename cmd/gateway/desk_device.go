@@ -88,9 +88,10 @@ func (g *gateway) setDevice(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	takeTime(w)
-	ctx, cancel := context.WithTimeout(r.Context(), patience)
-	defer cancel()
-	o, err := g.command(ctx, d.Topic, r.FormValue("channel"), r.FormValue("value"), patience)
+	// A message expires after whole seconds: with less patience than that, the command
+	// could be carried out although it was said that it is not.
+	patience = time.Duration(math.Ceil(patience.Seconds())) * time.Second
+	o, err := g.command(r.Context(), d.Topic, r.FormValue("channel"), r.FormValue("value"), patience)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		err = fmt.Errorf("no outcome came within %v. A command whose turn has not come by then is not carried out; one that is under way may be", patience)
@@ -115,7 +116,7 @@ type commandResult struct {
 }
 
 // command publishes a command and waits for its result. It expires with the patience of
-// the asker, so that nothing moves that nobody waits for.
+// the asker, whole seconds, so that nothing moves that nobody waits for.
 func (g *gateway) command(ctx context.Context, base, channel, value string, patience time.Duration) (commandResult, error) {
 	if strings.ContainsAny(channel, "/+#") {
 		return commandResult{}, fmt.Errorf("there is no channel %q: the name of one has none of / + #", channel)
@@ -136,12 +137,14 @@ func (g *gateway) command(ctx context.Context, base, channel, value string, pati
 	client.Publish(broker.Message{Topic: topic, Payload: []byte(value), QoS: 1, Properties: &packet.Properties{
 		Has:             packet.HasCorrelationData | packet.HasMessageExpiry,
 		CorrelationData: []byte(answers.correlation),
-		MessageExpiry:   uint32(math.Ceil(patience.Seconds())),
+		MessageExpiry:   uint32(patience / time.Second),
 	}}, broker.Lazy()).Done(func(err error) {
 		if why := (broker.ErrRefused{}); errors.As(err, &why) {
 			refused <- errors.New(why.Reason)
 		}
 	})
+	over := time.NewTimer(patience) // not before the message has its time
+	defer over.Stop()
 	select {
 	case result := <-answers.got:
 		if !result.OK {
@@ -150,6 +153,8 @@ func (g *gateway) command(ctx context.Context, base, channel, value string, pati
 		return result, nil
 	case err := <-refused:
 		return commandResult{}, err
+	case <-over.C:
+		return commandResult{}, context.DeadlineExceeded
 	case <-ctx.Done():
 		return commandResult{}, ctx.Err()
 	}

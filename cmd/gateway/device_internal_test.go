@@ -226,6 +226,63 @@ func TestTheRunningGatewaySetsWhatItHolds(t *testing.T) {
 	}
 }
 
+// A slowPin is a line that is driven when the test says so.
+type slowPin struct {
+	*gpiotest.Pin
+	busy, done chan struct{}
+}
+
+func (p slowPin) Out(l gpio.Level) error {
+	p.busy <- struct{}{}
+	<-p.done
+	return p.Pin.Out(l)
+}
+
+// Whoever was told that nothing came of a command may go near the machine.
+func TestACommandThatNobodyWaitsForAnyMoreIsNotCarriedOut(t *testing.T) {
+	cfg, file := pumpConfig(t)
+	cfg.Devices = cfg.Devices[:1]
+	var board gpiotest.Board
+	pin := slowPin{board.Pin("GPIO27"), make(chan struct{}), make(chan struct{})}
+	ports := drivers.Ports{Pin: func(string) (gpio.PinIO, error) { return pin, nil }}
+	g, err := open(cfg, surroundings{log: slog.New(slog.DiscardHandler), started: time.Now(), ports: ports, control: filepath.Join(cfg.DataDir, "control.sock")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-pin.busy // with its initial state
+	pin.done <- struct{}{}
+	set := func(args ...string) (code int, errOut string) {
+		code, _, errOut = at(t.Context(), t, drivers.Ports{}, append([]string{"set", "-config", file, "pump"}, args...)...)
+		return code, errOut
+	}
+	first := make(chan int)
+	go func() {
+		code, _ := set("off")
+		first <- code
+	}()
+	<-pin.busy
+	if code, errOut := set("on", "-timeout", "10ms"); code != 1 || !strings.Contains(errOut, "no outcome came within 1s") {
+		t.Errorf("%d %s", code, errOut)
+	}
+	go func() {
+		for range pin.busy {
+		}
+	}()
+	close(pin.done)
+	if code, errOut := set("off"); code != 0 || <-first != 0 { // which has its turn behind the others
+		t.Errorf("%d %s", code, errOut)
+	}
+	if err := g.close(); err != nil {
+		t.Error(err)
+	}
+	close(pin.busy)
+	for _, level := range pin.Outs() {
+		if level == gpio.Low {
+			t.Errorf("the pump was switched on: %v", pin.Outs())
+		}
+	}
+}
+
 func TestWhatIsHeldAndMovesAllTheSameIsTold(t *testing.T) {
 	_, file := pumpConfig(t)
 	text, err := os.ReadFile(file)
