@@ -161,7 +161,10 @@ func wordsOf(f *flag.FlagSet, args []string) (words []string, err error) {
 		}
 		_, notNumber := strconv.ParseFloat(args[0], 64)
 		if strings.HasPrefix(args[0], "-") && args[0] != "-" && notNumber != nil {
-			if err := f.Parse(args); err != nil {
+			switch err := f.Parse(args); {
+			case errors.Is(err, flag.ErrHelp):
+				return nil, err
+			case err != nil:
 				return nil, usageError(err.Error())
 			}
 			args = f.Args()

@@ -89,14 +89,14 @@ func (v verb) run(ctx context.Context, p *process, args []string) int {
 	flags.SetOutput(io.Discard) // its errors are printed below, once, with what to type next
 	act := v.setup(flags)
 	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
+	if err == nil {
+		err = act(ctx, p, flags.Args())
+	} else if !errors.Is(err, flag.ErrHelp) {
+		err = usageError(err.Error())
+	}
+	if errors.Is(err, flag.ErrHelp) { // also behind the words of read and set
 		v.help(p.stdout, flags)
 		return exitOK
-	}
-	if err != nil {
-		err = usageError(err.Error())
-	} else {
-		err = act(ctx, p, flags.Args())
 	}
 	if err != nil && err.Error() != "" {
 		fmt.Fprintln(p.stderr, "gateway: "+err.Error())

@@ -30,6 +30,9 @@ func TestHelpForEveryVerb(t *testing.T) {
 			}
 		}
 	}
+	if code, out, errOut := verb(t, "read", "boiler", "--help"); code != 0 || errOut != "" || !strings.HasPrefix(out, "Usage: gateway read") {
+		t.Errorf("behind a word: exit code %d, %s\n%s", code, errOut, out)
+	}
 	if strings.Contains(list, "check-store") {
 		t.Error("a hidden verb is in the list")
 	}
