@@ -27,10 +27,11 @@ type meter struct {
 const keptEvery = time.Minute
 
 // keep tells whether the state that is published now should go to disk soon, and not
-// wait as long as other states of devices may. age is that of the device.
-func (m *meter) keep(age time.Duration) bool {
+// wait as long as other states of devices may: once a minute, and at once while the
+// device has a command, which may have set it. age is that of the device.
+func (m *meter) keep(age time.Duration, commanded bool) bool {
 	minute := int64(age/keptEvery) + 1
-	if !m.changed || m.minute == minute {
+	if !m.changed || m.minute == minute && !commanded {
 		return false
 	}
 	m.changed, m.minute = false, minute

@@ -282,3 +282,54 @@ func TestMetersThatMoveShareACommitEachMinute(t *testing.T) {
 		}
 	})
 }
+
+// settable is a tally that a command sets.
+type settable struct{ *tally }
+
+func (settable) Check(c drivers.Command) (drivers.Command, error) { return c, nil }
+func (s settable) Actuate(_ context.Context, c drivers.Command) (drivers.Reading, error) {
+	s.count = int64(c.Value.(float64))
+	return drivers.Reading{At: noon, Values: values("pulses", s.count)}, nil
+}
+
+// Somebody went to the mechanical meter for it, and was told that it is set.
+func TestWhatAMeterWasSetToIsKeptAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		silent := slog.New(slog.DiscardHandler)
+		store, err := buffer.Open(filepath.Join(dir, "store"), buffer.DefaultConfig(), silent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		br, err := broker.New(broker.DefaultConfig(), store, silent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		meter := newTally()
+		kind := drivers.KindOf("tally", "a fake", "", func() tallyOptions { return tallyOptions{} },
+			func(context.Context, tallyOptions, drivers.Ports) (drivers.Device, error) { return settable{meter}, nil })
+		bridge, err := field.New(field.Config{Prefix: "p", Devices: []field.DeviceConfig{device("x", "tally")}}, br, []drivers.Kind{kind}, drivers.Ports{}, silent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- bridge.Run(ctx) }()
+		meter.count = int64(0)
+		meter.pulses <- int64(1)
+		sleep(6 * time.Second) // lazy; for this minute that is all
+		before := store.Stats().Commits
+		if err := br.Local("test", broker.Rights{}).Publish(broker.Message{Topic: "p/x/set", Payload: []byte("1234"), QoS: 1}).Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		sleep(6 * time.Second)
+		if n := store.Stats().Commits - before; n != 1 {
+			t.Errorf("%d commits of what it was set to, want 1", n)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -204,7 +204,7 @@ func (d *device) flow(now time.Time) {
 	if d.due && (d.sent.IsZero() || now.Sub(d.sent) >= d.cfg.MinInterval) && len(d.values) > 0 {
 		payload = d.renderLocked()
 		d.due, d.held, d.sent = false, false, now
-		if d.meter.keep(now.Sub(d.made)) {
+		if d.meter.keep(now.Sub(d.made), d.waiting > 0) {
 			how = broker.Soon()
 		}
 		for name, t := range d.traits {
