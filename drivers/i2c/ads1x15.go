@@ -183,7 +183,7 @@ func (d *ads) measure(ctx context.Context) ([]any, error) {
 			faults = errors.Join(faults, d.faulty("channel %q is beyond ±%v V; choose a lower gain, or look at the wiring", in.name, in.volts))
 			continue
 		}
-		values[i] = round(float64(raw)/0x8000*in.volts*in.scale+in.offset, 6)
+		values[i] = drivers.Round(float64(raw)/0x8000*in.volts*in.scale+in.offset, 6)
 	}
 	return values, faults
 }

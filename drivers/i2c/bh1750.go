@@ -83,7 +83,7 @@ func (d *bh1750) measure(ctx context.Context) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []any{round(float64(raw)/d.counts*bhWindow/float64(window), 1)}, nil
+	return []any{drivers.Round(float64(raw)/d.counts*bhWindow/float64(window), 1)}, nil
 }
 
 // look measures once. The chip goes to sleep by itself behind it.

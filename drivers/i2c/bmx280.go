@@ -188,11 +188,11 @@ func (d *bmx280) values(b []byte) ([]any, error) {
 		return nil, err
 	}
 	if !d.humid {
-		return []any{round(t, 2), round(p/100, 2)}, nil
+		return []any{drivers.Round(t, 2), drivers.Round(p/100, 2)}, nil
 	}
 	rawH := uint32(b[6])<<8 | uint32(b[7])
 	if rawH == skippedHumidity {
 		return nil, d.faulty("it has not measured the humidity; power-cycle it")
 	}
-	return []any{round(t, 2), round(d.trim.humidity(rawH, fine), 2), round(p/100, 2)}, nil
+	return []any{drivers.Round(t, 2), drivers.Round(d.trim.humidity(rawH, fine), 2), drivers.Round(p/100, 2)}, nil
 }

@@ -135,10 +135,13 @@ func TestINA219(t *testing.T) {
 		02 > 5d 9a
 		01 > f8 30    # the other way
 		00 3c 43
+		02 > 00 02    # nothing on the bus
+		01 > f8 30
+		00 3c 43
 		02 > 5d 9a
 		01 > 7d 00
-	`), options, 3)
-	want(t, got, "voltage=11.98 current=10 power=119.8", "voltage=11.98 current=-10 power=-119.8",
+	`), options, 4)
+	want(t, got, "voltage=11.98 current=10 power=119.8", "voltage=11.98 current=-10 power=-119.8", "voltage=0 current=-10 power=0",
 		"voltage=11.98 the INA219 at address 0x40 on I2C bus 1: the current is beyond what the resistor of 0.002 Ω allows, ±160 A")
 	got = measured(t, i2c.INA219Kind(), 0x40, i2ctest.Words{}, "", 1)
 	want(t, got, "the INA219 at address 0x40 on I2C bus 1: it says without an end that it is busy; is it another kind of chip? power-cycle it")

@@ -96,9 +96,9 @@ func (d *ina219) values(bus uint16, shunt int16) ([]any, error) {
 		return nil, err
 	}
 	if shunt >= most || shunt <= -most {
-		return []any{round(volts, 3), nil, nil},
+		return []any{drivers.Round(volts, 3), nil, nil},
 			d.faulty("the current is beyond what the resistor of %v Ω allows, ±%.3g A", d.shunt, 0.32/d.shunt)
 	}
 	amperes := float64(shunt) * 10e-6 / d.shunt
-	return []any{round(volts, 3), round(amperes, 6), round(volts*amperes, 6)}, nil
+	return []any{drivers.Round(volts, 3), drivers.Round(amperes, 6), drivers.Round(volts*amperes, 6)}, nil
 }

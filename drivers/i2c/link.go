@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"syscall"
 	"time"
 
@@ -138,10 +137,4 @@ func (c *link) celsius(t, low, high float64) ([]any, error) {
 		return nil, err
 	}
 	return []any{t}, nil
-}
-
-// round keeps so many decimals: more than the chip resolves is noise in a message.
-func round(v float64, decimals int) float64 {
-	scale := math.Pow10(decimals)
-	return math.Round(v*scale) / scale
 }

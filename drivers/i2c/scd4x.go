@@ -132,5 +132,5 @@ func (d *scd4x) measure(ctx context.Context) ([]any, error) {
 	if co2 == 0 {
 		return nil, d.faulty("it tells 0 ppm of carbon dioxide, which is no measurement; power-cycle it if it goes on")
 	}
-	return []any{int64(co2), round(t, 2), round(h, 2)}, nil
+	return []any{int64(co2), drivers.Round(t, 2), drivers.Round(h, 2)}, nil
 }

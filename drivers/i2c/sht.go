@@ -142,5 +142,5 @@ func openSHT4x(ctx context.Context, o SHT4xOptions, ports drivers.Ports) (driver
 // climate makes the values of temperature and humidity. The formula of the SHT4x
 // goes beyond 0 and 100 % at the ends; its datasheet says to cut there.
 func climate(celsius, percent float64) ([]any, error) {
-	return []any{round(celsius, 2), round(min(max(percent, 0), 100), 2)}, nil
+	return []any{drivers.Round(celsius, 2), drivers.Round(min(max(percent, 0), 100), 2)}, nil
 }
