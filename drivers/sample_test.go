@@ -85,7 +85,9 @@ func TestASamplerThatIsWatchedIsNotSampled(t *testing.T) {
 		r := &rig{t: t, start: time.Now(), jobs: make(chan drivers.Job, 8), done: make(chan error, 1)}
 		r.spec = drivers.Spec{
 			Jobs: r.jobs,
-			Kind: drivers.Kind{Name: "both", Open: func(context.Context, func(any) error, drivers.Ports) (drivers.Device, error) { return both{new(meter)}, nil }},
+			Kind: drivers.Kind{Name: "both", Open: func(context.Context, func(any) error, drivers.Ports) (drivers.Device, error) {
+				return both{new(meter)}, nil
+			}},
 			Last: func() []drivers.Value { return []drivers.Value{{Channel: "x", V: int64(41)}} },
 		}
 		ctx, cancel := context.WithCancel(t.Context())
