@@ -96,14 +96,17 @@ func open(_ context.Context, o Options, p drivers.Ports) (drivers.Device, error)
 func (d *device) Channels() []drivers.Channel { return d.channels }
 func (d *device) Close() error                { return nil }
 
-// Sample reads all sources. One that fails is the Fault of the reading; the others
-// are in it.
+// Sample reads all sources. One that fails is the Fault of the reading, and its channels
+// are bad; the others are in it.
 func (d *device) Sample(context.Context) (drivers.Reading, error) {
 	r := drivers.Reading{At: time.Now()}
 	for _, s := range d.sources {
 		values, err := s.read()
 		if err != nil {
 			r.Fault = errors.Join(r.Fault, err)
+			for _, c := range s.channels {
+				r.Bad = append(r.Bad, c.Name)
+			}
 			continue
 		}
 		for i, v := range values {

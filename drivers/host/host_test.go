@@ -192,6 +192,9 @@ func TestMissingPartIsAFaultOfTheRest(t *testing.T) {
 	if len(r.Values) != 10 {
 		t.Errorf("%d values beside the faults, want 10", len(r.Values))
 	}
+	if got := strings.Join(r.Bad, " "); got != "cpu_temperature network_received network_sent" {
+		t.Errorf("bad: %s", got) // or they would stay what they were
+	}
 }
 
 func TestUnknownSensorNamesThoseThatExist(t *testing.T) {

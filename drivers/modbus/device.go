@@ -169,9 +169,12 @@ func (d *device) Sample(ctx context.Context) (drivers.Reading, error) {
 			return drivers.Reading{}, err
 		}
 	}
-	for i, v := range values {
-		if v != nil {
-			r.Values = append(r.Values, drivers.Value{Channel: d.points[i].Name, V: v})
+	for i, p := range d.points {
+		switch {
+		case values[i] != nil:
+			r.Values = append(r.Values, drivers.Value{Channel: p.Name, V: values[i]})
+		case !p.NoRead: // what it was before is not true any more
+			r.Bad = append(r.Bad, p.Name)
 		}
 	}
 	return r, nil

@@ -74,7 +74,7 @@ func TestWhatAUnitRefusesIsFoundOnce(t *testing.T) {
 		dev := open(t, modbus.RTUKind(), onPort+`points = [
   { name = "a", address = 1 }, { name = "b", address = 2 }, { name = "c", address = 5 }, { name = "d", address = 7 },
 ]`, newLine(map[byte]*modbustest.Unit{1: unit}).Ports())
-		const want = `a=11 b=12 c=15 fault: channel "d": the unit refuses to read holding register 7 (function 3): exception 2: it has nothing at this address; compare with its manual, which may count from 1 or from 40001`
+		const want = `a=11 b=12 c=15 bad: d fault: channel "d": the unit refuses to read holding register 7 (function 3): exception 2: it has nothing at this address; compare with its manual, which may count from 1 or from 40001`
 		if got := sample(t, dev); got != want {
 			t.Errorf("got %s", got)
 		}

@@ -78,7 +78,7 @@ points = [
   { name = "door", table = "discrete", address = 5 },
 ]`
 
-const all = "t=21.3 n=-2 setpoint=21.7 mode=5 pump=true fan=false door=true"
+const all = "t=21.3 n=-2 setpoint=21.7 mode=5 pump=true fan=false door=true bad: none"
 
 func open(t *testing.T, k drivers.Kind, options string, p drivers.Ports) drivers.Device {
 	t.Helper()

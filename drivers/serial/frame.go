@@ -178,6 +178,8 @@ func (d *frames) reading(frame []byte, at time.Time) drivers.Reading {
 	for _, f := range d.options.Fields {
 		if v := f.decode(frame); v != nil {
 			r.Values = append(r.Values, drivers.Value{Channel: f.Name, V: v})
+		} else {
+			r.Bad = append(r.Bad, f.Name)
 		}
 	}
 	return r

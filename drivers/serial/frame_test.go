@@ -66,8 +66,8 @@ func TestFieldsOfAFrame(t *testing.T) {
 		`at = 1, mask = 0xF0`:                                      "a=15",
 		`at = 1, type = "int8", mask = 0xF0`:                       "a=-1",
 		`at = 1, type = "uint16", mask = 0x0FFF`:                   "a=13",
-		`at = 1, no_value = [0xF0]`:                                "",
-		`at = 1, type = "int16", no_value = [0xF00D]`:              "",
+		`at = 1, no_value = [0xF0]`:                                "bad: a",
+		`at = 1, type = "int16", no_value = [0xF00D]`:              "bad: a",
 		`at = 13, type = "uint64"`:                                 "a=1.8446744073709552e+19",
 		`at = 13, type = "int64"`:                                  "a=-1",
 	} {

@@ -101,11 +101,14 @@ func (d *Diary) Result(_ drivers.Job, r drivers.Reading, err error) {
 	d.add(fmt.Sprintf("result: %s, %v", Show(r), err))
 }
 
-// Show writes a reading as "t=21.5 rh=40", and its fault behind that.
+// Show writes a reading as "t=21.5 rh=40 bad: co2", and its fault behind that.
 func Show(r drivers.Reading) string {
 	var parts []string
 	for _, v := range r.Values {
 		parts = append(parts, fmt.Sprintf("%s=%v", v.Channel, v.V))
+	}
+	if len(r.Bad) > 0 {
+		parts = append(parts, "bad: "+strings.Join(r.Bad, " "))
 	}
 	if r.Fault != nil {
 		parts = append(parts, "fault: "+r.Fault.Error())
