@@ -15,7 +15,9 @@ import (
 	"edgegateway/drivers"
 )
 
-// A decoder turns a line into values.
+// A decoder turns a line into values. One that the line names, and says nothing of, is
+// nil; so is one that cannot be, and the error says why. Any other error is that of the
+// whole line, which then has no values.
 type decoder func(line []byte) ([]drivers.Value, error)
 
 const (
@@ -49,31 +51,35 @@ func newDecoder(o LineOptions) decoder {
 		case len(values) > mostValues:
 			return nil, fmt.Errorf("a line has more than %d values: %s", mostValues, excerpt(line))
 		}
-		values = pick(values, o.Fields)
+		values, err = pick(values, o.Fields)
 		if len(values) == 0 {
 			return nil, fmt.Errorf("a line has none of the values that are wanted: %s", excerpt(line))
 		}
-		return values, nil
+		return values, err
 	}
 }
 
-// pick takes the fields that are wanted and gives the values their channels.
-func pick(values []drivers.Value, fields []Field) []drivers.Value {
+// pick takes the fields that are wanted and gives the values their channels. What has a
+// unit is a number: sensors also say "ERR", and some send the names of their columns.
+func pick(values []drivers.Value, fields []Field) (picked []drivers.Value, err error) {
 	if len(fields) == 0 {
 		for i := range values {
 			values[i].Channel = channelName(values[i].Channel)
 		}
-		return values
+		return values, nil
 	}
-	var picked []drivers.Value
 	for _, f := range fields {
 		for _, v := range values {
-			if v.Channel == f.From {
-				picked = append(picked, drivers.Value{Channel: f.channel(), V: v.V})
+			if v.Channel != f.From {
+				continue
 			}
+			if text, is := v.V.(string); is && f.Unit != "" {
+				v.V, err = nil, fmt.Errorf("channel %q: %s is not a number", f.channel(), excerpt([]byte(text)))
+			}
+			picked = append(picked, drivers.Value{Channel: f.channel(), V: v.V})
 		}
 	}
-	return picked
+	return picked, err
 }
 
 // channelName makes a name that can stand in a topic and in an identifier.
@@ -89,7 +95,7 @@ func channelName(s string) string {
 }
 
 // parseJSON takes the numbers, texts and truth values of an object; those of an
-// object inside it are named "outer.inner". Arrays and null have no value.
+// object inside it are named "outer.inner". Arrays are passed over.
 func parseJSON(line []byte) ([]drivers.Value, error) {
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.UseNumber() // a counter beyond 2^53 stays exact
@@ -117,7 +123,7 @@ func flatten(object map[string]any, prefix string, depth int, values *[]drivers.
 			}
 		case json.Number:
 			*values = append(*values, drivers.Value{Channel: key, V: scalar(x.String())})
-		case bool, string:
+		case bool, string, nil:
 			*values = append(*values, drivers.Value{Channel: key, V: x})
 		}
 	}
@@ -128,7 +134,7 @@ func parsePairs(line []byte) ([]drivers.Value, error) {
 	var values []drivers.Value
 	for _, pair := range strings.FieldsFunc(string(line), func(r rune) bool { return strings.ContainsRune(" \t,;&", r) }) {
 		at := strings.IndexAny(pair, "=:")
-		if at <= 0 || at == len(pair)-1 {
+		if at <= 0 {
 			return nil, fmt.Errorf("%q is not a pair", pair)
 		}
 		values = append(values, drivers.Value{Channel: pair[:at], V: scalar(pair[at+1:])})
@@ -145,7 +151,7 @@ func parseColumns(line []byte, separator string, names []string) ([]drivers.Valu
 	}
 	var values []drivers.Value
 	for i, cell := range cells {
-		if cell = strings.TrimSpace(cell); names[i] != "" && cell != "" {
+		if names[i] != "" {
 			values = append(values, drivers.Value{Channel: names[i], V: scalar(cell)})
 		}
 	}
@@ -182,7 +188,7 @@ func parsePattern(line []byte, pattern *regexp.Regexp) ([]drivers.Value, error) 
 	var values []drivers.Value
 	for i, name := range pattern.SubexpNames() {
 		taken := slices.ContainsFunc(values, func(v drivers.Value) bool { return v.Channel == name })
-		if name == "" || taken || at[2*i] < 0 || at[2*i] == at[2*i+1] {
+		if name == "" || taken || at[2*i] < 0 {
 			continue
 		}
 		values = append(values, drivers.Value{Channel: name, V: scalar(string(line[at[2*i]:at[2*i+1]]))})
@@ -190,9 +196,12 @@ func parsePattern(line []byte, pattern *regexp.Regexp) ([]drivers.Value, error) 
 	return values, nil
 }
 
-// scalar reads a value as a person would: whole number, number, truth, text.
+// scalar reads a value as a person would: whole number, number, truth, text; nil is none.
 func scalar(s string) any {
 	s = strings.TrimSpace(s)
+	if s == "" {
+		return nil
+	}
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return n
 	}

@@ -1,6 +1,7 @@
 package serial
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -117,9 +118,10 @@ type lineDevice struct {
 	port    drivers.SerialPort
 	split   splitter
 	decode  decoder
-	opened  time.Time
-	heard   bool // the first byte has come
-	cut     bool // the line under way may have begun before the port was open
+	named   bool            // the configuration names what a line has
+	told    map[string]bool // otherwise: what lines have named so far
+	waiting time.Time       // since when for what comes next
+	cut     bool            // the line under way may have begun before the port was open
 }
 
 var _ drivers.Watcher = (*lineDevice)(nil)
@@ -130,9 +132,10 @@ func openLine(_ context.Context, o LineOptions, p drivers.Ports) (drivers.Device
 		return nil, err
 	}
 	return &lineDevice{
-		options: o, port: port, opened: time.Now(),
+		options: o, port: port, cut: true,
 		split:  splitter{ending: []byte(o.LineEnding), most: int(o.MaxLine)},
-		decode: newDecoder(o),
+		decode: newDecoder(o), named: len(o.Fields) > 0 || o.Format == "csv" || o.Format == "regex",
+		told: make(map[string]bool),
 	}, nil
 }
 
@@ -158,17 +161,20 @@ func (d *lineDevice) Channels() (channels []drivers.Channel) {
 
 func (d *lineDevice) Close() error { return d.port.Close() }
 
-// beginning is how long a line must be silent after the port was opened for the
-// first byte to be the first of a line: at 1200 baud a byte takes 8 ms.
-const beginning = 20 * time.Millisecond
+// mostTold bounds what is kept of lines that name something else each time.
+const mostTold = 256
 
 // Watch emits a reading for each line. What cannot be decoded is a fault of the
 // reading: noise on a wire is no reason to give up a device.
 func (d *lineDevice) Watch(ctx context.Context, emit func(drivers.Reading)) error {
+	d.waiting = time.Now()
 	err := listen(ctx, d.port, d.options.Silence, func(data []byte, now time.Time) (good bool) {
-		if len(data) > 0 && !d.heard {
-			d.heard, d.cut = true, now.Sub(d.opened) < beginning
+		// What follows a read that waited in vain is the beginning of a line. When the
+		// first byte was seen would not tell: it may have lain there for long.
+		if len(data) == 0 && now.Sub(d.waiting) > drivers.SerialPatience/2 && d.split.empty() {
+			d.cut = false
 		}
+		d.waiting = now
 		d.split.feed(data, func(line []byte, err error) {
 			if r, ok := d.reading(line, err, now); ok {
 				good = good || r.Fault == nil
@@ -188,6 +194,10 @@ func (d *lineDevice) Watch(ctx context.Context, emit func(drivers.Reading)) erro
 // without a word; in the other formats 21.5 could have become 1.5, and the line is
 // not used at all.
 func (d *lineDevice) reading(line []byte, err error, at time.Time) (drivers.Reading, bool) {
+	// What line_ending leaves when it is half of what the device sends.
+	if line = bytes.Trim(line, "\r\n"); err == nil && len(line) == 0 {
+		return drivers.Reading{}, false
+	}
 	cut := d.cut
 	d.cut = false
 	if cut && (err != nil || d.options.Format != "json") {
@@ -200,5 +210,17 @@ func (d *lineDevice) reading(line []byte, err error, at time.Time) (drivers.Read
 	if cut && err != nil {
 		return drivers.Reading{}, false
 	}
-	return drivers.Reading{At: at, Values: values, Fault: err}, true
+	r := drivers.Reading{At: at, Fault: err}
+	for _, v := range values {
+		switch {
+		case v.V != nil:
+			r.Values = append(r.Values, v)
+			if !d.named && len(d.told) < mostTold {
+				d.told[v.Channel] = true
+			}
+		case d.named || d.told[v.Channel]:
+			r.Bad = append(r.Bad, v.Channel)
+		}
+	}
+	return r, true
 }

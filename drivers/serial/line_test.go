@@ -81,6 +81,42 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// A value that the device has not now must not stay what it was, as a good one.
+func TestWhatALineSaysNothingOfIsBad(t *testing.T) {
+	const csv = onPort + "format = \"csv\"\ncolumns = [\"t\", \"rh\"]\n"
+	for _, c := range []struct{ name, options, line, want string }{
+		{"json, null", onPort, `{"t":null,"rh":41}`, "rh=41 bad: t"},
+		{"json, null and not there", onPort, `{"rh":41,"error":null}`, "rh=41"},
+		{"json, null inside", onPort + `fields = [{ from = "env.rh", name = "rh" }]`, `{"env":{"rh":null}}`, "bad: rh"},
+		{"json, arrays and what they hold", onPort, `{"rh":41,"t":[null]}`, "rh=41"},
+		{"kv, nothing", onPort + `format = "kv"`, "t=,rh=41", "rh=41 bad: t"},
+		{"csv, empty cell", csv, ",41", "rh=41 bad: t"},
+		{"regex, nothing", onPort + "format = \"regex\"\npattern = '^(?P<t>[^,]*),(?P<rh>[0-9]+)'", ",41", "rh=41 bad: t"},
+		{"regex, one of two", onPort + "format = \"regex\"\npattern = '^(t(?P<t>[0-9]+)|rh(?P<rh>[0-9]+))'", "rh41", "rh=41"},
+		{"a word where a number should be", csv + `fields = [{ from = "t", unit = "°C" }, { from = "rh" }]`, "ERR,41",
+			`rh=41 bad: t fault: channel "t": "ERR" is not a number`},
+		{"the names of the columns", csv + `fields = [{ from = "t", unit = "°C" }, { from = "rh", unit = "%" }]`, "t,rh",
+			`bad: t rh fault: channel "rh": "rh" is not a number`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before := map[bool]string{true: "t=21.5,rh=40\n", false: "{\"t\":21.5,\"rh\":40}\n"}[strings.HasPrefix(c.name, "kv")]
+			got := script(t, c.options, before+c.line+"\n")
+			if last := serialtest.Show(got[len(got)-1]); last != c.want {
+				t.Errorf("got %s, want %s", last, c.want)
+			}
+		})
+	}
+}
+
+func TestLineEndingThatIsHalfOfWhatTheDeviceSends(t *testing.T) {
+	for _, ending := range []string{"\\n", "\\r"} {
+		got := script(t, onPort+"line_ending = \""+ending+"\"", "{\"t\":21.5}\r\n\r\n{\"t\":21.6}\r\n\r")
+		if len(got) != 2 || serialtest.Show(got[0]) != "t=21.5" || serialtest.Show(got[1]) != "t=21.6" {
+			t.Errorf("%s: %v", ending, got)
+		}
+	}
+}
+
 // The port is opened in the middle of "21.5,40".
 func TestLineThatBeganBeforeThePortWasOpenIsNotUsed(t *testing.T) {
 	for _, c := range []struct {
@@ -91,17 +127,24 @@ func TestLineThatBeganBeforeThePortWasOpenIsNotUsed(t *testing.T) {
 		{"format = \"json\"", "5}\n{\"t\":21.6}\n", "[t=21.6]"},
 		{"format = \"json\"", "{\"t\":21.5}\n", "[t=21.5]"}, // JSON that is whole is whole
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			port := serialtest.New()
-			port.Feed(c.sent)
-			var got []string
-			for _, r := range watchOn(t, port, serial.LineKind(), with(onPort+c.format), func() {}) {
-				got = append(got, serialtest.Show(r))
-			}
-			if fmt.Sprint(got) != c.want {
-				t.Errorf("%s %q: %v, want %s", c.format, c.sent, got, c.want)
-			}
-		})
+		for _, busy := range []time.Duration{0, time.Minute} { // before the machine comes to the first read
+			synctest.Test(t, func(t *testing.T) {
+				port := serialtest.New()
+				dev, err := serial.LineKind().Open(t.Context(), with(onPort+c.format), port.Ports())
+				if err != nil {
+					t.Fatal(err)
+				}
+				port.Feed(c.sent)
+				time.Sleep(busy)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				var got []string
+				dev.(drivers.Watcher).Watch(ctx, func(r drivers.Reading) { got = append(got, serialtest.Show(r)) })
+				if fmt.Sprint(got) != c.want {
+					t.Errorf("%s %q: %v, want %s", c.format, c.sent, got, c.want)
+				}
+			})
+		}
 	}
 }
 
