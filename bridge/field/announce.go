@@ -141,15 +141,15 @@ func (a *announcer) takeBack() {
 
 func (a *announcer) tellDevices() {
 	for _, d := range a.b.devices {
-		channels, listed, known := d.announced()
-		if !known {
+		channels, complete := d.announced()
+		if len(channels) == 0 {
 			continue // what was told in an earlier run stays until more is known
 		}
 		topic, _ := a.cfg.Topic(a.gateway.ID, d.cfg.Name, a.site)
 		one := homeassistant.Device{
 			Name: d.cfg.Name, Title: d.cfg.Title, Kind: d.cfg.Kind, Base: d.base, QoS: d.cfg.QoS, Channels: channels,
 		}
-		if !listed {
+		if !complete {
 			one.Earlier = a.before(topic)
 		}
 		m, readOnly, err := a.cfg.OfDevice(a.gateway, one, a.site)
@@ -199,9 +199,9 @@ func (a *announcer) publish(topic string, payload []byte) {
 	})
 }
 
-// announced lists the channels with a known type; listed says that the device named
-// them itself, known that it was opened and there is something to tell.
-func (d *device) announced() (channels []homeassistant.Channel, listed, known bool) {
+// announced lists the channels with a known type; complete says that these are all that
+// the device has, by its own list.
+func (d *device) announced() (channels []homeassistant.Channel, complete bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	add := func(c drivers.Channel) {
@@ -213,10 +213,12 @@ func (d *device) announced() (channels []homeassistant.Channel, listed, known bo
 			channels = append(channels, one)
 		}
 	}
+	complete = len(d.channels) > 0
 	for _, c := range d.channels {
 		if c.Type == "" {
 			c.Type = d.typeOf(c.Name)
 		}
+		complete = complete && c.Type != ""
 		add(c)
 	}
 	for _, v := range d.values {
@@ -228,7 +230,7 @@ func (d *device) announced() (channels []homeassistant.Channel, listed, known bo
 			add(c)
 		}
 	}
-	return channels, len(d.channels) > 0, len(channels) > 0
+	return channels, complete
 }
 
 // typeOf is the type of the last value of a channel, "" without one.

@@ -197,3 +197,34 @@ func TestChannelsThatOnlyReadingsNameAreAnnouncedByTheirValues(t *testing.T) {
 		}, []drivers.Kind{kind("w", f, watcher{f})}, device("x", "w"))
 	})
 }
+
+// A text line of a device may hold only some of what the configuration names.
+func TestAListedChannelWhoseTypeIsNotKnownYetStays(t *testing.T) {
+	h := newHome(t)
+	listed := []drivers.Channel{{Name: "a"}, {Name: "b"}}
+	for _, first := range [][]drivers.Value{values("a", 1.0, "b", 2.0), values("a", 1.0)} {
+		h.heard()
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake(listed...)
+			h.during(homeassistant.DefaultConfig(), func() {
+				f.readings <- drivers.Reading{At: noon, Values: first}
+				sleep(2 * gatherTime)
+			}, []drivers.Kind{kind("w", f, watcher{f})}, device("x", "w"))
+		})
+	}
+	if got := h.heard(); strings.Contains(got, `"b":{"platform":"sensor"}`) || !strings.Contains(got, `"b":{"platform":"sensor","unique_id"`) {
+		t.Errorf("b is taken back: %s", got)
+	}
+	// When all are known, what is not listed any more goes.
+	listed = listed[:1]
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(listed...)
+		h.during(homeassistant.DefaultConfig(), func() {
+			f.readings <- drivers.Reading{At: noon, Values: values("a", 1.0)}
+			sleep(2 * gatherTime)
+		}, []drivers.Kind{kind("w", f, watcher{f})}, device("x", "w"))
+	})
+	if got := h.heard(); !strings.Contains(got, `"b":{"platform":"sensor"}`) {
+		t.Errorf("b is not taken back: %s", got)
+	}
+}
