@@ -196,6 +196,10 @@ func (d *output) release() {
 // Watch tells the state once; after that it changes by commands, and when max_on is
 // over.
 func (d *output) Watch(ctx context.Context, emit func(drivers.Reading)) error {
+	if d.unsure && !d.on {
+		// What is told is off. Close tries it again, and so does each opening.
+		return fmt.Errorf("%s may be on: it failed to go on, and could not be switched off after that", lineName(d.options.Pin))
+	}
 	if !d.told {
 		d.told = true
 		emit(state(d.on, time.Now()))

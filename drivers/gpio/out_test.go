@@ -373,3 +373,48 @@ func TestWithoutInterlocksAnOutputThatNeedsOneIsRefused(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A bus that is disturbed may have carried out what it calls failed: nobody knows.
+func TestAnOutputThatMayBeOnIsSwitchedOffAsSoonAsThatCanBeDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var board gpiotest.Board
+		var disturbed atomic.Bool
+		ports := board.Ports()
+		ports.Pin = func(name string) (pin.PinIO, error) { return noisy{board.Pin(name), &disturbed}, nil }
+		couple(t, ports, map[string]string{"UP": ""}, func(diaries map[string]*diary, jobs map[string]chan drivers.Job) {
+			disturbed.Store(true)
+			jobs["UP"] <- set("on")
+			time.Sleep(10 * time.Second)
+			if board.Pin("UP").Level() != pin.High {
+				t.Fatal("the line is off before it can be switched off")
+			}
+			told := diaries["UP"].lines
+			const may, none = "the GPIO line UP may be on: it failed to go on, and could not be switched off after that", "no answer from the GPIO line UP; check its address, wiring and power"
+			want := []string{"0s result 0 " + none, "0s offline: " + may, "0s offline: " + may + "; then: " + none}
+			if got := told[2:5]; !slices.Equal(got, want) {
+				t.Errorf("told %q, want %q", got, want)
+			}
+			disturbed.Store(false)
+			time.Sleep(2 * time.Minute)
+			if board.Pin("UP").Level() != pin.Low {
+				t.Error("the line stays on")
+			}
+		})
+	})
+}
+
+// noisy carries out that it is to go on, and says that it has not, while disturbed.
+type noisy struct {
+	*gpiotest.Pin
+	disturbed *atomic.Bool
+}
+
+func (n noisy) Out(l pin.Level) error {
+	if !n.disturbed.Load() {
+		return n.Pin.Out(l)
+	}
+	if l == pin.High {
+		_ = n.Pin.Out(l)
+	}
+	return syscall.EREMOTEIO
+}
