@@ -37,11 +37,10 @@ func (r *runner) watch(ctx context.Context, dev Watcher, channels []Channel) err
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		switch {
-		case err != nil && job != nil:
-			r.ev.Result(*job, Reading{}, &OfflineError{err})
-			return err
-		case err != nil:
+		if err != nil {
+			if job != nil {
+				r.refuse(ctx, *job, err)
+			}
 			return err
 		}
 		r.goOnline(dev, channels)
@@ -49,6 +48,16 @@ func (r *runner) watch(ctx context.Context, dev Watcher, channels []Channel) err
 			return err
 		}
 	}
+}
+
+// refuse answers a job that nobody starts, because of err or of a stop.
+func (r *runner) refuse(ctx context.Context, job Job, err error) {
+	if ctx.Err() != nil {
+		err = ErrStopped
+	} else {
+		err = &OfflineError{err}
+	}
+	r.ev.Result(job, Reading{}, err)
 }
 
 // receive hands out what the watch tells, until there is a job for the device or

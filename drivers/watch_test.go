@@ -243,3 +243,33 @@ func TestFaultsAreCountedAndLoggedOncePerSpell(t *testing.T) {
 		}
 	})
 }
+
+// lingering takes its time to end a watch, and commands.
+type lingering struct{ *meter }
+
+func (l lingering) Check(c drivers.Command) (drivers.Command, error) { return c, nil }
+func (l lingering) Actuate(context.Context, drivers.Command) (drivers.Reading, error) {
+	return l.state(), nil
+}
+func (l lingering) Watch(ctx context.Context, _ func(drivers.Reading)) error {
+	<-ctx.Done()
+	time.Sleep(400 * time.Millisecond)
+	return nil
+}
+
+func TestACommandForWhichAWatchWasEndedIsNotCarriedOutInAStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, start: time.Now(), jobs: make(chan drivers.Job, 8), done: make(chan error, 1)}
+		ctx, cancel := context.WithCancel(t.Context())
+		r.stop = cancel
+		r.spec = drivers.Spec{Jobs: r.jobs, Kind: drivers.Kind{Open: func(context.Context, func(any) error, drivers.Ports) (drivers.Device, error) {
+			return lingering{new(meter)}, nil
+		}}}
+		go func() { r.done <- drivers.Run(ctx, r.spec, r) }()
+		r.pass(2 * time.Second)
+		r.jobs <- drivers.Job{Context: "a"}
+		r.pass(100 * time.Millisecond)
+		r.end()
+		r.wantEvents("1s online", "2.4s result a: 0 the gateway is stopping", "2.4s offline: the gateway is stopping")
+	})
+}
