@@ -84,7 +84,9 @@ func (d *device) Deliver(dl *broker.Delivery) {
 		return
 	}
 	if m.QoS < 2 {
-		d.take(drivers.Job{Command: o.command, Deadline: deadline, Context: o.sender})
+		if !d.take(drivers.Job{Command: o.command, Deadline: deadline, Context: o.sender}) {
+			d.refuse(dl, o, codeOf(drivers.ErrStopped), drivers.ErrStopped)
+		}
 		return
 	}
 	// Before its identifier is on disk, a QoS 2 message that is sent again after a
@@ -99,7 +101,9 @@ func (d *device) Deliver(dl *broker.Delivery) {
 			d.release()
 			return
 		}
-		d.take(job)
+		if !d.take(job) {
+			d.publishResult(outcome{device: d, sender: o.sender, command: job.Command, err: drivers.ErrStopped, at: time.Now()})
+		}
 	})
 }
 
@@ -157,20 +161,20 @@ func (d *device) release() {
 	d.mu.Unlock()
 }
 
-// take puts a job with a reserved place before the device.
-func (d *device) take(job drivers.Job) {
+// take puts a job with a reserved place before the device, or gives the place back: the
+// device has stopped since.
+func (d *device) take(job drivers.Job) (taken bool) {
 	d.mu.Lock()
-	stopped := d.stopped
-	if !stopped {
-		if !job.Sample {
-			d.alive()
-		}
-		d.jobs <- job // has room for everyone with a place
+	defer d.mu.Unlock()
+	if d.stopped {
+		d.waiting--
+		return false
 	}
-	d.mu.Unlock()
-	if stopped {
-		d.Result(job, drivers.Reading{}, drivers.ErrStopped)
+	if !job.Sample {
+		d.alive()
 	}
+	d.jobs <- job // has room for everyone with a place
+	return true
 }
 
 // refuse tells the publisher by reason code, where its protocol has one, and

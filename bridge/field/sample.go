@@ -25,7 +25,9 @@ func (b *Bridge) Sample(ctx context.Context, name string) error {
 		return err
 	}
 	deadline, _ := ctx.Deadline()
-	d.take(drivers.Job{Sample: true, Deadline: deadline, Context: done})
+	if !d.take(drivers.Job{Sample: true, Deadline: deadline, Context: done}) {
+		return drivers.ErrStopped
+	}
 	select {
 	case err := <-done:
 		return err
