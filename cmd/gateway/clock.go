@@ -17,13 +17,10 @@ const clockSentence = "The clock is not synchronised: times of readings may be w
 // watchClock tells the devices, and everyone by the retained alarm/clock, whether the
 // wall clock is set.
 func (g *gateway) watchClock(ctx context.Context) error {
-	told, alarmed := true, len(g.broker.Retained(g.cfg.Prefix+"/"+alarmTopic+"clock", 1)) > 0
+	alarmed := len(g.broker.Retained(g.cfg.Prefix+"/"+alarmTopic+"clock", 1)) > 0
 	for {
 		synced := g.synced()
-		if synced != told {
-			told = synced
-			g.field.SetClock(synced)
-		}
+		g.field.SetClock(synced)
 		if !synced && !alarmed {
 			g.log.Warn("the clock is not synchronised; readings say so until it is")
 			g.alarm("clock", clockSentence, time.Now())

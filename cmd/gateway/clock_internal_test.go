@@ -24,6 +24,15 @@ func (m messages) Deliver(d *broker.Delivery) {
 	}
 }
 
+// unmarked counts readings that do not say that the clock is not set.
+type unmarked struct{ atomic.Int64 }
+
+func (u *unmarked) Deliver(d *broker.Delivery) {
+	if !strings.Contains(string(d.Message.Payload), `"clock":"unsynced"`) {
+		u.Add(1)
+	}
+}
+
 func TestAClockThatIsNotSetIsAnAlarmUntilItIs(t *testing.T) {
 	dir := t.TempDir()
 	cfg, err := config.Decode("gateway.toml", fmt.Appendf(nil, `
@@ -40,12 +49,16 @@ every = "100ms"
 		t.Fatal(err)
 	}
 	var synced atomic.Bool
+	var unmarked unmarked
 	got := make(messages, 1000)
 	g, err := open(cfg, surroundings{
 		log: slog.New(slog.DiscardHandler), started: time.Now(), ports: all.SystemPorts(),
 		control: filepath.Join(dir, "control.sock"), synced: synced.Load,
 		before: func(b *broker.Broker) error {
 			l := b.Local("test", broker.Rights{})
+			if err := b.Local("first", broker.Rights{}).Subscribe("g/host/state", broker.SubscribeOptions{}, &unmarked); err != nil {
+				return err
+			}
 			for _, topic := range []string{"g/alarm/clock", "g/host/state"} {
 				if err := l.Subscribe(topic, broker.SubscribeOptions{QoS: 1}, got); err != nil {
 					return err
@@ -78,6 +91,9 @@ every = "100ms"
 	await("a reading that says so", func(topic, payload string) bool {
 		return topic == "g/host/state" && strings.Contains(payload, `"clock":"unsynced"`)
 	})
+	if n := unmarked.Load(); n > 0 {
+		t.Errorf("%d readings before did not say so", n)
+	}
 	synced.Store(true)
 	await("the end of the alarm", func(topic, payload string) bool { return topic == "g/alarm/clock" && payload == "" })
 	await("a reading that does not", func(topic, payload string) bool {

@@ -167,6 +167,9 @@ func (g *gateway) listen(s surroundings) (err error) {
 	g.status.HandleControl("POST /v1/devices/sample", http.HandlerFunc(g.sampleDevice))
 	g.status.HandleControl("POST /v1/devices/set", http.HandlerFunc(g.setDevice))
 
+	if g.synced != nil {
+		g.field.SetClock(g.synced()) // before the first reading
+	}
 	g.layers.start("broker", g.broker.Run)
 	g.layers.start("devices", g.field.Run)
 	for _, c := range g.clouds {
