@@ -33,6 +33,7 @@ var pcChecks = []struct {
 	{"a scan shows lines, ports and who has them", aScanShowsWhoHasWhat},
 	{"a controller made for SMBus reads registers, and says what it cannot", aControllerMadeForSMBus},
 	{"a device is read and set from the command line", aDeviceIsReadAndSet},
+	{"a meter counts each pulse and goes on after a restart", aMeterCountsEachPulse},
 }
 
 // A chip is a gpio-sim chip of eight lines.
@@ -623,4 +624,41 @@ address = 0x44
 			t.Errorf("no %q in:\n%s", want, out)
 		}
 	}
+}
+
+func aMeterCountsEachPulse(t *testing.T) {
+	c := newChip(t, map[int]string{4: "GPIO22"})
+	c.drive(4, false)
+	b := on(t, `
+[[devices]]
+name = "meter"
+kind = "gpio-counter"
+every = "500ms"
+[devices.options]
+pin = "GPIO22"
+pull = "none"
+edge = "rising"
+debounce = "0s"
+`)
+	b.until("meter", "availability", "online")
+	pulse := func(n int) {
+		pull, err := os.OpenFile(c.pull(4), os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pull.Close()
+		for range n {
+			pull.WriteAt([]byte("pull-up"), 0)
+			pull.WriteAt([]byte("pull-down"), 0)
+		}
+	}
+	pulse(10_000)
+	b.until("meter", "state", `"pulses":10000,`)
+	b.stop()
+	b.process = start(t, binary, "run", "-config", b.config)
+	b.heard = listen(t, b.addr, "e2e/#")
+	b.until("meter", "availability", "online") // what is retained says offline
+	pulse(10)
+	b.until("meter", "state", `"pulses":10010,`)
+	b.stop()
 }

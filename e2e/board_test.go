@@ -48,6 +48,7 @@ func TestOnABoard(t *testing.T) {
 type bench struct {
 	*process
 	t      *testing.T
+	addr   string
 	config string
 	heard  <-chan string
 	client *conn
@@ -58,7 +59,7 @@ func on(t *testing.T, devices string) *bench {
 	t.Helper()
 	addr := freePort(t)
 	dir := t.TempDir()
-	b := &bench{t: t, config: write(t, dir, "gateway.toml", fmt.Sprintf(`
+	b := &bench{t: t, addr: addr, config: write(t, dir, "gateway.toml", fmt.Sprintf(`
 id = "e2e"
 data_dir = "%s/data"
 [[broker.listeners]]

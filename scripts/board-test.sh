@@ -8,17 +8,22 @@ usage() {
 	usage: scripts/board-test.sh [--install] [--kvm] [--keep DIR] [BOARD...]
 
 	Builds the gateway and the tests of e2e/board_*_test.go, boots each board into them
-	and prints a line for each check. Two minutes; the first time some more.
+	and prints a line for each check. Three minutes; the first time one more.
 
 	  pc       x86-64: a GPIO chip with driven edges (gpio-sim), a USB serial adapter that
 	           is unplugged, an SMBus controller (i2c-stub); only on a machine of that kind
 	  ast2600  ARM, with the build for arm v6: I2C controllers with TMP105 sensors, the
-	           GPIO of the board
+	           GPIO of the board, a USB adapter for I2C (MCP2221A) with chips that do not
+	           hear well, need long or never answer
 
 	  --install   install with apt what is missing; this alone needs root
 	  --kvm       let the processor run the PC; TCG does without and is fast enough
 	  --keep DIR  where the output of the boards goes; without it nowhere unless a check
 	              fails
+
+	An x86-64 that is emulated by the QEMU of Debian 12 is not quite one: after a page
+	fault in the middle of it, SETcc stores a wrong flag. A crash on the pc that nobody can
+	explain, and that --kvm does not show, may be that.
 
 	It needs Debian 12, QEMU, busybox, cpio, kmod, dtc, gcc and make. Kernels come by
 	apt-get download, without root and without being installed, into
@@ -160,13 +165,13 @@ init() { # init CONSOLE MODULE...
 	stty -opost </dev/$1
 	ip link set lo up
 	for m in ${*:2}; do modprobe \$m || echo "no module \$m"; done
-	[ ! -e /sys/kernel/config ] || mount -t configfs configfs /sys/kernel/config
+	mount -t configfs configfs /sys/kernel/config
 	echo root:x:0:0::/:/bin/sh >/etc/passwd; echo lab:x:1000:1000::/tmp:/bin/sh >>/etc/passwd
 	echo root:x:0: >/etc/group; echo lab:x:1000: >>/etc/group
 	cd /work
 	./gpio.test -test.run '^TestKernel' -test.v -test.timeout 30s
 	lines=\$?
-	./e2e.test -board $board -gateway /work/gateway -test.run '^TestOnABoard\$' -test.v -test.timeout 140s
+	./e2e.test -board $board -gateway /work/gateway -test.run '^TestOnABoard\$' -test.v -test.timeout 200s
 	code=\$?; [ \$lines -eq 0 ] || code=\$lines; echo; echo "the board ends with \$code"
 	sleep 60
 	END
@@ -194,7 +199,7 @@ run() {
 		-kernel "$cache/$board/kernel" -initrd "$work/$board.initrd" -append "console=hvc0 quiet mitigations=off panic=-1" \
 		"${@:2}" >"$work/$board.qemu" 2>&1 &
 	qemu=$!
-	local deadline=$((SECONDS + 180)) code=''
+	local deadline=$((SECONDS + 240)) code=''
 	while kill -0 "$qemu" 2>/dev/null && [ $SECONDS -lt $deadline ]; do
 		code=$(tr -d '\r' <"$out" | sed -n 's/^the board ends with //p')
 		[ -z "$code" ] || break
@@ -235,10 +240,10 @@ for board in "${boards[@]}"; do
 				-device qemu-xhci,id=usb -chardev "socket,id=far,path=$work/far,server=on,wait=off" -serial "unix:$work/far"
 			;;
 		ast2600)
-			modules="i2c-aspeed gpio-aspeed i2c-dev lm75"
+			modules="i2c-aspeed gpio-aspeed i2c-dev configfs hid-mcp2221 usbhid usb_f_hid dummy_hcd"
 			# shellcheck disable=SC2086
-			board_files ast2600 armhf linux-image-armmp $modules
-			run ast2600 arm ttyS4 "i2c-aspeed gpio-aspeed i2c-dev" qemu-system-arm -M ast2600-evb -dtb "$cache/ast2600/dtb" -nic none \
+			board_files ast2600 armhf linux-image-armmp $modules lm75
+			run ast2600 arm ttyS4 "$modules" qemu-system-arm -M ast2600-evb -dtb "$cache/ast2600/dtb" -nic none \
 				-device tmp105,bus=aspeed.i2c.bus.3,address=0x48,id=tank -device tmp105,bus=aspeed.i2c.bus.8,address=0x4e,id=raw
 			;;
 	esac
