@@ -223,6 +223,40 @@ func TestKernelKeepsAnOutputThatNobodyUses(t *testing.T) {
 	shut(t, l)
 }
 
+// A file that stays open keeps the kernel from giving the number of the chip again.
+func TestKernelTakesBackTheOutputsOfAChipThatHasLeft(t *testing.T) {
+	chip := simulate(t, "left")
+	s := gpio.NewSystem()
+	open := func() gpio.Listener { return open(t, s, "left:3") }
+	files := func() int {
+		list, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	shut(t, open())
+	before := files()
+	for range 3 {
+		l := open()
+		if err := l.Out(pin.High); err != nil {
+			t.Fatal(err)
+		}
+		shut(t, l)
+		if n := files(); n != before+1 {
+			t.Errorf("%d files are open more than before, want that of the output", n-before)
+		}
+		chip.unplug()
+		if _, err := s.Pin("left:3"); err == nil {
+			t.Error("the chip has left")
+		}
+		chip.plug()
+	}
+	if n := files(); n != before {
+		t.Errorf("%d files are open more than before", n-before)
+	}
+}
+
 func TestKernelLosesChipsAndFindsThemAgain(t *testing.T) {
 	chip := simulate(t, "expander")
 	s := gpio.NewSystem()

@@ -91,10 +91,21 @@ func (s *System) locate(name string) (place, error) {
 		return at, nil
 	}
 	s.chips = present()
+	s.forget()
 	if _, at, ok := lookup(s.chips, name); ok {
 		return at, nil
 	}
 	return place{}, noLine(s.chips, name)
+}
+
+// forget lets go of outputs whose chip has left: there is no level to keep any more.
+func (s *System) forget() {
+	for key, kept := range s.kept {
+		if _, err := kept.level(); err == unix.ENODEV {
+			kept.close() // nothing was written that could be lost
+			delete(s.kept, key)
+		}
+	}
 }
 
 // noLine says why there is no line of a name.
