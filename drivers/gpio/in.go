@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"periph.io/x/conn/v3/gpio"
@@ -114,7 +115,7 @@ func (d *input) follow(ctx context.Context, edges []Edge, missed uint32, emit fu
 			d.tell(e.Level, e.At, nil, emit)
 		}
 	}
-	level, err := d.line.Sense()
+	level, err := d.sense(ctx)
 	if err != nil {
 		return err
 	}
@@ -162,7 +163,20 @@ func (d *input) settle(ctx context.Context) (gpio.Level, error) {
 			break
 		}
 	}
-	return d.line.Sense()
+	return d.sense(ctx)
+}
+
+// sense asks for the level, and up to twice again: that of an expander comes over a bus,
+// where one transfer of a thousand may fail. One that is looked at 20 times a second
+// would be offline every minute.
+func (d *input) sense(ctx context.Context) (level gpio.Level, err error) {
+	for range 3 {
+		if level, err = d.line.Sense(); err == nil || errors.Is(err, syscall.ENODEV) {
+			break
+		}
+		rest(ctx, polling)
+	}
+	return level, err
 }
 
 // tell emits the state if it is another one than was told last, and a fault if there

@@ -256,3 +256,38 @@ func TestWatchEndsSoonAfterItsContext(t *testing.T) {
 		})
 	}
 }
+
+// disturbed is a line of an expander whose bus fails for a while.
+type disturbed struct {
+	*gpiotest.Pin
+	asked, fails int
+}
+
+func (p *disturbed) Sense() (pin.Level, error) {
+	if p.asked++; p.asked > 5 && p.asked <= 5+p.fails {
+		return pin.Low, syscall.EREMOTEIO
+	}
+	return p.Pin.Sense()
+}
+
+func TestADisturbanceOnTheBusOfAnExpanderIsNoEnd(t *testing.T) {
+	for fails, over := range map[int]bool{2: false, 3: true} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &disturbed{Pin: new(gpiotest.Board).Pin("GPIO17"), fails: fails}
+			p.RefuseEdges()
+			dev, err := gpio.InKind().Open(t.Context(), with(`pin = "GPIO17"`), drivers.Ports{Pin: func(string) (pin.PinIO, error) { return p, nil }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer dev.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			time.AfterFunc(time.Second, func() { p.Set(true) })
+			var told []bool
+			err = dev.(drivers.Watcher).Watch(ctx, func(r drivers.Reading) { told = append(told, r.Values[0].V.(bool)) })
+			if over != (ctx.Err() == nil) || !over && len(told) != 2 {
+				t.Errorf("%d reads failed: told %v, %v", fails, told, err)
+			}
+		})
+	}
+}
