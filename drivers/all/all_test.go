@@ -100,6 +100,11 @@ func TestEveryExampleOpens(t *testing.T) {
 			if len(dev.Channels()) == 0 {
 				t.Error("no channels")
 			}
+			for _, c := range dev.Channels() {
+				if slices.Contains([]string{"ts", "quality", "clock"}, c.Name) {
+					t.Errorf("the state has a meaning of its own for %s", c.Name)
+				}
+			}
 			resumes, err := k.Resumes(example.Options)
 			if _, ok := dev.(drivers.Resumer); err != nil || ok != (len(resumes) > 0) {
 				t.Errorf("goes on from %q (%v), which is a Resumer: %v", resumes, err, ok)

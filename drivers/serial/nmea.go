@@ -77,8 +77,8 @@ func (d *receiver) Channels() []drivers.Channel {
 		{Name: "altitude", Quantity: drivers.Distance, Unit: "m", Type: drivers.Float},
 		{Name: "speed", Quantity: drivers.Speed, Unit: "m/s", Type: drivers.Float},
 		{Name: "course", Unit: "°", Type: drivers.Float},
-		{Name: "fix", Type: drivers.Text},     // none, 2d, 3d
-		{Name: "quality", Type: drivers.Text}, // none, gps, dgps, pps, rtk, float-rtk, estimated, manual, simulator
+		{Name: "fix", Type: drivers.Text},         // none, 2d, 3d
+		{Name: "fix_quality", Type: drivers.Text}, // none, gps, dgps, pps, rtk, float-rtk, estimated, manual, simulator
 		{Name: "satellites", Type: drivers.Int},
 		{Name: "hdop", Type: drivers.Float},
 		{Name: "pdop", Type: drivers.Float},

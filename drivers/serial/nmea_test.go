@@ -39,7 +39,7 @@ func TestSentencesOfTheReceiverDescription(t *testing.T) {
 		{"$GPRMC,083559.00,A,4717.11437,N,00833.91522,E,0.004,77.52,091202,,,A*57",
 			"valid=true latitude=47.2852395 longitude=8.5652537 speed=0.002 course=77.52 time=2002-12-09T08:35:59.000Z"},
 		{"$GPGGA,092725.00,4717.11399,N,00833.91590,E,1,08,1.01,499.6,M,48.0,M,,*5B",
-			"valid=true quality=gps satellites=8 latitude=47.2852332 longitude=8.565265 hdop=1.01 altitude=499.6"},
+			"valid=true fix_quality=gps satellites=8 latitude=47.2852332 longitude=8.565265 hdop=1.01 altitude=499.6"},
 		{"$GPVTG,77.52,T,,M,0.004,N,0.008,K,A*06", "course=77.52 speed=0.002"},
 		{"$GPGSA,A,3,23,29,07,08,09,18,26,28,,,,,1.94,1.18,1.54*0D", "fix=3d pdop=1.94"},
 	} {
@@ -60,7 +60,7 @@ $GPGSA,A,1,,,,,,,,,,,,,99.99,99.99,99.99*30
 $GPGSV,1,1,00*79
 $GPGLL,,,,,,V,N*64
 `, "\n", "\r\n"))
-	if want := "[valid=false quality=none satellites=0 fix=none]"; fmt.Sprint(got) != want {
+	if want := "[valid=false fix_quality=none satellites=0 fix=none]"; fmt.Sprint(got) != want {
 		t.Errorf("got %v, want %s", got, want)
 	}
 }
@@ -72,8 +72,8 @@ func TestSentences(t *testing.T) {
 		{"GLRMC,000000,A,0000.0000,N,00000.0000,E,,,290224", "valid=true latitude=0 longitude=0 time=2024-02-29T00:00:00.000Z"},
 		{"GPRMC,,V,,,,,,,,,,N", "valid=false"},
 		{"GPRMC,083559.00,V,4717.1,N,00833.9,E,1,2,091202", "valid=false"},
-		{"GPGGA,,,,,,0,00,99.99,,,,,,", "valid=false quality=none satellites=0"},
-		{"GNGGA,092725.00,4717.11399,N,00833.91590,E,4,12,0.5,-3.25,M,48.0,M,,", "valid=true quality=rtk satellites=12 latitude=47.2852332 longitude=8.565265 hdop=0.5 altitude=-3.25"},
+		{"GPGGA,,,,,,0,00,99.99,,,,,,", "valid=false fix_quality=none satellites=0"},
+		{"GNGGA,092725.00,4717.11399,N,00833.91590,E,4,12,0.5,-3.25,M,48.0,M,,", "valid=true fix_quality=rtk satellites=12 latitude=47.2852332 longitude=8.565265 hdop=0.5 altitude=-3.25"},
 		{"GNGSA,A,1,,,,,,,,,,,,,99.99,99.99,99.99", "fix=none"},
 		{"GPVTG,,T,,M,,N,36.0,K", "speed=10"},
 		{"PUBX,00,081350.00,4717.113210,N", ""},
@@ -108,7 +108,7 @@ func TestOneReadingForAMoment(t *testing.T) {
 	}
 	at := func(second int) string {
 		return fmt.Sprintf("valid=true latitude=47.285 longitude=8.565 speed=0.514 course=2 time=2002-12-09T08:35:%02d.000Z"+
-			" quality=gps satellites=8 hdop=1.01 altitude=499.6 fix=3d pdop=1.94", second)
+			" fix_quality=gps satellites=8 hdop=1.01 altitude=499.6 fix=3d pdop=1.94", second)
 	}
 	for name, send := range map[string][]string{
 		"with pauses":    {burst(1, "A"), burst(2, "A")},
@@ -121,7 +121,7 @@ func TestOneReadingForAMoment(t *testing.T) {
 		}
 	}
 	// One sentence calls the position invalid: there is none.
-	if got, want := receive(t, burst(1, "V")), "[valid=false quality=gps satellites=8 hdop=1.01 fix=3d pdop=1.94]"; fmt.Sprint(got) != want {
+	if got, want := receive(t, burst(1, "V")), "[valid=false fix_quality=gps satellites=8 hdop=1.01 fix=3d pdop=1.94]"; fmt.Sprint(got) != want {
 		t.Errorf("got %v", got)
 	}
 }

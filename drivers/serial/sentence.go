@@ -179,7 +179,7 @@ func (p *sentenceParser) gga() {
 		return
 	}
 	p.add("valid", quality >= 1)
-	p.add("quality", qualities[int(quality)])
+	p.add("fix_quality", qualities[int(quality)])
 	if n, ok := p.number(7); ok {
 		p.add("satellites", int64(n))
 	}
