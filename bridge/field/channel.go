@@ -36,7 +36,7 @@ type ChannelConfig struct {
 	Offset float64 `toml:"offset"`
 
 	// Valid is [lowest, highest]: a value outside is null in the state, of the quality
-	// "bad".
+	// "bad". With Aggregate it is left out, and null is a window with no other value.
 	Valid []float64 `toml:"valid"`
 
 	// Aggregate makes one value of those of a window: mean, min, max, last or count.
@@ -226,18 +226,28 @@ func (c *ChannelConfig) describe(ch drivers.Channel) drivers.Channel {
 
 // A window collects values for one.
 type window struct {
-	ends time.Time // zero: empty
-	n    int64
+	ends time.Time // zero: there is none
+	n    int64     // values that can be used
 	sum  float64
 	low  float64
 	high float64
 	last any
 }
 
+// over tells whether there is a window and it has ended.
+func (w *window) over(now time.Time) bool { return !w.ends.IsZero() && !now.Before(w.ends) }
+
+// add takes a value; nil, which cannot be used, begins a window and is no part of it.
 func (w *window) add(v any, now time.Time, length time.Duration) {
+	if w.ends.IsZero() {
+		w.ends = now.Add(length)
+	}
+	if v == nil {
+		return
+	}
 	x, _ := number(v)
 	if w.n == 0 {
-		*w = window{ends: now.Add(length), low: x, high: x}
+		w.low, w.high = x, x
 	}
 	w.n++
 	w.sum += x
@@ -245,13 +255,16 @@ func (w *window) add(v any, now time.Time, length time.Duration) {
 	w.last = v
 }
 
-// take empties the window. Of what is no number, the last one stands for all.
+// take empties the window; nil if it held no value. Of what is no number, the last one
+// stands for all.
 func (w *window) take(how string) any {
 	done := *w
 	*w = window{}
 	_, isInt := done.last.(int64)
 	_, isNumber := number(done.last)
 	switch {
+	case done.n == 0:
+		return nil
 	case how == "count":
 		return done.n
 	case how == "last" || !isNumber:

@@ -61,7 +61,7 @@ func (c DeviceConfig) Single(channels []drivers.Channel, r drivers.Reading) Devi
 	}
 	d.describe(channels)
 	d.at = r.At
-	d.spoil(r.Bad)
+	d.spoil(r.Bad, r.At)
 	for _, v := range r.Values {
 		d.process(v, r.At)
 	}

@@ -68,7 +68,7 @@ func (d *device) Reading(r drivers.Reading) {
 	}
 	d.at, d.arrived, d.age = r.At, now, now.Sub(d.made)
 	d.meter.note(r.Values)
-	d.spoil(r.Bad)
+	d.spoil(r.Bad, now)
 	if !d.paces {
 		for i := 0; i < len(r.Values) && len(d.quality) > 0; i++ {
 			d.mark(r.Values[i].Channel, "")
@@ -84,11 +84,20 @@ func (d *device) Reading(r drivers.Reading) {
 }
 
 // spoil notes channels that a reading had no usable value of.
-func (d *device) spoil(channels []string) {
+func (d *device) spoil(channels []string, now time.Time) {
 	for _, name := range channels {
-		d.mark(name, bad)
-		d.merge([]drivers.Value{{Channel: name}})
+		if t := d.traits[name]; t != nil && t.cfg.Aggregate != "" {
+			d.collect(drivers.Value{Channel: name}, t, now)
+		} else {
+			d.ruin(name)
+		}
 	}
+}
+
+// ruin notes that there is no value of a channel.
+func (d *device) ruin(name string) {
+	d.mark(name, bad)
+	d.merge([]drivers.Value{{Channel: name}})
 }
 
 // outdate notes that everything is older than it should be, but for what is made of many
@@ -133,14 +142,19 @@ func (d *device) process(v drivers.Value, now time.Time) {
 		return
 	}
 	if v.V = t.cfg.convert(v.V); !t.cfg.usable(v.V) {
-		d.spoil([]string{v.Channel})
+		d.spoil([]string{v.Channel}, now)
 		return
 	}
 	if t.cfg.Aggregate == "" {
 		d.settle(v, t)
 		return
 	}
-	if t.window.n > 0 && !now.Before(t.window.ends) {
+	d.collect(v, t, now)
+}
+
+// collect puts a value into the window of its channel, nil for one that cannot be used.
+func (d *device) collect(v drivers.Value, t *trait, now time.Time) {
+	if t.window.over(now) {
 		d.conclude(v.Channel, t)
 	}
 	t.window.add(v.V, now, t.cfg.Window)
@@ -148,7 +162,11 @@ func (d *device) process(v drivers.Value, now time.Time) {
 
 // conclude ends the window of a channel.
 func (d *device) conclude(name string, t *trait) {
-	d.settle(drivers.Value{Channel: name, V: t.window.take(t.cfg.Aggregate)}, t)
+	if v := t.window.take(t.cfg.Aggregate); v != nil {
+		d.settle(drivers.Value{Channel: name, V: v}, t)
+	} else {
+		d.ruin(name)
+	}
 }
 
 // settle puts a value into the state, and sees whether it is due.
@@ -181,7 +199,7 @@ func (d *device) tick() {
 	}
 	now := time.Now()
 	for name, t := range d.traits {
-		if t.window.n > 0 && !now.Before(t.window.ends) {
+		if t.window.over(now) {
 			d.conclude(name, t)
 		}
 	}
@@ -237,7 +255,7 @@ func (d *device) wind(now time.Time) {
 		sooner(d.sent.Add(d.cfg.MaxInterval))
 	}
 	for _, t := range d.traits {
-		if t.window.n > 0 {
+		if !t.window.ends.IsZero() {
 			sooner(t.window.ends)
 		}
 	}

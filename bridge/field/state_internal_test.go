@@ -387,3 +387,27 @@ func TestARateLetsAsManyPassAtOnceAsInASecond(t *testing.T) {
 		}
 	}
 }
+
+// One spike among sixty values is no reason to have no mean for a minute.
+func TestAWindowLeavesOutWhatCannotBeUsed(t *testing.T) {
+	c := channel(func(c *ChannelConfig) { c.Aggregate, c.Window, c.Valid = "mean", 10*time.Second, []float64{0, 100} })
+	inBubble(t, DeviceConfig{Channels: c}, nil, func(d *device, got *states) {
+		nonsense := drivers.Reading{At: time.Now(), Bad: []string{"t"}}
+		say(d, "t", 500.0)
+		say(d, "t", 10.0)
+		d.Reading(nonsense)
+		say(d, "t", 20.0)
+		expect(t, "before its end", got, ``)
+		time.Sleep(10 * time.Second)
+		expect(t, "what is left", got, `"t":15`)
+		d.Reading(nonsense)
+		say(d, "t", 500.0)
+		time.Sleep(9 * time.Second)
+		expect(t, "the next one", got, ``)
+		time.Sleep(time.Second)
+		expect(t, "with nothing in it", got, `"t":null,"quality":{"t":"bad"}`)
+		say(d, "t", 1.0)
+		time.Sleep(10 * time.Second)
+		expect(t, "and good again", got, `"t":1`)
+	})
+}
