@@ -308,7 +308,9 @@ func TestWhatAMeterWasSetToIsKeptAtOnce(t *testing.T) {
 		}
 		meter := newTally()
 		kind := drivers.KindOf("tally", "a fake", "", func() tallyOptions { return tallyOptions{} },
-			func(context.Context, tallyOptions, drivers.Ports) (drivers.Device, error) { return settable{meter}, nil })
+			func(context.Context, tallyOptions, drivers.Ports) (drivers.Device, error) {
+				return settable{meter}, nil
+			})
 		bridge, err := field.New(field.Config{Prefix: "p", Devices: []field.DeviceConfig{device("x", "tally")}}, br, []drivers.Kind{kind}, drivers.Ports{}, silent)
 		if err != nil {
 			t.Fatal(err)
