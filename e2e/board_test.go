@@ -30,6 +30,7 @@ var boards = map[string][]struct {
 }{
 	"pc":      pcChecks,
 	"ast2600": astChecks,
+	"raspi2":  piChecks,
 }
 
 func TestOnABoard(t *testing.T) {

@@ -8,13 +8,15 @@ usage() {
 	usage: scripts/board-test.sh [--install] [--kvm] [--keep DIR] [BOARD...]
 
 	Builds the gateway and the tests of e2e/board_*_test.go, boots each board into them
-	and prints a line for each check. Three minutes; the first time one more.
+	and prints a line for each check. Four minutes; the first time one more.
 
 	  pc       x86-64: a GPIO chip with driven edges (gpio-sim), a USB serial adapter that
 	           is unplugged, an SMBus controller (i2c-stub); only on a machine of that kind
 	  ast2600  ARM, with the build for arm v6: I2C controllers with TMP105 sensors, the
 	           GPIO of the board, a USB adapter for I2C (MCP2221A) with chips that do not
 	           hear well, need long or never answer
+	  raspi2   ARM, with the build for arm v6: the GPIO of a Raspberry Pi 2, and its I2C
+	           controller without wires
 
 	  --install   install with apt what is missing; this alone needs root
 	  --kvm       let the processor run the PC; TCG does without and is fast enough
@@ -41,7 +43,7 @@ while [ $# -gt 0 ]; do
 		--kvm) accel=kvm ;;
 		--keep) [ -n "${2-}" ] || die "--keep takes a directory"; mkdir -p "$2"; keep=$(realpath "$2"); shift ;;
 		-h | --help) usage; exit 0 ;;
-		pc | ast2600) boards+=("$1") ;;
+		pc | ast2600 | raspi2) boards+=("$1") ;;
 		*) usage >&2; exit 2 ;;
 	esac
 	shift
@@ -50,7 +52,7 @@ cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
 if [ ${#boards[@]} -eq 0 ]; then
 	[ "$(dpkg --print-architecture)" != amd64 ] || boards+=(pc)
-	boards+=(ast2600)
+	boards+=(ast2600 raspi2)
 fi
 
 if [ -n "$install" ]; then
@@ -124,6 +126,8 @@ board_files() {
 	if [ "$name" = ast2600 ]; then
 		cp "$tree/usr/lib/linux-image-$release/aspeed-ast2600-evb.dtb" "$dir/dtb"
 		fdtput -t s "$dir/dtb" /ahb/apb/serial@1e783000 status okay # the line to QEMU's monitor
+	elif [ "$name" = raspi2 ]; then
+		cp "$tree/usr/lib/linux-image-$release/bcm2836-rpi-2-b.dtb" "$dir/dtb"
 	fi
 	echo "$*" >"$dir/complete"
 	rm -rf "$tree" "$work/deb-$arch"
@@ -160,7 +164,7 @@ init() { # init CONSOLE MODULE...
 	export PATH=/bin HOME=/tmp
 	mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev; mount -t tmpfs tmp /tmp
 	mkdir -p /dev/pts; mount -t devpts pts /dev/pts
-	mount -t tracefs tracefs /sys/kernel/tracing
+	mount -t tracefs tracefs /sys/kernel/tracing; mount -t debugfs debugfs /sys/kernel/debug
 	exec </dev/null >/dev/$1 2>&1
 	stty -opost </dev/$1
 	ip link set lo up
@@ -245,6 +249,12 @@ for board in "${boards[@]}"; do
 			board_files ast2600 armhf linux-image-armmp $modules lm75
 			run ast2600 arm ttyS4 "$modules" qemu-system-arm -M ast2600-evb -dtb "$cache/ast2600/dtb" -nic none \
 				-device tmp105,bus=aspeed.i2c.bus.3,address=0x48,id=tank -device tmp105,bus=aspeed.i2c.bus.8,address=0x4e,id=raw
+			;;
+		raspi2)
+			modules="i2c-bcm2835 i2c-dev configfs"
+			# shellcheck disable=SC2086
+			board_files raspi2 armhf linux-image-armmp $modules
+			run raspi2 arm ttyAMA0 "$modules" qemu-system-arm -M raspi2b -dtb "$cache/raspi2/dtb"
 			;;
 	esac
 done
