@@ -92,6 +92,8 @@ func (c *Client) ask(ctx context.Context, method, path string) (io.ReadCloser, e
 		return nil, fmt.Errorf("%w: nobody answers at %s", ErrNotRunning, c.path)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("ask the gateway at %s: permission denied: run the command as root, as the gateway's user, or join its group", c.path)
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("the gateway at %s runs and does not answer; if it goes on, its log may say why, and only a restart helps: %w", c.path, context.DeadlineExceeded)
 	case err != nil:
 		var u *url.Error // its text is about a URL, which here is none
 		if errors.As(err, &u) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"edgegateway/status"
 )
@@ -83,6 +84,21 @@ func deadSocket(t *testing.T, dir string) string {
 	ln.SetUnlinkOnClose(false)
 	ln.Close()
 	return path
+}
+
+func TestAGatewayThatHangsIsNotWaitedForForEver(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control.sock")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err = status.Dial(path).Status(ctx)
+	if err == nil || !strings.Contains(err.Error(), "the gateway at "+path+" runs and does not answer") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestSocketOfADeadProcessIsReplaced(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"edgegateway/bridge/cloud"
 	"edgegateway/broker"
@@ -36,6 +37,15 @@ func (c *socketChoice) askGateway(ctx context.Context, p *process, method, path 
 		}
 	}
 	return exitError{exitNotRunning, fmt.Sprintf("no gateway is running: nobody answers at %s. Start one with \"gateway run\", or name its socket with -socket.", strings.Join(paths, " or "))}
+}
+
+// askDevice has the running gateway do something to a device, which it answers within
+// patience; one that hangs never does.
+func (c *socketChoice) askDevice(ctx context.Context, p *process, path string, patience time.Duration, w io.Writer) error {
+	const grace = 3 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience+grace)
+	defer cancel()
+	return c.askGateway(ctx, p, http.MethodPost, path, w)
 }
 
 func notRunning(err error) bool {

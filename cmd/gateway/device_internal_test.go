@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +26,7 @@ import (
 	"edgegateway/drivers/gpio/gpiotest"
 	"edgegateway/drivers/modbus/modbustest"
 	"edgegateway/drivers/serial/serialtest"
+	"edgegateway/status"
 )
 
 // at runs one command line in this process, on hardware in memory.
@@ -280,6 +284,31 @@ func TestACommandThatNobodyWaitsForAnyMoreIsNotCarriedOut(t *testing.T) {
 		if level == gpio.Low {
 			t.Errorf("the pump was switched on: %v", pin.Outs())
 		}
+	}
+}
+
+func TestAGatewayThatHangsOverACommandIsNotWaitedForForEver(t *testing.T) {
+	t.Parallel()
+	socket := filepath.Join(t.TempDir(), "control.sock")
+	ln, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			<-ended
+		}
+		json.NewEncoder(w).Encode(status.Report{Version: status.ReportVersion, Devices: []status.Device{{Name: "pump"}}})
+	})}
+	go s.Serve(ln)
+	defer s.Close()
+	defer close(ended)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	code, _, errOut := at(ctx, t, drivers.Ports{}, "set", "-socket", socket, "-timeout", "1ms", "pump", "on")
+	if code != 1 || !strings.Contains(errOut, "runs and does not answer") || ctx.Err() != nil {
+		t.Errorf("%d %s", code, errOut)
 	}
 }
 

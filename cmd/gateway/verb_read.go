@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strings"
 	"text/tabwriter"
@@ -90,7 +89,7 @@ func (v *readFlags) read(ctx context.Context, p *process, name string) error {
 // sample has the running gateway measure.
 func (v *readFlags) sample(ctx context.Context, p *process, name string) error {
 	q := url.Values{"device": {name}, "within": {v.timeout.String()}}
-	return v.where.askGateway(ctx, p, http.MethodPost, "/v1/devices/sample?"+q.Encode(), io.Discard)
+	return v.where.askDevice(ctx, p, "/v1/devices/sample?"+q.Encode(), v.timeout, io.Discard)
 }
 
 // lookEvery is how often a running gateway is asked for what is new.

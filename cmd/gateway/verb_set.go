@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -78,7 +77,7 @@ func (v *setFlags) set(ctx context.Context, p *process, device, channel, value s
 	}
 	q := url.Values{"device": {device}, "channel": {channel}, "value": {value}, "within": {v.timeout.String()}}
 	var answer bytes.Buffer
-	if err := v.where.askGateway(ctx, p, http.MethodPost, "/v1/devices/set?"+q.Encode(), &answer); err != nil {
+	if err := v.where.askDevice(ctx, p, "/v1/devices/set?"+q.Encode(), v.timeout, &answer); err != nil {
 		return fmt.Errorf("%s: %w", device, err)
 	}
 	var a setAnswer
