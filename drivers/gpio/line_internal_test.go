@@ -46,3 +46,14 @@ func TestALineThatWasNotSetUpSaysSo(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Given back to the kernel, the line would be what the board makes of it.
+func TestAnOutputIsKeptAlthoughItsLevelCanNotBeRead(t *testing.T) {
+	r, w := pipe(t) // of which there is no level to be had
+	defer unix.Close(w)
+	s := NewSystem()
+	l := &line{system: s, place: place{chip: "gpiochip9"}, req: r, out: true}
+	if err := l.Close(); err != nil || s.kept[l.place.key()] != r {
+		t.Errorf("%v; kept: %v", err, s.kept)
+	}
+}
