@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"periph.io/x/conn/v3/gpio"
@@ -241,9 +242,8 @@ func (d *output) left() error {
 	if !ok {
 		return nil
 	}
-	_, err := line.Sense()
-	if err = fails(d.options.Pin, err); errors.Is(err, drivers.ErrGone) {
-		return err
+	if _, err := line.Sense(); errors.Is(err, syscall.ENODEV) {
+		return fails(d.options.Pin, err)
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func TestAnOutputNoticesThatItsChipHasLeft(t *testing.T) {
 		p := board.Pin("GPIO27")
 		jobs <- set("on")
 		time.Sleep(10 * time.Second)
-		p.Fail(errors.New("a bus that is disturbed"))
+		p.Fail(syscall.EIO) // the bus of an expander is disturbed
 		time.Sleep(10500 * time.Millisecond)
 		p.Fail(syscall.ENODEV)
 		time.Sleep(5 * time.Second)
