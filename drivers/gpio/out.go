@@ -30,6 +30,8 @@ const (
 	longestPause   = time.Minute
 	defaultPause   = 500 * time.Millisecond // a motor has come to rest, and the relay of the other direction has opened
 	longestLockKey = 64                     // bytes of the name of a group
+	closeTries     = 400 * time.Millisecond // for so long Close tries to drive a line
+	closePause     = 100 * time.Millisecond // between two of its tries
 	lookForChip    = time.Second            // how late an output notices that its chip has left
 )
 
@@ -119,8 +121,15 @@ func (d *output) Channels() []drivers.Channel {
 // Close sets the safe state. When the process ends, the kernel lets go of the line,
 // which "may revert to its default state" then
 // (Documentation/userspace-api/gpio/gpio-v2-get-line-ioctl.rst).
+//
+// At a stop this is the last chance, and a bus that is disturbed comes to itself.
 func (d *output) Close() error {
+	began := time.Now()
 	err := d.set(d.options.Safe)
+	for err != nil && !errors.Is(err, drivers.ErrGone) && time.Since(began) < closeTries {
+		time.Sleep(closePause)
+		err = d.set(d.options.Safe)
+	}
 	if err2 := release(d.pin); err == nil {
 		err = err2
 	}

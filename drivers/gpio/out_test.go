@@ -390,7 +390,7 @@ func TestAnOutputThatMayBeOnIsSwitchedOffAsSoonAsThatCanBeDone(t *testing.T) {
 			}
 			told := diaries["UP"].lines
 			const may, none = "the GPIO line UP may be on: it failed to go on, and could not be switched off after that", "no answer from the GPIO line UP; check its address, wiring and power"
-			want := []string{"0s result 0 " + none, "0s offline: " + may, "0s offline: " + may + "; then: " + none}
+			want := []string{"0s result 0 " + none, "0s offline: " + may, "400ms offline: " + may + "; then: " + none}
 			if got := told[2:5]; !slices.Equal(got, want) {
 				t.Errorf("told %q, want %q", got, want)
 			}
@@ -417,4 +417,27 @@ func (n noisy) Out(l pin.Level) error {
 		_ = n.Pin.Out(l)
 	}
 	return syscall.EREMOTEIO
+}
+
+func TestAStopTriesToDriveALineMoreThanOnce(t *testing.T) {
+	for failures, want := range map[time.Duration]pin.Level{0: pin.Low, 250 * ms: pin.Low, time.Hour: pin.High} {
+		synctest.Test(t, func(t *testing.T) {
+			var board gpiotest.Board
+			dev, err := gpio.OutKind().Open(t.Context(), with("pin = \"UP\"\ninitial = true"), board.Ports())
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := board.Pin("UP")
+			if failures > 0 {
+				p.Fail(syscall.EREMOTEIO)
+				time.AfterFunc(failures, func() { p.Fail(nil) })
+			}
+			began := time.Now()
+			err = dev.Close()
+			if took := time.Since(began); (err == nil) != (want == pin.Low) || p.Level() != want || p.Used() || took > 500*ms {
+				t.Errorf("a bus that is disturbed for %v: %v after %v, the line is %v", failures, err, took, p.Level())
+			}
+			time.Sleep(time.Hour)
+		})
+	}
 }
