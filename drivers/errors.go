@@ -50,6 +50,14 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("the driver panicked in %s: %v", e.Op, e.Value)
 }
 
+// An interruptedError is the Result of a job that was under way when Run's context ended.
+type interruptedError struct{ err error }
+
+func (e *interruptedError) Error() string {
+	return "unknown: the gateway stopped before the device had answered"
+}
+func (e *interruptedError) Unwrap() error { return e.err }
+
 // A repeated error is the last of several in a row.
 type repeated struct {
 	times int

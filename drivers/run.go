@@ -335,7 +335,7 @@ func (r *runner) act(ctx context.Context, dev Device, job Job) error {
 	})
 	state := clean(res.reading)
 	if res.err != nil {
-		r.ev.Result(job, Reading{}, res.err)
+		r.ev.Result(job, Reading{}, interrupted(ctx, res.err))
 		if fatal(res.err) {
 			return res.err
 		}
@@ -345,6 +345,14 @@ func (r *runner) act(ctx context.Context, dev Device, job Job) error {
 	r.tell(state)
 	r.ev.Result(job, state, nil)
 	return nil
+}
+
+// interrupted says what a call that a stop has ended means to the sender of a command.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return &interruptedError{err}
+	}
+	return err
 }
 
 // taken counts a job that is a command.

@@ -16,7 +16,7 @@ func TestCommandsThatWaitAtTheEndAreAnsweredAndNotCarriedOut(t *testing.T) {
 	}
 	await(t, "Actuate", f.acts)
 	r.stop()
-	r.expect("p/x/result", `{"ok":false,"channel":"level","error":"context canceled","ts":"TIME"}`)
+	r.expect("p/x/result", `{"ok":false,"channel":"level","error":"unknown: the gateway stopped before the device had answered","ts":"TIME"}`)
 	for range 2 {
 		r.expect("p/x/result", `{"ok":false,"channel":"level","error":"the gateway is stopping","ts":"TIME"}`)
 	}
