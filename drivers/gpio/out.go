@@ -126,7 +126,7 @@ func (d *output) Channels() []drivers.Channel {
 func (d *output) Close() error {
 	began := time.Now()
 	err := d.set(d.options.Safe)
-	for err != nil && !errors.Is(err, drivers.ErrGone) && time.Since(began) < closeTries {
+	for err != nil && !errors.Is(err, syscall.ENODEV) && time.Since(began) < closeTries {
 		time.Sleep(closePause)
 		err = d.set(d.options.Safe)
 	}

@@ -429,7 +429,7 @@ func TestAStopTriesToDriveALineMoreThanOnce(t *testing.T) {
 			}
 			p := board.Pin("UP")
 			if failures > 0 {
-				p.Fail(syscall.EREMOTEIO)
+				p.Fail(syscall.EIO)
 				time.AfterFunc(failures, func() { p.Fail(nil) })
 			}
 			began := time.Now()
