@@ -110,6 +110,9 @@ func TestExceptionsAreSentences(t *testing.T) {
 	for code := byte(1); code < 13; code++ {
 		e := &ExceptionError{Code: code, request: request{function: readInputRegisters, at: 7, count: 2}}
 		want := fmt.Sprintf("the unit refuses to read input registers 7 to 8 (function 4): exception %d: ", code)
+		if code == 5 || code == 11 {
+			want = fmt.Sprintf("no result of the request to read input registers 7 to 8 (function 4): exception %d: ", code)
+		}
 		if got := e.Error(); !strings.HasPrefix(got, want) || len(got) < len(want)+10 {
 			t.Error(got)
 		}

@@ -43,7 +43,7 @@ func RTUKind() drivers.Kind {
 			if err != nil {
 				return nil, err
 			}
-			d := newDevice(ln, o.UnitOptions, o.Delay)
+			d := newDevice(ln, o.UnitOptions, o.Delay, false)
 			// The port is opened now, so that what is wrong with it is said at once.
 			if err := ln.use(ctx, func(carrier) error { return nil }); err != nil {
 				return nil, errors.Join(err, d.Close())
@@ -72,7 +72,7 @@ func TCPKind() drivers.Kind {
 			if err != nil {
 				return nil, err
 			}
-			return newDevice(ln, o.UnitOptions, 0), nil
+			return newDevice(ln, o.UnitOptions, 0, o.Framing == "tcp"), nil
 		})
 }
 
@@ -85,6 +85,7 @@ type device struct {
 	spans   []span
 
 	answered bool // the unit has answered since it was opened
+	doubt    doubt
 }
 
 var (
@@ -92,8 +93,8 @@ var (
 	_ drivers.Actuator = (*device)(nil)
 )
 
-func newDevice(ln *line, o UnitOptions, delay time.Duration) *device {
-	d := &device{line: ln, options: o, delay: delay}
+func newDevice(ln *line, o UnitOptions, delay time.Duration, numbered bool) *device {
+	d := &device{line: ln, options: o, delay: delay, doubt: doubt{never: numbered}}
 	var wanted []int
 	for i, p := range o.Points {
 		d.points = append(d.points, p.normal())
@@ -119,8 +120,12 @@ func (d *device) Close() error { return d.line.leave() }
 // has not answered yet: one that is off would take the time of its neighbours. A
 // write is never repeated, since it may have been carried out.
 func (d *device) ask(ctx context.Context, r request) ([]byte, error) {
+	if err := d.doubt.wait(ctx, r); err != nil {
+		return nil, unsentError{err}
+	}
 	for try := 0; ; try++ {
-		data, err := d.line.ask(ctx, byte(d.options.UnitID), r, waits{d.options.Timeout, d.delay})
+		data, turn, err := d.line.ask(ctx, byte(d.options.UnitID), r, waits{d.options.Timeout, d.delay})
+		d.doubt.note(r, turn, err)
 		var exception *ExceptionError
 		refused := errors.As(err, &exception)
 		if err == nil || refused && exception.Code != pathUnavailable && exception.Code != targetSilent {
@@ -231,7 +236,8 @@ func (d *device) Actuate(ctx context.Context, c drivers.Command) (drivers.Readin
 	if _, err := d.ask(ctx, r); err != nil {
 		var exception *ExceptionError
 		var unsent unsentError
-		if !errors.As(err, &exception) && !errors.As(err, &unsent) {
+		refused := errors.As(err, &exception) && !exception.unknown()
+		if !refused && !errors.As(err, &unsent) {
 			err = fmt.Errorf("nobody knows whether the unit did it: %w", err)
 		}
 		return drivers.Reading{}, err

@@ -167,3 +167,22 @@ func TestWriteIsNotRepeated(t *testing.T) {
 		}
 	})
 }
+
+// A Modbus gateway that heard nothing of the unit, and a unit that needs long, have not
+// refused a command.
+func TestWriteThatMayBeCarriedOut(t *testing.T) {
+	for code, want := range map[byte]string{
+		4:  "the unit refuses to write holding register 101 (function 6): exception 4: ",
+		5:  "nobody knows whether the unit did it: no result of the request to write holding register 101 (function 6): exception 5: it has accepted",
+		11: "nobody knows whether the unit did it: no result of the request to write holding register 101 (function 6): exception 11: the unit does not answer the Modbus gateway",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLine(map[byte]*modbustest.Unit{1: one()})
+			l.spoil = func(sent, _ string) string { return string(modbustest.Frame(1, []byte{sent[1] | 0x80, code})) }
+			dev := open(t, modbus.RTUKind(), onPort+someOfEverything, l.Ports())
+			if got := actuate(t, dev, "mode", 7.0); !strings.HasPrefix(got, want) {
+				t.Errorf("exception %d: %s", code, got)
+			}
+		})
+	}
+}

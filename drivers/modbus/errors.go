@@ -18,6 +18,7 @@ const (
 	illegalFunction    = 1
 	illegalDataAddress = 2
 	illegalDataValue   = 3
+	acknowledge        = 5
 	pathUnavailable    = 10
 	targetSilent       = 11
 )
@@ -34,7 +35,7 @@ func (e *ExceptionError) Error() string {
 		illegalDataAddress: "it has nothing at this address; compare with its manual, which may count from 1 or from 40001",
 		illegalDataValue:   "the value or the number of registers is not allowed",
 		4:                  "it failed while doing so; its display or its log may tell more",
-		5:                  "it has accepted the request and needs long for it",
+		acknowledge:        "it has accepted the request and needs long for it",
 		6:                  "it is busy",
 		8:                  "its memory has a parity error",
 		pathUnavailable:    "the Modbus gateway has no way to the unit; check the unit id and the gateway's settings",
@@ -43,8 +44,14 @@ func (e *ExceptionError) Error() string {
 	if !known {
 		what = "the manual of the unit tells what that means"
 	}
+	if e.unknown() {
+		return fmt.Sprintf("no result of the request to %v: exception %d: %s", e.request, e.Code, what)
+	}
 	return fmt.Sprintf("the unit refuses to %v: exception %d: %s", e.request, e.Code, what)
 }
+
+// unknown tells whether a write that was answered so may be, or become, carried out.
+func (e *ExceptionError) unknown() bool { return e.Code == acknowledge || e.Code == targetSilent }
 
 // A goneError ends the use of an opened device, and says no more than its cause.
 type goneError struct{ error }

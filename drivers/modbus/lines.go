@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"edgegateway/drivers"
 )
@@ -107,19 +108,27 @@ func (ln *line) use(ctx context.Context, work func(carrier) error) error {
 	return work(ln.carrier)
 }
 
-// ask sends a request to a unit and returns the data of a read.
-func (ln *line) ask(ctx context.Context, unit byte, r request, w waits) (data []byte, err error) {
-	err = ln.use(ctx, func(c carrier) error {
-		pdu, err := c.ask(ctx, unit, r, w)
-		if err == nil {
-			data, err = r.parse(pdu)
+// ask sends a request to a unit and returns the data of a read, and when it had its turn.
+func (ln *line) ask(ctx context.Context, unit byte, r request, w waits) (data []byte, turn time.Time, err error) {
+	for again := ln.reconnects; ; again = false {
+		err = ln.use(ctx, func(c carrier) error {
+			turn = time.Now()
+			pdu, err := c.ask(ctx, unit, r, w)
+			if err == nil {
+				data, err = r.parse(pdu)
+			}
+			if ln.broken(err) {
+				ln.drop() // the error that matters is there
+			}
+			return err
+		})
+		// Most devices close a connection that was idle for a while. It has taken nothing:
+		// a new one may.
+		var unsent unsentError
+		if !again || !errors.As(err, &unsent) || errors.Is(err, drivers.ErrGone) || ctx.Err() != nil {
+			return data, turn, err
 		}
-		if ln.broken(err) {
-			ln.drop() // the error that matters is there
-		}
-		return err
-	})
-	return data, err
+	}
 }
 
 // broken tells whether a carrier is of no more use after an error.

@@ -99,7 +99,7 @@ func (r request) parse(pdu []byte) ([]byte, error) {
 	return pdu[2:], nil
 }
 
-// String says what is asked, as the end of "the unit refuses to".
+// String says what is asked, as the end of "the unit refuses to" or "the request to".
 func (r request) String() string {
 	verb, noun := "read", map[byte]string{
 		readCoils: "coil", readDiscreteInputs: "discrete input",

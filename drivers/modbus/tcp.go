@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -23,6 +24,11 @@ type tcp struct {
 const mbap = 7 // bytes of the header: transaction, protocol, length, unit
 
 func (c *tcp) ask(ctx context.Context, unit byte, r request, w waits) ([]byte, error) {
+	if d, ok := c.conn.(discarder); ok {
+		if err := d.DiscardInput(); err != nil {
+			return nil, unsentError{err}
+		}
+	}
 	c.number++
 	frame := make([]byte, mbap-1, 32)
 	frame = r.append(append(frame, unit))
@@ -94,6 +100,41 @@ func (c *connection) Read(b []byte) (int, error) {
 		return n, c.lost(err)
 	}
 	return n, err
+}
+
+// mostDiscarded bounds what DiscardInput takes of who sends without end, in buffers.
+const mostDiscarded = 64
+
+// DiscardInput forgets what has come and was not read. Its error says that the other end
+// has closed the connection.
+func (c *connection) DiscardInput() error {
+	raw, err := c.Conn.(syscall.Conn).SyscallConn()
+	if err == nil {
+		err = c.SetReadDeadline(time.Time{})
+	}
+	if err != nil {
+		return c.lost(err)
+	}
+	var n int
+	var failed error
+	err = raw.Read(func(fd uintptr) bool { // the socket does not block
+		buf := make([]byte, 512)
+		for range mostDiscarded {
+			if n, failed = syscall.Read(int(fd), buf); n <= 0 && failed != syscall.EINTR {
+				break
+			}
+		}
+		return true
+	})
+	switch {
+	case err != nil:
+		return c.lost(err)
+	case n == 0:
+		return c.lost(io.EOF)
+	case failed != nil && failed != syscall.EAGAIN && failed != syscall.EINTR:
+		return c.lost(failed)
+	}
+	return nil
 }
 
 func (c *connection) Write(b []byte) (int, error) {
