@@ -7,6 +7,7 @@ import (
 
 	"edgegateway/bridge/field"
 	"edgegateway/config/strict"
+	"edgegateway/drivers"
 )
 
 func TestChannelsOfAFile(t *testing.T) {
@@ -61,6 +62,26 @@ offset = 273.15`, ""},
 			if d.MinInterval != 10*time.Second || ch.Window != time.Minute || ch.Scale != 1 || ch.Deadband.String() != "0.2" || ch.Round != 1 {
 				t.Errorf("got %+v", d)
 			}
+		}
+	}
+}
+
+func TestAChannelThatTheDeviceDoesNotHaveIsLogged(t *testing.T) {
+	var ch field.ChannelConfig
+	ch.SetDefaults()
+	for _, c := range []struct {
+		listed []drivers.Channel
+		want   int
+	}{{[]drivers.Channel{{Name: "temperature"}, {Name: "humidity"}}, 1}, {nil, 0}} {
+		f, log := newFake(c.listed...), new(strings.Builder)
+		d := device("x", "w")
+		d.Channels = map[string]field.ChannelConfig{"temprature": ch, "humidity": ch}
+		oneRun(t, t.TempDir(), kind("w", f, watcher{f}), d, log, func(r *rig) {
+			f.readings <- drivers.Reading{At: noon, Values: values("temperature", 1.0)}
+			r.next("p/x/state")
+		})
+		if got := strings.Count(log.String(), `channels=[temprature] device_has="[temperature humidity]"`); got != c.want {
+			t.Errorf("logged %d times, want %d:\n%s", got, c.want, log)
 		}
 	}
 }

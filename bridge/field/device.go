@@ -81,6 +81,7 @@ type device struct {
 	unsent   int64
 	sendErr  string // why the last message was not taken
 	crowded  bool   // the limit of channels was logged
+	listed   bool   // what the configuration has beside the channels was logged
 	alarmed  bool   // that it could not be made safe
 
 	clockMoved bool // the wall clock was set since the gateway started
@@ -147,10 +148,36 @@ func (d *device) Online(channels []drivers.Channel, check func(drivers.Command) 
 	d.check = check
 	d.resetState()
 	d.reopened()
+	strays := d.strays()
 	d.mu.Unlock()
+	if len(strays) > 0 {
+		d.log.Warn("the configuration has [devices.channels] that the device does not have; they do nothing", "channels", strays, "device_has", namesOf(channels))
+	}
 	d.calm() // opening has set it
 	d.bridge.tells.look()
 	d.publish("availability", []byte("online"))
+}
+
+// strays are the configured channels that the device does not list, told once; none of a
+// device that lists nothing, because what it receives names them.
+func (d *device) strays() (names []string) {
+	if d.listed || len(d.channels) == 0 {
+		return nil
+	}
+	d.listed = true
+	for _, name := range slices.Sorted(maps.Keys(d.traits)) {
+		if d.rank(name) == len(d.channels) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func namesOf(channels []drivers.Channel) (names []string) {
+	for _, c := range channels {
+		names = append(names, c.Name)
+	}
+	return names
 }
 
 // describe notes the channels as their readers see them.
