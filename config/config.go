@@ -104,7 +104,7 @@ func Decode(path string, text []byte, getenv func(string) string, hostname strin
 			"config_version %d is newer than this gateway, which knows %d: update the gateway", c.ConfigVersion, Version)}
 	}
 	if !c.doc.Has("prefix") {
-		c.Prefix = c.ID
+		c.Prefix = c.prefixOf(c.ID)
 	}
 	if !c.doc.Broken() { // else what is missing may stand in the part that was not read
 		err = strict.Merge(err, c.faults()...)
@@ -170,17 +170,27 @@ func Keys() []strict.Key {
 // base is what every configuration starts from.
 func base(getenv func(string) string, hostname string) Config {
 	id := idOf(hostname)
-	return Config{
+	c := Config{
 		ConfigVersion: Version,
 		ID:            id,
 		DataDir:       dataDir(getenv),
-		Prefix:        id,
 		Log:           Log{Level: "info", Format: "text"},
 		Broker:        broker.DefaultConfig(),
 		Buffer:        buffer.DefaultConfig(),
 		HomeAssistant: homeassistant.DefaultConfig(),
 		Status:        status.DefaultConfig(),
 	}
+	c.Prefix = c.prefixOf(id)
+	return c
+}
+
+// prefixOf is the prefix of a gateway that is not given one: its id, also on a machine
+// that is called homeassistant.
+func (c Config) prefixOf(id string) string {
+	if id == c.HomeAssistant.Prefix {
+		return id + "-gateway"
+	}
+	return id
 }
 
 // elements are what the tables of a list start from, each by its type.

@@ -126,11 +126,19 @@ func TestIDComesFromTheHostName(t *testing.T) {
 	}
 }
 
+func TestOnAMachineCalledHomeassistantTheGatewayIsNotTakenForIt(t *testing.T) {
+	if c := config.Default(none, "homeassistant.local"); c.ID != "homeassistant" || c.Prefix != "homeassistant-gateway" {
+		t.Errorf("id %q, prefix %q", c.ID, c.Prefix)
+	}
+}
+
 func TestThePrefixIsTheIDUnlessTheFileSaysOtherwise(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                            "greenhouse",
 		"id = 'barn'":                 "barn",
 		"id = 'barn'\nprefix = 'a/b'": "a/b",
+		"id = 'homeassistant'":        "homeassistant-gateway",
+		"id = 'ha'\n[home_assistant]\nprefix = 'ha'": "ha-gateway",
 	} {
 		if c, err := decode(text); err != nil || c.Prefix != want {
 			t.Errorf("%q: got %q, %v, want %q", text, c.Prefix, err, want)
@@ -158,6 +166,7 @@ func TestTheValueOfAMistakePointsAtItself(t *testing.T) {
 		{"id", "id = 'green house'", `1:6: id must be 1 to 64 of the characters A-Z a-z 0-9 _ -, not "green house"`},
 		{"prefix with a wildcard", "prefix = 'a/+'", `1:10: prefix must be a topic without + and #, not start with $ or /, not end with /, and have 1 to 256 bytes, not "a/+"`},
 		{"prefix of the broker's own topics", "prefix = '$SYS'", `1:10: prefix must be a topic without + and #, not start with $ or /, not end with /, and have 1 to 256 bytes, not "$SYS"`},
+		{"prefix of Home Assistant", "prefix = 'homeassistant'", `1:10: prefix "homeassistant" is that of Home Assistant, which says on homeassistant/status that it has started; choose another one`},
 		{"level", "[log]\nlevel = 'loud'", `2:9: log.level must be debug, info, warn or error, not "loud"`},
 		{"section of another name", "[homeassist]\ndiscovery = true", `1:2: unknown key "homeassist"`},
 		{"Home Assistant nowhere", "[home_assistant]\nvia = 'acme'", `2:7: home_assistant.via "acme" is neither "local" nor the name of a cloud`},

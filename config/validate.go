@@ -68,7 +68,7 @@ func (c Config) faults() []strict.Errors {
 	for _, s := range sections {
 		all = append(all, c.doc.Locate(s.path, s.part.Validate()))
 	}
-	return append(all, c.sameClouds(), c.lostClouds(), c.unreached(), c.loops())
+	return append(all, c.sameClouds(), c.lostClouds(), c.unreached(), c.mistaken(), c.loops())
 }
 
 // lostClouds finds devices that must not be without a cloud that there is not.
@@ -78,6 +78,14 @@ func (c Config) lostClouds() (errs strict.Errors) {
 		if name != "" && !slices.ContainsFunc(c.Cloud, func(one cloud.Config) bool { return one.Name == name }) {
 			errs = append(errs, c.doc.Errorf(fmt.Sprintf("devices[%d].safe_without.cloud", i), "devices.safe_without.cloud %q is not the name of a [[cloud]]", name))
 		}
+	}
+	return errs
+}
+
+// mistaken finds a gateway whose status would be taken for that of Home Assistant.
+func (c Config) mistaken() (errs strict.Errors) {
+	if c.HomeAssistant.Discovery && c.Prefix == c.HomeAssistant.Prefix {
+		errs = append(errs, c.doc.Errorf("prefix", "prefix %q is that of Home Assistant, which says on %s that it has started; choose another one", c.Prefix, c.HomeAssistant.Birth()))
 	}
 	return errs
 }
