@@ -48,6 +48,10 @@ func (c Checksum) validate() error {
 		return errors.New("checksum.from, to and at must not be negative")
 	case c.To != 0 && c.To <= c.From:
 		return errors.New("checksum.to must be more than from: it is the first byte that is not summed")
+	case c.At != 0 && c.To == 0 && c.From >= c.At:
+		return errors.New("checksum.to must say where the sum ends, since the checksum stands before it")
+	case c.At != 0 && c.From < c.At+c.width() && c.To > c.At:
+		return errors.New("checksum.from and to must leave out the checksum itself")
 	case c.crc() && c.Poly == 0:
 		return errors.New("checksum.poly must be the polynomial of the crc, like 0x8005")
 	case !c.crc() && (c.Poly != 0 || c.Init != 0 || c.XorOut != 0 || c.Reflect):

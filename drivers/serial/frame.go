@@ -121,12 +121,12 @@ func (o FrameOptions) Validate() error {
 		return fmt.Errorf("fields and checksum must stand in the first %d bytes", longestFrame)
 	case o.Length != 0 && (o.Length < o.shortest() || o.Length > longestFrame):
 		return fmt.Errorf("length must be between %d, where the last of what is named ends, and %d, not %d", o.shortest(), longestFrame, o.Length)
+	case o.Checksum.Type != "none" && o.Length > 0 && o.Checksum.To == 0 && o.Checksum.From >= o.Checksum.at(o.Length, len(o.Trailer)):
+		return fmt.Errorf("checksum.from must be less than %d, where the checksum stands, not %d", o.Checksum.at(o.Length, len(o.Trailer)), o.Checksum.From)
 	case o.Timeout < 100*time.Millisecond || o.Timeout > 4*time.Second:
 		return fmt.Errorf("timeout must be between 100ms and 4s, not %v", o.Timeout)
-	case o.Silence > 0 && o.Silence < time.Second:
-		return errors.New("silence must be at least 1s")
 	}
-	return nil
+	return validateSilence(o.Silence)
 }
 
 // FrameKind returns the kind serial-frame: a device that sends frames of bytes, by
@@ -240,22 +240,25 @@ func (d *polledFrames) Sample(ctx context.Context) (drivers.Reading, error) {
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return drivers.Reading{}, err
 		}
-		d.framer.feed(buf[:n], func(frame []byte, err error) {
+		each := func(frame []byte, err error) {
 			switch {
 			case err != nil:
 				fault = err
 			case reading.At.IsZero():
 				reading = d.reading(frame, time.Now())
 			}
-		})
+		}
+		d.framer.feed(buf[:n], each)
+		over := !time.Now().Before(until)
+		if over {
+			d.framer.silent(each)
+		}
 		switch {
 		case !reading.At.IsZero():
 			return reading, nil
-		case time.Now().Before(until):
+		case !over:
 		case fault != nil:
 			return drivers.Reading{}, fmt.Errorf("%s: %w", d.options.Path, fault)
-		case len(d.framer.held) > 0:
-			return drivers.Reading{}, fmt.Errorf("%s: the answer is cut: %s", d.options.Path, hexcerpt(d.framer.held))
 		default:
 			return drivers.Reading{}, &drivers.NoAnswerError{What: "the device on " + d.options.Path, Err: os.ErrDeadlineExceeded}
 		}

@@ -55,16 +55,17 @@ func (f *framer) feed(data []byte, each func(frame []byte, err error)) {
 	}
 }
 
-// silent tells the framer that the line was: what is held is not going to be a frame.
+// silent tells the framer that the line was: what is held does not begin with a frame, but
+// noise that looks like a header may have a frame behind it.
 func (f *framer) silent(each func(frame []byte, err error)) {
-	if len(f.held) == 0 {
-		return
+	for len(f.held) > 0 {
+		if !f.bad {
+			each(nil, fmt.Errorf("a frame ends in the middle: %s", hexcerpt(f.held)))
+		}
+		f.bad = true
+		f.drop(1)
+		f.feed(nil, each)
 	}
-	if !f.bad {
-		each(nil, fmt.Errorf("a frame ends in the middle: %s", hexcerpt(f.held)))
-	}
-	f.bad = true
-	f.held = f.held[:0]
 }
 
 func (f *framer) drop(n int) { f.held = append(f.held[:0], f.held[n:]...) }

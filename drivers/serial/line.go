@@ -61,10 +61,9 @@ func (o LineOptions) Validate() error {
 		return errors.New("separator must not be empty")
 	case o.Format != "regex" && o.Pattern != "":
 		return fmt.Errorf("pattern is for format = \"regex\"; format is %q", o.Format)
-	case o.Silence < 0:
-		return errors.New("silence must not be negative")
-	case o.Silence > 0 && o.Silence < time.Second:
-		return errors.New("silence must be at least 1s")
+	}
+	if err := validateSilence(o.Silence); err != nil {
+		return err
 	}
 	seen := make(map[string]bool)
 	for _, c := range o.Columns {

@@ -3,6 +3,7 @@ package serial
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -11,6 +12,14 @@ import (
 
 // errSilent ends listening to a device from which nothing good comes any more.
 var errSilent = errors.New("silent")
+
+// validateSilence checks the key silence, which every kind has that listens.
+func validateSilence(d time.Duration) error {
+	if d != 0 && d < time.Second {
+		return fmt.Errorf("silence must be at least 1s, or 0s for never, not %v", d)
+	}
+	return nil
+}
 
 // listen hands over what a port brings, or nothing each time that it was silent for a
 // while, until ctx ends or the port fails. take tells whether there was something good

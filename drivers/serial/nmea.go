@@ -3,7 +3,6 @@ package serial
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -26,10 +25,10 @@ func nmeaDefaults() NMEAOptions {
 
 // Validate checks what can be checked without a port.
 func (o NMEAOptions) Validate() error {
-	if o.Silence > 0 && o.Silence < time.Second {
-		return errors.New("silence must be at least 1s")
+	if err := o.PortOptions.Validate(); err != nil {
+		return err
 	}
-	return o.PortOptions.Validate()
+	return validateSilence(o.Silence)
 }
 
 // NMEAKind returns the kind nmea: a receiver of GPS, GLONASS, Galileo or BeiDou.
@@ -55,6 +54,8 @@ type receiver struct {
 	epoch  string // time of the sentences that are collected, as they write it; "" = not known
 	first  time.Time
 	values []drivers.Value // of the epoch
+
+	told map[string]bool // channels that have had a value
 }
 
 var _ drivers.Watcher = (*receiver)(nil)
@@ -64,11 +65,12 @@ func openNMEA(_ context.Context, o NMEAOptions, p drivers.Ports) (drivers.Device
 	if err != nil {
 		return nil, err
 	}
-	return &receiver{options: o, port: port, split: splitter{most: longestSentence}}, nil
+	return &receiver{options: o, port: port, split: splitter{most: longestSentence}, told: make(map[string]bool)}, nil
 }
 
 // Channels lists what receivers send. While there is no fix, valid is false and the
-// position is left out: what was known last may not be true any more.
+// position is left out: the last one is kept, as where the receiver was. Of what moves
+// there is no last one: it is bad.
 func (d *receiver) Channels() []drivers.Channel {
 	return []drivers.Channel{
 		{Name: "valid", Quantity: drivers.State, Type: drivers.Bool},
@@ -148,10 +150,20 @@ func (d *receiver) tell(emit func(drivers.Reading)) {
 	if len(values) == 0 {
 		return
 	}
-	if slices.Contains(values, drivers.Value{Channel: "valid", V: false}) {
-		values = slices.DeleteFunc(values, func(v drivers.Value) bool {
-			return slices.Contains([]string{"latitude", "longitude", "altitude", "speed", "course", "time"}, v.Channel)
-		})
+	r := drivers.Reading{At: d.first}
+	position, moving := []string{"latitude", "longitude", "altitude"}, []string{"speed", "course", "hdop", "pdop", "time"}
+	invalid := slices.Contains(values, drivers.Value{Channel: "valid", V: false})
+	for _, v := range values {
+		if invalid && (slices.Contains(position, v.Channel) || slices.Contains(moving, v.Channel)) {
+			continue
+		}
+		d.told[v.Channel] = true
+		r.Values = append(r.Values, v)
 	}
-	emit(drivers.Reading{At: d.first, Values: values})
+	for _, name := range moving {
+		if invalid && d.told[name] {
+			r.Bad = append(r.Bad, name)
+		}
+	}
+	emit(r)
 }

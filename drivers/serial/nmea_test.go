@@ -121,8 +121,19 @@ func TestOneReadingForAMoment(t *testing.T) {
 		}
 	}
 	// One sentence calls the position invalid: there is none.
-	if got, want := receive(t, burst(1, "V")), "[valid=false fix_quality=gps satellites=8 hdop=1.01 fix=3d pdop=1.94]"; fmt.Sprint(got) != want {
+	if got, want := receive(t, burst(1, "V")), "[valid=false fix_quality=gps satellites=8 fix=3d]"; fmt.Sprint(got) != want {
 		t.Errorf("got %v", got)
+	}
+}
+
+// A tunnel: the position stays what it was, but a speed of the past is none.
+func TestFixThatIsLost(t *testing.T) {
+	lost := nmea("GPRMC,083600.00,V,,,,,,,091202,,,N", "GPVTG,,T,,M,0.00,N,0.00,K,N", "GPGGA,083600.00,,,,,0,00,99.99,,,,,,", "GPGSA,A,1,,,,,,,,,,,,,99.99,99.99,99.99")
+	got := receive(t, lost, nmea("GPRMC,083559.00,A,4717.1,N,00833.9,E,48.6,77.5,091202"), lost)
+	const without = "valid=false fix_quality=none satellites=0 fix=none"
+	want := []string{without, "valid=true latitude=47.285 longitude=8.565 speed=25.002 course=77.5 time=2002-12-09T08:35:59.000Z", without + " bad: speed course time"}
+	if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
+		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
 

@@ -120,7 +120,7 @@ func TestMHZ19IsAsked(t *testing.T) {
 		}
 		whole := answer
 		answer = whole[:5]
-		if got := sample(); got != "/dev/serial0: the answer is cut: FF 86 02 20 00" {
+		if got := sample(); got != "/dev/serial0: a frame ends in the middle: FF 86 02 20 00" {
 			t.Error(got)
 		}
 		answer = strings.Replace(whole, "\x20", "\x21", 1)
