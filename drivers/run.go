@@ -21,7 +21,7 @@ const (
 	stopGrace    = time.Second // how long the end of Run waits for a call, and then for Close
 
 	failuresInRow = 3           // samples that fail before the device is offline
-	settling      = time.Second // a Watcher that says nothing is online after this
+	settling      = time.Second // a Watcher that says nothing is online after this, and see remember
 	faultSpell    = time.Minute // without a fault ends a spell of faults
 )
 
@@ -131,9 +131,10 @@ type runner struct {
 
 	online    bool
 	openedAt  time.Time
-	reason    error  // why the device is offline, as told last
-	trouble   string // and what that is, however often it came
-	unclosed  string // why it could not be closed, as told last
+	reason    error         // why the device is offline, as told last
+	trouble   string        // and what that is, however often it came
+	unclosed  string        // why it could not be closed, as told last
+	mute      time.Duration // how long the last watch told nothing before it failed
 	lastFault time.Time
 	faults    int64
 }

@@ -12,7 +12,8 @@ import (
 // for a job the watch is ended and begun again.
 func (r *runner) watch(ctx context.Context, dev Watcher, channels []Channel) error {
 	box := newInbox(r.Stats)
-	settled := time.After(settling)
+	settled := time.After(settling + r.mute)
+	defer r.remember(time.Now(), r.Stats.Snapshot().Readings)
 	acts := movable(dev)
 	for {
 		watching, end := context.WithCancel(ctx)
@@ -47,6 +48,16 @@ func (r *runner) watch(ctx context.Context, dev Watcher, channels []Channel) err
 		if err := r.act(ctx, dev, *job); err != nil {
 			return err
 		}
+	}
+}
+
+// remember notes how long a watch has lasted that ended and told nothing. The next one is
+// not taken for a good one before it has lasted longer: a device that does not speak and
+// is given up each time after a while would be online for that while.
+func (r *runner) remember(began time.Time, readings int64) {
+	r.mute = 0
+	if r.Stats.Snapshot().Readings == readings {
+		r.mute = time.Since(began)
 	}
 }
 

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -271,5 +274,51 @@ func TestACommandForWhichAWatchWasEndedIsNotCarriedOutInAStop(t *testing.T) {
 		r.pass(100 * time.Millisecond)
 		r.end()
 		r.wantEvents("1s online", "2.4s result a: 0 the gateway is stopping", "2.4s offline: the gateway is stopping")
+	})
+}
+
+// mute is a device on whose wire nothing comes, and which is given up after a while.
+type mute struct {
+	patience time.Duration
+	speaks   *atomic.Bool
+}
+
+func (mute) Channels() []drivers.Channel { return nil }
+func (mute) Close() error                { return nil }
+func (m mute) Watch(ctx context.Context, emit func(drivers.Reading)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(m.patience):
+			if !m.speaks.Load() {
+				return errors.New("nothing came")
+			}
+			emit(reading(1))
+		}
+	}
+}
+
+func TestADeviceThatDoesNotSpeakIsOfflineUntilItDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, start: time.Now(), done: make(chan error, 1)}
+		ctx, cancel := context.WithCancel(t.Context())
+		r.stop = cancel
+		dev := mute{30 * time.Second, new(atomic.Bool)}
+		r.spec = drivers.Spec{Log: slog.New(slog.NewTextHandler(r, nil)), Kind: drivers.Kind{Open: func(context.Context, func(any) error, drivers.Ports) (drivers.Device, error) {
+			return dev, nil
+		}}}
+		go func() { r.done <- drivers.Run(ctx, r.spec, r) }()
+		r.pass(time.Hour)
+		r.wantEvents("1s online", "30s offline: nothing came")
+		if n := strings.Count(r.log(), "nothing came"); n != 1 {
+			t.Errorf("logged %d times", n)
+		}
+		dev.speaks.Store(true)
+		r.pass(10 * time.Minute)
+		if n := r.count(r.events, "online"); n != 2 {
+			t.Errorf("online %d times", n)
+		}
+		r.end()
 	})
 }
