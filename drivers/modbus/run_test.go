@@ -3,6 +3,7 @@ package modbus_test
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,12 +97,9 @@ func TestSilentUnitDoesNotDisturbItsNeighbours(t *testing.T) {
 func TestUnitThatAnswersEverySecondRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLine(map[byte]*modbustest.Unit{1: one(), 2: one(), 3: one()})
-		asked := 0
+		var asked atomic.Int64
 		l.spoil = func(sent, answer string) string {
-			if sent[0] == 3 {
-				asked++
-			}
-			if sent[0] == 3 && asked%2 == 0 {
+			if sent[0] == 3 && asked.Add(1)%2 == 0 {
 				return ""
 			}
 			return answer
@@ -120,8 +118,8 @@ func TestUnitThatAnswersEverySecondRequest(t *testing.T) {
 				t.Errorf("unit %d: %d readings in 10 minutes, %d errors, %d skipped, opened %d times", i+1, c.Readings, c.Errors, c.Skipped, c.Opens)
 			}
 		}
-		if asked < 1000 {
-			t.Errorf("unit 3 was asked %d times", asked)
+		if n := asked.Load(); n < 1000 {
+			t.Errorf("unit 3 was asked %d times", n)
 		}
 	})
 }
