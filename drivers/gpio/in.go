@@ -148,22 +148,25 @@ func (d *input) missed(edges []Edge) (n uint32) {
 	return n
 }
 
-// settle waits until the contact has stopped bouncing, and returns its level. One
-// that does not stop is taken as it is after a while.
+// settle waits until the contact has stopped bouncing, and returns its level. One that
+// does not stop for a while is still what it was, as behind the kernel's debouncer.
 func (d *input) settle(ctx context.Context) (gpio.Level, error) {
 	for range 10 {
 		rest(ctx, d.quiet)
+		if ctx.Err() != nil {
+			break
+		}
 		var some [Kept]Edge
 		n, err := d.line.Edges(some[:], 0)
 		if err != nil {
 			return gpio.Low, err
 		}
-		d.missed(some[:n]) // nobody wants to know each bounce
-		if n == 0 || ctx.Err() != nil {
-			break
+		if n == 0 {
+			return d.sense(ctx)
 		}
+		d.missed(some[:n]) // nobody wants to know each bounce
 	}
-	return d.sense(ctx)
+	return gpio.Level(d.on != d.options.ActiveLow), nil
 }
 
 // sense asks for the level, and up to twice again: that of an expander comes over a bus,

@@ -77,14 +77,14 @@ func TestInput(t *testing.T) {
 			p.Set(false)
 			time.Sleep(time.Second)
 		}, []string{"0s false@0s"}},
-		{"without the kernel's debouncer: a contact that never rests is taken as it is", "debounce = 20000000", (*gpiotest.Pin).RefuseDebounce, func(p *gpiotest.Pin) {
+		{"without the kernel's debouncer: a contact that does not rest is what it was, until it does", "debounce = 20000000", (*gpiotest.Pin).RefuseDebounce, func(p *gpiotest.Pin) {
 			time.Sleep(100 * ms)
-			p.Set(true)
-			for range 60 {
-				time.Sleep(5 * ms)
-				p.Edge()
+			for i := range 101 {
+				p.Set(i%2 == 0)
+				time.Sleep(5*ms + 37*time.Microsecond) // never in the moment in which the device looks
 			}
-		}, []string{"0s false@0s", "300ms true@100ms"}},
+			time.Sleep(time.Second)
+		}, []string{"0s false@0s", "624ms true@503ms"}},
 		{"without the kernel's debouncer: the first edge counts, not the moment when it is read", "debounce = 20000000", (*gpiotest.Pin).RefuseDebounce, func(p *gpiotest.Pin) {
 			time.Sleep(100 * ms)
 			p.Edge() // the device rests for a moment after an edge
