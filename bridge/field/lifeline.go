@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"edgegateway/broker"
@@ -49,7 +50,7 @@ func (s SafeWithout) Validate() error {
 	return errors.Join(errs...)
 }
 
-// A lifeline is one thing that a device must not be without. Its fields behind topic
+// A lifeline is one thing that a device must not be without. The fields from up on
 // belong to device.mu.
 type lifeline struct {
 	device *device
@@ -57,6 +58,8 @@ type lifeline struct {
 	reason string // of the loss, as it is told
 	topic  string // on which life is seen
 	cloud  string // name; "" = a heartbeat
+
+	ignored atomic.Bool // something came that is no heartbeat, because it is retained
 
 	up    bool      // the link to the cloud is there: no time runs
 	since time.Time // of the last sign of life
@@ -120,6 +123,8 @@ func (e ear) Deliver(dl *broker.Delivery) {
 		if l.cloud == "" {
 			if !m.Retain { // a server that comes back sends what it retains, whoever is alive
 				l.seen(now)
+			} else {
+				l.ignored.Store(true)
 			}
 			continue
 		}

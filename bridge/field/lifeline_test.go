@@ -228,7 +228,7 @@ func TestADeviceIsMadeSafeOnceWhenTheHeartbeatStops(t *testing.T) {
 		s.want(`2m40s x/state {"state":false}`, `2m40s x/result {"ok":true,"channel":"state","value":false,`+quiet+`}`)
 		sleep(time.Hour)
 		s.want()
-		if s.logged("device goes to its safe state") != 1 {
+		if s.logged("device goes to its safe state") != 1 || s.logged("retain") != 0 {
 			t.Errorf("log:\n%s", s.heard.log.String())
 		}
 		if c := s.bridge.Devices()[0]; c.Accepted != 0 || c.Waiting != 0 || c.Counts.Commands != 0 {
@@ -276,6 +276,9 @@ func TestWhatIsRetainedOrOnlyAsksIsNoSignOfLife(t *testing.T) {
 		s.told()
 		sleep(30 * time.Second)
 		s.want(`1m0s x/state {"state":false}`, `1m0s x/result {"ok":true,"channel":"state","value":false,`+quiet+`}`)
+		if s.logged("without the retain flag") != 1 {
+			t.Errorf("log:\n%s", s.heard.log.String())
+		}
 	})
 }
 

@@ -40,7 +40,11 @@ func (d *device) miss(l *lifeline) {
 	}
 	d.mu.Unlock()
 	if fresh {
-		d.log.Warn("device goes to its safe state", "reason", l.reason)
+		log := d.log
+		if l.ignored.Load() {
+			log = log.With("next", "what comes on that topic is retained, which is no sign of life; publish the heartbeat without the retain flag")
+		}
+		log.Warn("device goes to its safe state", "reason", l.reason)
 	}
 }
 
