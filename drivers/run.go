@@ -21,7 +21,7 @@ const (
 	stopGrace    = time.Second // how long the end of Run waits for a call, and then for Close
 
 	failuresInRow = 3           // samples that fail before the device is offline
-	settling      = time.Second // a Watcher that says nothing is online after this, and see remember
+	settling      = time.Second // a Watcher that says nothing is online after this, and see listen
 	faultSpell    = time.Minute // without a fault ends a spell of faults
 )
 
@@ -217,7 +217,7 @@ func (r *runner) use(ctx context.Context) error {
 	r.openedAt = time.Now()
 	switch dev := open.device.(type) {
 	case Watcher:
-		return r.watch(ctx, dev, open.channels)
+		return r.listen(ctx, dev, open.channels)
 	case Sampler:
 		err := r.sample(ctx, dev, open.channels)
 		if ctx.Err() != nil {

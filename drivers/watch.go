@@ -13,7 +13,6 @@ import (
 func (r *runner) watch(ctx context.Context, dev Watcher, channels []Channel) error {
 	box := newInbox(r.Stats)
 	settled := time.After(settling + r.mute)
-	defer r.remember(time.Now(), r.Stats.Snapshot().Readings)
 	acts := movable(dev)
 	for {
 		watching, end := context.WithCancel(ctx)
@@ -51,14 +50,17 @@ func (r *runner) watch(ctx context.Context, dev Watcher, channels []Channel) err
 	}
 }
 
-// remember notes how long a watch has lasted that ended and told nothing. The next one is
-// not taken for a good one before it has lasted longer: a device that does not speak and
-// is given up each time after a while would be online for that while.
-func (r *runner) remember(began time.Time, readings int64) {
+// listen watches, and notes how long in vain if it has. The next watch is not taken for a
+// good one before it has lasted longer: a device that does not speak, and is given up for
+// that each time, would be online until then.
+func (r *runner) listen(ctx context.Context, dev Watcher, channels []Channel) error {
+	began, before := time.Now(), r.Stats.Snapshot().Readings
+	err := r.watch(ctx, dev, channels)
 	r.mute = 0
-	if r.Stats.Snapshot().Readings == readings {
+	if r.Stats.Snapshot().Readings == before && !fatal(err) {
 		r.mute = time.Since(began)
 	}
+	return err
 }
 
 // refuse answers a job that nobody starts, because of err or of a stop.

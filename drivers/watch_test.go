@@ -281,6 +281,7 @@ func TestACommandForWhichAWatchWasEndedIsNotCarriedOutInAStop(t *testing.T) {
 type mute struct {
 	patience time.Duration
 	speaks   *atomic.Bool
+	end      error
 }
 
 func (mute) Channels() []drivers.Channel { return nil }
@@ -292,7 +293,7 @@ func (m mute) Watch(ctx context.Context, emit func(drivers.Reading)) error {
 			return nil
 		case <-time.After(m.patience):
 			if !m.speaks.Load() {
-				return errors.New("nothing came")
+				return m.end
 			}
 			emit(reading(1))
 		}
@@ -304,7 +305,7 @@ func TestADeviceThatDoesNotSpeakIsOfflineUntilItDoes(t *testing.T) {
 		r := &rig{t: t, start: time.Now(), done: make(chan error, 1)}
 		ctx, cancel := context.WithCancel(t.Context())
 		r.stop = cancel
-		dev := mute{30 * time.Second, new(atomic.Bool)}
+		dev := mute{30 * time.Second, new(atomic.Bool), errors.New("nothing came")}
 		r.spec = drivers.Spec{Log: slog.New(slog.NewTextHandler(r, nil)), Kind: drivers.Kind{Open: func(context.Context, func(any) error, drivers.Ports) (drivers.Device, error) {
 			return dev, nil
 		}}}
@@ -316,6 +317,22 @@ func TestADeviceThatDoesNotSpeakIsOfflineUntilItDoes(t *testing.T) {
 		}
 		dev.speaks.Store(true)
 		r.pass(10 * time.Minute)
+		if n := r.count(r.events, "online"); n != 2 {
+			t.Errorf("online %d times", n)
+		}
+		r.end()
+	})
+	// One that is pulled out after a day without an event is online when it is back.
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, start: time.Now(), done: make(chan error, 1)}
+		ctx, cancel := context.WithCancel(t.Context())
+		r.stop = cancel
+		dev := mute{24 * time.Hour, new(atomic.Bool), drivers.ErrGone}
+		r.spec = drivers.Spec{Kind: drivers.Kind{Open: func(context.Context, func(any) error, drivers.Ports) (drivers.Device, error) {
+			return dev, nil
+		}}}
+		go func() { r.done <- drivers.Run(ctx, r.spec, r) }()
+		r.pass(24*time.Hour + 10*time.Second)
 		if n := r.count(r.events, "online"); n != 2 {
 			t.Errorf("online %d times", n)
 		}
