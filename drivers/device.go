@@ -2,6 +2,7 @@ package drivers
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -127,6 +128,19 @@ const (
 	LoadAverage   Quantity = "load"           // processes that run or wait, as the kernel averages them
 	UnknownNumber Quantity = ""
 )
+
+// Quantities lists the constants above that name something.
+func Quantities() []Quantity {
+	return []Quantity{
+		Temperature, Humidity, Pressure, Illuminance, CO2, Particles, Voltage, Current, Power, Energy, Frequency,
+		Distance, Speed, Volume, Water, Gas, Flow, Rain, RainRate, WindSpeed, Weight, DurationQ, DataSize, Ratio,
+		State, Count, LoadAverage,
+	}
+}
+
+// Numeric tells whether values of the quantity are numbers: those of all constants that
+// name something, but for State. Of other names nobody knows.
+func (q Quantity) Numeric() bool { return q != State && slices.Contains(Quantities(), q) }
 
 // Type is the type of a channel's values.
 type Type string

@@ -15,7 +15,8 @@ import (
 // a channel on their way into the state.
 //
 // In this order: points, scale and offset; valid; aggregate; round; deadband. Text and
-// on/off pass unchanged. Commands are not converted.
+// on/off pass unchanged; but text where Unit, or a Quantity that is measured, says that
+// there are numbers is null, of the quality "bad". Commands are not converted.
 type ChannelConfig struct {
 	// Title is what people see of the channel in Home Assistant. Default: made of its name.
 	Title string `toml:"title"`
@@ -187,10 +188,23 @@ func (c *ChannelConfig) changes() bool {
 	return c.calibrates() || c.Valid != nil || c.Aggregate != "" || c.Round >= 0
 }
 
-// usable tells whether a number is one that the channel can have.
+// usable tells whether a value is one that the channel can have.
 func (c *ChannelConfig) usable(v any) bool {
 	x, ok := number(v)
-	return !ok || finite(x) && (c.Valid == nil || x >= c.Valid[0] && x <= c.Valid[1])
+	if _, text := v.(string); text && c.numeric() {
+		return false
+	} else if !ok {
+		return true
+	}
+	return finite(x) && (c.Valid == nil || x >= c.Valid[0] && x <= c.Valid[1])
+}
+
+// numeric tells whether the values are numbers: of what has a unit, or is measured.
+func (c *ChannelConfig) numeric() bool {
+	if c.Aggregate == "count" {
+		return false // the unit is that of the count
+	}
+	return c.Unit != "" || drivers.Quantity(c.Quantity).Numeric()
 }
 
 func (c *ChannelConfig) rounded(v any) any {

@@ -207,6 +207,9 @@ func TestValuesAreCalibratedRoundedAndJudged(t *testing.T) {
 		{"valid", func(c *ChannelConfig) { c.Valid = []float64{-40, 85} }, 85.0, `"t":85`},
 		{"invalid", func(c *ChannelConfig) { c.Valid = []float64{-40, 85} }, 85.1, `"t":null,"quality":{"t":"bad"}`},
 		{"beyond all numbers", func(c *ChannelConfig) { c.Scale = 1e300 }, 1e300, `"t":null,"quality":{"t":"bad"}`},
+		{"text with a unit", func(c *ChannelConfig) { c.Unit = "°C" }, "ERR", `"t":null,"quality":{"t":"bad"}`},
+		{"text of what is measured", func(c *ChannelConfig) { c.Quantity = "temperature" }, "21,5", `"t":null,"quality":{"t":"bad"}`},
+		{"text of something else", func(c *ChannelConfig) { c.Quantity = "mode" }, "heat", `"t":"heat"`},
 		{"text passes", func(c *ChannelConfig) { c.Scale, c.Valid, c.Round = 5, []float64{0, 1}, 1 }, "on", `"t":"on"`},
 		{"on and off pass", func(c *ChannelConfig) { c.Scale = 5 }, true, `"t":true`},
 	} {

@@ -59,8 +59,8 @@ func newDecoder(o LineOptions) decoder {
 	}
 }
 
-// pick takes the fields that are wanted and gives the values their channels. What has a
-// unit is a number: sensors also say "ERR", and some send the names of their columns.
+// pick takes the fields that are wanted and gives the values their channels. Sensors that
+// send numbers also say "ERR", and some send the names of their columns.
 func pick(values []drivers.Value, fields []Field) (picked []drivers.Value, err error) {
 	if len(fields) == 0 {
 		for i := range values {
@@ -73,8 +73,12 @@ func pick(values []drivers.Value, fields []Field) (picked []drivers.Value, err e
 			if v.Channel != f.From {
 				continue
 			}
-			if text, is := v.V.(string); is && f.Unit != "" {
-				v.V, err = nil, fmt.Errorf("channel %q: %s is not a number", f.channel(), excerpt([]byte(text)))
+			switch v.V.(type) {
+			case string, bool:
+				if f.numeric() {
+					err = fmt.Errorf("channel %q: %s is not a number", f.channel(), excerpt(fmt.Append(nil, v.V)))
+					v.V = nil
+				}
 			}
 			picked = append(picked, drivers.Value{Channel: f.channel(), V: v.V})
 		}

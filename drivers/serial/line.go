@@ -105,6 +105,9 @@ func (f Field) channel() string {
 	return channelName(f.From)
 }
 
+// numeric tells whether the values are numbers: of what has a unit, or is measured.
+func (f Field) numeric() bool { return f.Unit != "" || drivers.Quantity(f.Quantity).Numeric() }
+
 // LineKind returns the kind serial-line: a device that sends a line of text for
 // each of its measurements.
 func LineKind() drivers.Kind {
@@ -142,7 +145,11 @@ func openLine(_ context.Context, o LineOptions, p drivers.Ports) (drivers.Device
 // values tells more with its first line.
 func (d *lineDevice) Channels() (channels []drivers.Channel) {
 	for _, f := range d.options.Fields {
-		channels = append(channels, drivers.Channel{Name: f.channel(), Unit: f.Unit, Quantity: drivers.Quantity(f.Quantity)})
+		c := drivers.Channel{Name: f.channel(), Unit: f.Unit, Quantity: drivers.Quantity(f.Quantity)}
+		if f.numeric() {
+			c.Type = drivers.Float // whole ones, too, as they come
+		}
+		channels = append(channels, c)
 	}
 	if len(channels) == 0 {
 		names := d.options.Columns

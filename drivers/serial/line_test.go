@@ -95,6 +95,12 @@ func TestWhatALineSaysNothingOfIsBad(t *testing.T) {
 		{"regex, one of two", onPort + "format = \"regex\"\npattern = '^(t(?P<t>[0-9]+)|rh(?P<rh>[0-9]+))'", "rh41", "rh=41"},
 		{"a word where a number should be", csv + `fields = [{ from = "t", unit = "°C" }, { from = "rh" }]`, "ERR,41",
 			`rh=41 bad: t fault: channel "t": "ERR" is not a number`},
+		{"a decimal comma in a column of a quantity", onPort + "format = \"csv\"\nseparator = \";\"\ncolumns = [\"t\", \"rh\"]\n" + `fields = [{ from = "t", quantity = "temperature" }, { from = "rh" }]`, "22,5;41",
+			`rh=41 bad: t fault: channel "t": "22,5" is not a number`},
+		{"a truth where a number should be", csv + `fields = [{ from = "t", quantity = "temperature" }, { from = "rh" }]`, "true,41",
+			`rh=41 bad: t fault: channel "t": "true" is not a number`},
+		{"text of a quantity of one's own", csv + `fields = [{ from = "t", quantity = "mode" }]`, "heat,41", "t=heat"},
+		{"too many columns", csv, "22,5,51", "fault: a line is not csv: 3 columns instead of 2: \"22,5,51\""},
 		{"the names of the columns", csv + `fields = [{ from = "t", unit = "°C" }, { from = "rh", unit = "%" }]`, "t,rh",
 			`bad: t rh fault: channel "rh": "rh" is not a number`},
 	} {
