@@ -208,6 +208,16 @@ func TestABusIsReachedWithoutAskingAChip(t *testing.T) {
 	if err := reach(at(1), root); err != nil {
 		t.Error(err)
 	}
+	driver := filepath.Join(root, "sys/bus/i2c/devices/1-0048/driver")
+	if err := os.MkdirAll(filepath.Dir(driver), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("../../drivers/lm75", driver); err != nil {
+		t.Fatal(err)
+	}
+	if err := reach(at(1), root); err == nil || !strings.HasPrefix(err.Error(), "address 0x48 on I2C bus 1 belongs to the kernel's driver lm75; take it from there: ") {
+		t.Errorf("an address that the kernel has: %v", err)
+	}
 	if err := reach(at(3), root); err == nil || !strings.Contains(err.Error(), "/dev/i2c-3 is not there; switch the bus on in the device tree") {
 		t.Errorf("a bus that is not there: %v", err)
 	}
