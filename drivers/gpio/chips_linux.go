@@ -3,13 +3,13 @@ package gpio
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
 	// Driver by driver: all of periph's host drivers together would map /dev/mem
 	// when they find no other way, at addresses that are another board's.
 	"periph.io/x/host/v3/gpioioctl"
@@ -113,16 +113,22 @@ func listed() (chips []chip) {
 	return chips
 }
 
-// present is the chips that are there now, in the library's order: those of the
-// processor before others, so that a name that two chips have means the same line.
-func present() (chips []chip) {
-	for _, path := range chipPaths() {
-		c, err := look(path)
-		if err == nil && !slices.ContainsFunc(chips, func(o chip) bool { return o.name == c.name }) {
-			chips = append(chips, c)
+// present is the chips that are there now, in the order of a scan, so that a name that
+// two chips have means the same line. Those that can not be looked at are left out.
+func present() []chip {
+	found, _ := scan(context.Background(), chipPaths(""), openReader)
+	return chipsOf(found)
+}
+
+// chipsOf is what a scan has found, to look a line up in.
+func chipsOf(found []FoundChip) (chips []chip) {
+	for _, f := range found {
+		c := chip{path: "/dev/" + f.Name, name: f.Name, label: cmp.Or(f.Label, f.Name)} // as the library does
+		for _, l := range f.Lines {
+			c.lines = append(c.lines, l.Name)
 		}
+		chips = append(chips, c)
 	}
-	slices.SortStableFunc(chips, func(a, b chip) int { return ofProcessorFirst(a.label, b.label) })
 	return chips
 }
 
@@ -137,28 +143,8 @@ func ofProcessorFirst(a, b string) int {
 	return cmp.Compare(a, b)
 }
 
-// look asks a chip for the names of its lines.
-func look(path string) (chip, error) {
-	f, err := openChip(path)
-	if err != nil {
-		return chip{}, err
-	}
-	defer f.Close()
-	info, err := f.info()
-	c := chip{path: path, name: text(info.Name[:]), label: text(info.Label[:])}
-	if c.label == "" {
-		c.label = c.name // as the library does
-	}
-	for offset := uint32(0); err == nil && offset < info.Lines; offset++ {
-		var l unix.GPIOV2LineInfo
-		if l, err = f.line(offset); err == nil {
-			c.lines = append(c.lines, text(l.Name[:]))
-		}
-	}
-	return c, err
-}
-
-func chipPaths() []string {
-	paths, _ := filepath.Glob("/dev/gpiochip*") // the pattern is ours and well formed
+// chipPaths is the device files of chips. root stands before /dev.
+func chipPaths(root string) []string {
+	paths, _ := filepath.Glob(filepath.Join(root, "/", "dev/gpiochip*")) // the pattern is ours and well formed
 	return paths
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -57,12 +56,14 @@ type reader interface {
 // is the machine itself. A chip that cannot be looked at is left out; the error, of
 // one of the types of drivers.Explain, says why.
 func Scan(ctx context.Context, root string) ([]FoundChip, error) {
-	paths, _ := filepath.Glob(filepath.Join(root, "/", "dev/gpiochip*")) // the pattern is ours and well formed
+	paths := chipPaths(root)
 	if len(paths) == 0 {
 		return nil, &drivers.MissingError{What: "/dev/gpiochip0", Check: "this machine has no GPIO that the kernel knows"}
 	}
-	return scan(ctx, paths, func(path string) (reader, error) { return openChip(path) })
+	return scan(ctx, paths, openReader)
 }
+
+func openReader(path string) (reader, error) { return openChip(path) }
 
 func scan(ctx context.Context, paths []string, open func(path string) (reader, error)) (chips []FoundChip, _ error) {
 	var errs []error
@@ -112,14 +113,7 @@ func reach(root, name string) error {
 
 // have says why a line can not be had, as far as a scan has told.
 func have(found []FoundChip, err error, name string) error {
-	var chips []chip
-	for _, c := range found {
-		one := chip{path: c.Name, name: c.Name, label: c.Label}
-		for _, l := range c.Lines {
-			one.lines = append(one.lines, l.Name)
-		}
-		chips = append(chips, one)
-	}
+	chips := chipsOf(found)
 	c, at, ok := lookup(chips, name)
 	switch {
 	case !ok && err != nil:

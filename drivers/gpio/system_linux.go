@@ -34,7 +34,7 @@ type System struct {
 // for it. So call this first thing in a process.
 func NewSystem() *System {
 	s := &System{used: make(map[string]bool), kept: make(map[string]*request)}
-	for _, path := range chipPaths() {
+	for _, path := range chipPaths("") {
 		if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSymlink != 0 {
 			s.start.Do(s.list)
 		}
@@ -133,7 +133,7 @@ func noLine(chips []chip, name string) error {
 // noChips says why there is no chip to look for a line on.
 func noChips(name string) error {
 	line := fmt.Sprintf("the GPIO line %q", name)
-	for _, path := range chipPaths() {
+	for _, path := range chipPaths("") {
 		f, err := openChip(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // a second name of a chip that has left
