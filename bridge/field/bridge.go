@@ -32,8 +32,9 @@ type Bridge struct {
 	devices []*device
 	tells   *announcer // of the devices to Home Assistant
 
-	refused chan outcome // results that Deliver must not publish itself
-	lost    atomic.Int64 // of those, the ones that found no room
+	refused chan outcome  // results that Deliver must not publish itself
+	kept    chan struct{} // holds a token when a command was refused because it is retained
+	lost    atomic.Int64  // of those, the ones that found no room
 
 	notes *broker.Notes // of commands that were accepted and have no outcome yet
 	noted atomic.Uint64 // how many in this run
@@ -54,6 +55,7 @@ func New(cfg Config, br *broker.Broker, kinds []drivers.Kind, ports drivers.Port
 		local:   br.Local(localName, broker.Rights{}),
 		log:     log,
 		refused: make(chan outcome, unanswered),
+		kept:    make(chan struct{}, 1),
 	}
 	b.notes = b.local.Notes()
 	var err error
@@ -68,7 +70,7 @@ func New(cfg Config, br *broker.Broker, kinds []drivers.Kind, ports drivers.Port
 		// Whether a device takes commands is known only once it is open, so that
 		// all are listened to, and the others answer that they take none.
 		o := broker.SubscribeOptions{QoS: 2, RetainAsPublished: true, RetainHandling: packet.NoRetained}
-		for _, filter := range []string{d.base + "/set", d.base + "/+/set"} {
+		for _, filter := range d.commandFilters() {
 			if err := b.local.Subscribe(filter, o, d); err != nil {
 				return nil, fmt.Errorf("subscribe to the commands of device %q: %w", c.Name, err)
 			}
@@ -130,6 +132,7 @@ func find(kinds []drivers.Kind, name string) (drivers.Kind, bool) {
 // and their availability is offline. A device that does not work is no error.
 func (b *Bridge) Run(ctx context.Context) error {
 	b.tellForgotten() // before devices move, and new commands are noted
+	b.clearKept()     // a crash may have come before that
 	var running, answering sync.WaitGroup
 	for _, d := range b.devices {
 		running.Go(func() { d.run(ctx) })
@@ -144,20 +147,38 @@ func (b *Bridge) Run(ctx context.Context) error {
 	return nil
 }
 
-// answer publishes the results of refused commands, until ended and none is left.
+// answer publishes the results of refused commands, and takes those that are retained
+// off their topics, until ended and nothing is left.
 func (b *Bridge) answer(ended <-chan struct{}) {
 	for {
 		select {
 		case o := <-b.refused:
-			o.device.publishResult(o)
+			o.device.answer(o)
+			continue
+		case <-b.kept:
+			b.clearKept()
 			continue
 		default:
 		}
 		select {
 		case o := <-b.refused:
-			o.device.publishResult(o)
+			o.device.answer(o)
+		case <-b.kept:
+			b.clearKept()
 		case <-ended:
 			return
+		}
+	}
+}
+
+// clearKept takes retained commands off their topics. The broker has kept them when they
+// are refused; nobody who subscribes later is to take one for a command that was taken.
+func (b *Bridge) clearKept() {
+	for _, d := range b.devices {
+		for _, filter := range d.commandFilters() {
+			for _, m := range b.broker.Retained(filter, 0) {
+				d.send(broker.Message{Topic: m.Topic, QoS: 1, Retain: true}, broker.Lazy()) // [MQTT-3.3.1-6]
+			}
 		}
 	}
 }

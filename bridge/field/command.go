@@ -14,6 +14,8 @@ import (
 const (
 	mailbox  = 8                // commands of one device that have no outcome yet
 	patience = 30 * time.Second // a command that waited longer is not wanted any more
+
+	complaints = time.Minute // between two lines in the log on what commands of a device were not carried out
 )
 
 // sender is what an outcome needs to know of the message that brought a command.
@@ -48,6 +50,9 @@ func (o outcome) value() (any, bool) {
 	return nil, false
 }
 
+// commandFilters are the topics on which commands come.
+func (d *device) commandFilters() []string { return []string{d.base + "/set", d.base + "/+/set"} }
+
 // Deliver implements broker.Sink: it decides about a command, without touching
 // hardware, and lets it in or refuses it.
 func (d *device) Deliver(dl *broker.Delivery) {
@@ -69,7 +74,8 @@ func (d *device) Deliver(dl *broker.Delivery) {
 	switch {
 	case dl.Retain || m.Retain:
 		// It would move the device again at every restart.
-		d.refuse(dl, o, packet.ImplementationSpecificError, errors.New("a retained command is never carried out; publish it without the retain flag"))
+		d.refuse(dl, o, packet.ImplementationSpecificError, errors.New("a retained command is never carried out, and not kept; publish it without the retain flag"))
+		signal(d.bridge.kept)
 		return
 	case o.at.After(deadline):
 		d.refuse(dl, o, packet.ImplementationSpecificError, drivers.ErrExpired)
@@ -207,7 +213,28 @@ func (d *device) Result(j drivers.Job, state drivers.Reading, err error) {
 		d.calm()
 	}
 	from, _ := j.Context.(sender)
-	d.publishResult(outcome{device: d, sender: from, command: j.Command, state: state, err: err, at: time.Now()})
+	d.answer(outcome{device: d, sender: from, command: j.Command, state: state, err: err, at: time.Now()})
+}
+
+// answer publishes the result of a command, and logs one that was not carried out: its
+// sender may not listen, and MQTT 3.1.1 has no word for it.
+func (d *device) answer(o outcome) {
+	d.publishResult(o)
+	if o.err == nil {
+		return
+	}
+	d.mu.Lock()
+	silent := !d.complained.IsZero() && o.at.Sub(d.complained) < complaints
+	unreported := d.unreported
+	if silent {
+		d.unreported++
+	} else {
+		d.complained, d.unreported = o.at, 0
+	}
+	d.mu.Unlock()
+	if !silent {
+		d.log.Info("a command was not carried out; more within a minute are only counted", "channel", o.command.Channel, "err", o.err, "unreported", unreported)
+	}
 }
 
 // publishResult tells everyone who listens to the device's results, and the

@@ -78,11 +78,15 @@ type device struct {
 	waiting  int  // accepted, no outcome yet
 	accepted int64
 	refusals int64
-	unsent   int64
-	sendErr  string // why the last message was not taken
-	crowded  bool   // the limit of channels was logged
-	listed   bool   // what the configuration has beside the channels was logged
-	alarmed  bool   // that it could not be made safe
+
+	complained time.Time // when a command that was not carried out was logged last
+	unreported int64     // those since then
+
+	unsent  int64
+	sendErr string // why the last message was not taken
+	crowded bool   // the limit of channels was logged
+	listed  bool   // what the configuration has beside the channels was logged
+	alarmed bool   // that it could not be made safe
 
 	clockMoved bool // the wall clock was set since the gateway started
 }
