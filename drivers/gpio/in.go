@@ -174,7 +174,7 @@ func (d *input) settle(ctx context.Context) (gpio.Level, error) {
 // would be offline every minute.
 func (d *input) sense(ctx context.Context) (level gpio.Level, err error) {
 	for range 3 {
-		if level, err = d.line.Sense(); err == nil || errors.Is(err, syscall.ENODEV) {
+		if level, err = d.line.Sense(); err == nil || errors.Is(err, syscall.ENODEV) || ctx.Err() != nil {
 			break
 		}
 		rest(ctx, polling)

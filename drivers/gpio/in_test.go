@@ -261,10 +261,14 @@ func TestWatchEndsSoonAfterItsContext(t *testing.T) {
 type disturbed struct {
 	*gpiotest.Pin
 	asked, fails int
+	stop         func() // is called when it fails; may be nil
 }
 
 func (p *disturbed) Sense() (pin.Level, error) {
 	if p.asked++; p.asked > 5 && p.asked <= 5+p.fails {
+		if p.stop != nil {
+			p.stop()
+		}
 		return pin.Low, syscall.EREMOTEIO
 	}
 	return p.Pin.Sense()
@@ -290,4 +294,22 @@ func TestADisturbanceOnTheBusOfAnExpanderIsNoEnd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A read of a bus that hangs takes a second, and a stop waits for no more than one.
+func TestALineIsNotAskedAgainInAStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &disturbed{Pin: new(gpiotest.Board).Pin("GPIO17"), fails: 100}
+		dev, err := gpio.InKind().Open(t.Context(), with(`pin = "GPIO17"`), drivers.Ports{Pin: func(string) (pin.PinIO, error) { return p, nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dev.Close()
+		ctx, stop := context.WithCancel(t.Context())
+		p.stop = stop
+		_ = dev.(drivers.Watcher).Watch(ctx, func(drivers.Reading) {})
+		if p.asked != 6 {
+			t.Errorf("asked %d times, want 6: the stop came in the last one", p.asked)
+		}
+	})
 }
