@@ -12,6 +12,7 @@ import (
 	"edgegateway/drivers"
 	"edgegateway/drivers/modbus"
 	"edgegateway/drivers/modbus/modbustest"
+	"edgegateway/drivers/serial/serialtest"
 )
 
 func TestUnitIsReadAndSet(t *testing.T) {
@@ -185,4 +186,18 @@ func TestWriteThatMayBeCarriedOut(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An inverter at night: it answers, and has nothing to say.
+func TestUnitWithoutAnyValueNowIsOnline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLine(map[byte]*modbustest.Unit{1: {Holding: map[int]uint16{0: 0x7FC0, 1: 0, 2: 0x8000}}})
+		d := serialtest.Run(t, drivers.Spec{Kind: modbus.RTUKind(), Every: time.Second, Ports: l.Ports(), Decode: with(onPort +
+			"points = [{ name = \"power\", type = \"float32\" }, { name = \"t\", address = 2, no_value = [0x8000] }]")})
+		time.Sleep(time.Minute)
+		d.End(t)
+		if got, want := d.Text(), "online|bad: power t|offline: the gateway is stopping"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	})
 }

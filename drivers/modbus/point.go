@@ -240,7 +240,9 @@ func (p Point) decode(registers []byte) (value any, ok bool, err error) {
 // float gives the value of a float that has so many digits.
 func (p Point) float(f float64, digits int) (any, bool, error) {
 	switch {
-	case math.IsNaN(f) || math.IsInf(f, 0):
+	case math.IsNaN(f): // the no_value of floats
+		return nil, false, nil
+	case math.IsInf(f, 0):
 		return nil, false, fmt.Errorf("its registers hold %v; is the order %s right?", f, p.Order)
 	case p.Decimals != nil:
 		return p.linear().Float(f), true, nil

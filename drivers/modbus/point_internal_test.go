@@ -46,13 +46,16 @@ func TestRegistersBecomeValues(t *testing.T) {
 		{Point{Type: "int16", NoValue: []int64{0x8000}}, "8000", nil}, // as its manual writes it
 		{Point{Type: "int32", NoValue: []int64{0x80000000}}, "80000000", nil},
 		{Point{NoValue: []int64{0xFFFF}}, "FFFE", int64(65534)},
+		{Point{Type: "float32"}, "7FC00000", nil},
+		{Point{Type: "float32", Scale: 0.1}, "FFC00000", nil},
+		{Point{Type: "float64"}, "7FF8000000000000", nil},
 	} {
 		got, ok, err := c.p.normal().decode(unhex(t, c.registers))
 		if err != nil || got != c.want || ok != (c.want != nil) {
 			t.Errorf("%s %s of %s: %v (%T), %v, %v; want %v", c.p.Type, c.p.Order, c.registers, got, got, ok, err, c.want)
 		}
 	}
-	for _, registers := range []string{"7FC00000", "7F800000", "FF800000"} {
+	for _, registers := range []string{"7F800000", "FF800000"} {
 		if v, _, err := (Point{Type: "float32"}).normal().decode(unhex(t, registers)); err == nil || !strings.Contains(err.Error(), "order ABCD") {
 			t.Errorf("%s: %v, %v", registers, v, err)
 		}
