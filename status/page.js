@@ -104,7 +104,7 @@ function device(d) {
     el('div.top', el('span.dot'), el('h3', d.name), el('span.soft.small.right', d.online ? ago(d.age_seconds) : 'offline')),
     d.values.length ? pairs(d.values.map(v => [v.channel.replaceAll('_', ' '), shown(v), d.online ? 'main' : 'soft'])) : el('p.soft', d.online ? 'no reading yet' : 'no value known'),
     d.online ? null : el('p.note.bad', d.reason || 'not opened yet'),
-    ...(d.lost || []).map(l => el('p.note.warn', `safe state: ${l}`)),
+    ...(d.lost || []).map(l => el('p.note.warn', l)),
     el('p.note.soft', d.kind, d.online || !d.values.length ? '' : ` · values from ${ago(d.age_seconds)}`, d.errors ? ` · ${plural(d.errors, 'error')}` : '',
       d.online && d.last_error ? `, the last ${ago(d.last_error_seconds)}: ${d.last_error}` : ''));
 }

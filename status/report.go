@@ -62,7 +62,7 @@ type Device struct {
 	Topic    string   `json:"topic"` // its state is at <topic>/state
 	Online   bool     `json:"online"`
 	Reason   string   `json:"reason,omitempty"` // why it is offline
-	Lost     []string `json:"lost,omitempty"`   // why it was to go to its safe state, as long as that lasts
+	Lost     []string `json:"lost,omitempty"`   // what it must not be without and is, and whether it was made safe
 	Since    *float64 `json:"since_seconds"`    // how long it has been online or offline
 	Age      *float64 `json:"age_seconds"`      // of the last reading; null: none yet
 	Values   []Value  `json:"values"`

@@ -210,6 +210,7 @@ func (d *device) Result(j drivers.Job, state drivers.Reading, err error) {
 		return
 	}
 	if err == nil {
+		d.obeyed()
 		d.calm()
 	}
 	from, _ := j.Context.(sender)

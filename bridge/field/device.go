@@ -30,7 +30,7 @@ type DeviceStatus struct {
 
 	Online bool
 	Reason string    // why it is offline; "" while online
-	Lost   []string  // what it must not be without and is: why it was to go to its safe state
+	Lost   []string  // what it must not be without and is, for how long, and whether it was made safe
 	Since  time.Time // of Online or of Reason
 
 	LastReading time.Time       // when it was taken; zero before the first
@@ -306,7 +306,7 @@ func (d *device) status() DeviceStatus {
 	}
 	for _, l := range d.lines {
 		if l.lost {
-			s.Lost = append(s.Lost, l.reason)
+			s.Lost = append(s.Lost, l.story(time.Now()))
 		}
 	}
 	return s

@@ -55,7 +55,8 @@ func (s SafeWithout) Validate() error {
 type lifeline struct {
 	device *device
 	after  time.Duration
-	reason string // of the loss, as it is told
+	what   string // is missing: "no link to cloud acme"
+	reason string // of the loss, as it is told at that moment
 	topic  string // on which life is seen
 	cloud  string // name; "" = a heartbeat
 
@@ -69,6 +70,9 @@ type lifeline struct {
 	waits  bool // a job to make the device safe is under way
 	again  bool // and another one is wanted behind it
 	failed bool // the device could not be made safe since the loss
+
+	safe   time.Time // when it was made safe after the loss; zero: it was not
+	obeyed bool      // it has carried out a command since
 }
 
 // lifelines are what a device must not be without, none for most.
@@ -78,14 +82,17 @@ func (d *device) lifelines(prefix string) []*lifeline {
 	if s.Cloud != "" {
 		all = append(all, &lifeline{
 			device: d, after: s.After, topic: prefix + "/cloud/" + s.Cloud + "/state", cloud: s.Cloud,
-			reason: fmt.Sprintf("no link to cloud %s for %v", s.Cloud, s.After),
+			what: "no link to cloud " + s.Cloud,
 		})
 	}
 	if s.Heartbeat != "" {
 		all = append(all, &lifeline{
 			device: d, after: s.After, topic: s.Heartbeat,
-			reason: fmt.Sprintf("no heartbeat on %s for %v", s.Heartbeat, s.After),
+			what: "no heartbeat on " + s.Heartbeat,
 		})
+	}
+	for _, l := range all {
+		l.reason = fmt.Sprintf("%s for %v", l.what, l.after)
 	}
 	return all
 }
@@ -166,6 +173,23 @@ func (l *lifeline) link(up bool, now time.Time) {
 		l.up, l.since = false, now
 		l.wind(l.after)
 	}
+}
+
+// lose notes that life has been away for too long.
+func (l *lifeline) lose() { l.lost, l.safe, l.obeyed = true, time.Time{}, false }
+
+// story says of a loss what is missing since when, and what has become of the device.
+func (l *lifeline) story(now time.Time) string {
+	ago := func(t time.Time) time.Duration { return now.Sub(t).Round(time.Second) }
+	s := fmt.Sprintf("%s for %v; ", l.what, ago(l.since))
+	if l.safe.IsZero() {
+		return s + "not made safe yet"
+	}
+	s += fmt.Sprintf("made safe %v ago", ago(l.safe))
+	if l.obeyed {
+		s += ", and commanded since"
+	}
+	return s
 }
 
 // wind sets the timer. Before Run there is none: the time runs from there.

@@ -309,6 +309,43 @@ func TestADeviceIsMadeSafeWhenTheCloudIsLostAndLocalLifeGoesOn(t *testing.T) {
 	})
 }
 
+func TestTheStatusSaysHowLongALossLastsAndWhetherTheDeviceIsSafe(t *testing.T) {
+	r := &relay{fails: errors.New("the relay does not move")}
+	play(t, r, acme, func(s *scene) {
+		want := func(want ...string) {
+			t.Helper()
+			synctest.Wait()
+			if got := s.bridge.Devices()[0].Lost; !slices.Equal(got, want) {
+				t.Errorf("%v: got %q, want %q", time.Since(s.begun), got, want)
+			}
+		}
+		s.link(true)
+		s.link(false)
+		sleep(59 * time.Second)
+		want()
+		sleep(6 * time.Second)
+		want("no link to cloud acme for 1m5s; not made safe yet")
+		r.mu.Lock()
+		r.fails = nil
+		r.mu.Unlock()
+		sleep(5 * time.Second) // the second attempt
+		want("no link to cloud acme for 1m10s; made safe 0s ago")
+		sleep(10 * time.Minute)
+		want("no link to cloud acme for 11m10s; made safe 10m0s ago")
+		s.say("p/x/set", "on")
+		want("no link to cloud acme for 11m10s; made safe 10m0s ago, and commanded since")
+		r.lost <- errors.New("unplugged") // it is opened after 0.8 to 1 s, and online another one later
+		sleep(5 * time.Second)
+		want("no link to cloud acme for 11m15s; made safe 3s ago")
+		s.link(true)
+		want()
+		s.say("p/x/set", "on")
+		s.link(false)
+		sleep(time.Minute)
+		want("no link to cloud acme for 1m0s; made safe 0s ago")
+	})
+}
+
 func TestALinkThatNeverComesUpIsLost(t *testing.T) {
 	for name, script := range map[string]func(s *scene){
 		"in silence":                             func(*scene) {},

@@ -33,7 +33,9 @@ func (d *device) miss(l *lifeline) {
 	switch {
 	case d.stopped || l.up:
 	case l.lost && l.failed, fresh:
-		l.lost = true
+		if fresh {
+			l.lose()
+		}
 		d.secure(l)
 	case !l.lost:
 		l.wind(left)
@@ -70,6 +72,15 @@ func (d *device) alive() {
 	}
 }
 
+// obeyed notes a command that was carried out: the device may not be safe any more.
+func (d *device) obeyed() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, l := range d.lines {
+		l.obeyed = true
+	}
+}
+
 // reopened makes a device safe that was opened while it is without what it must have.
 func (d *device) reopened() {
 	for _, l := range d.lines {
@@ -90,6 +101,12 @@ func (d *device) secured(l *lifeline, state drivers.Reading, err error) {
 	d.mu.Lock()
 	told := l.failed
 	l.waits, l.failed = false, err != nil
+	if err == nil {
+		l.safe = time.Now()
+		for _, other := range d.lines {
+			other.obeyed = false
+		}
+	}
 	switch {
 	case l.again && !d.stopped:
 		l.again, l.failed = false, false

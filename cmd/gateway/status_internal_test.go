@@ -27,8 +27,8 @@ func TestStatusTellsHowFarABacklogIs(t *testing.T) {
 
 func TestStatusTellsWhatADeviceIsWithout(t *testing.T) {
 	var out strings.Builder
-	printDevices(&out, []status.Device{{Name: "pump", Online: true, Lost: []string{"no heartbeat on alive for 1m0s"}}, {Name: "fan", Online: true}})
-	if got := out.String(); strings.Count(got, "    ! safe state: no heartbeat on alive for 1m0s\n") != 1 {
+	printDevices(&out, []status.Device{{Name: "pump", Online: true, Lost: []string{"no heartbeat on alive for 2m0s; made safe 1m0s ago"}}, {Name: "fan", Online: true}})
+	if got := out.String(); strings.Count(got, "    ! no heartbeat on alive for 2m0s; made safe 1m0s ago\n") != 1 {
 		t.Errorf("got\n%s", got)
 	}
 }

@@ -184,7 +184,7 @@ func printDevice(w io.Writer, indent string, width int, d status.Device) {
 		fmt.Fprintf(w, "%s  %s, the last %s: %s\n", indent, plural(d.Errors, "error"), ago(d.ErrAge), printable(d.LastErr))
 	}
 	for _, lost := range d.Lost {
-		fmt.Fprintf(w, "%s  ! safe state: %s\n", indent, lost)
+		fmt.Fprintf(w, "%s  ! %s\n", indent, lost)
 	}
 	for _, v := range d.Values {
 		fmt.Fprintf(w, "%s  %-*s\t%s\n", indent, width-2, v.Channel, showReading(v))
