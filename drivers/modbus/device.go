@@ -81,8 +81,10 @@ type device struct {
 	line    *line
 	options UnitOptions
 	delay   time.Duration
-	points  []Point // normal
-	spans   []span
+	points  []Point   // normal
+	whole   []span    // as planned
+	spans   []span    // without what the unit refuses
+	apart   time.Time // since when they are not the same
 
 	answered bool // the unit has answered since it was opened
 	doubt    doubt
@@ -102,9 +104,14 @@ func newDevice(ln *line, o UnitOptions, delay time.Duration, numbered bool) *dev
 			wanted = append(wanted, i)
 		}
 	}
-	d.spans = plan(d.points, wanted, o.CountFrom, o.MaxGap, o.MaxCount)
+	d.whole = plan(d.points, wanted, o.CountFrom, o.MaxGap, o.MaxCount)
+	d.spans = slices.Clone(d.whole)
 	return d
 }
+
+// anew is how long what a unit refuses is not asked for again in one request: while it
+// starts, one may refuse everything.
+const anew = 10 * time.Minute
 
 func (d *device) Channels() []drivers.Channel {
 	var channels []drivers.Channel
@@ -146,6 +153,9 @@ func (d *device) ask(ctx context.Context, r request) ([]byte, error) {
 func (d *device) Sample(ctx context.Context) (drivers.Reading, error) {
 	values := make([]any, len(d.points))
 	var r drivers.Reading
+	if !d.apart.IsZero() && time.Since(d.apart) > anew {
+		d.spans, d.apart = slices.Clone(d.whole), time.Time{}
+	}
 	for i := 0; i < len(d.spans); i++ {
 		s := d.spans[i]
 		data, err := d.ask(ctx, s.request())
@@ -163,8 +173,8 @@ func (d *device) Sample(ctx context.Context) (drivers.Reading, error) {
 			}
 		case errors.As(err, &exception) && exception.Code != pathUnavailable && exception.Code != targetSilent:
 			if (exception.Code == illegalDataAddress || exception.Code == illegalDataValue) && len(s.points) > 1 {
-				// One of them, or a register between them, is not there. Which one is
-				// found out once.
+				// One of them, or a register between them, is not there.
+				d.apart = time.Now()
 				d.spans = slices.Replace(d.spans, i, i+1, s.split(d.points, d.options.CountFrom)...)
 				i--
 				continue

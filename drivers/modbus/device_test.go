@@ -86,6 +86,53 @@ func TestWhatAUnitRefusesIsFoundOnce(t *testing.T) {
 	})
 }
 
+// One point of many that is not there costs a few requests more, and what a unit refused
+// while it was starting none for long.
+func TestManyPointsOfWhichSomeAreRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		unit := &modbustest.Unit{Holding: make(map[int]uint16)}
+		var points, values []string
+		for i := range 40 {
+			unit.Holding[i] = uint16(i)
+			points = append(points, fmt.Sprintf("{ name = \"p%d\", address = %d }", i, i))
+			values = append(values, fmt.Sprintf("p%d=%d", i, i))
+		}
+		good := strings.Join(values, " ")
+		dev := open(t, modbus.RTUKind(), onPort+"points = ["+strings.Join(points, ", ")+"]", newLine(map[byte]*modbustest.Unit{1: unit}).Ports())
+		requests := func(want string) int {
+			t.Helper()
+			before := unit.Asked()
+			if got := sample(t, dev); !strings.HasPrefix(got, want) {
+				t.Error(got)
+			}
+			return unit.Asked() - before
+		}
+		if n := requests(good); n != 1 {
+			t.Errorf("%d requests", n)
+		}
+		unit.Change(func(u *modbustest.Unit) { delete(u.Holding, 17) })
+		without := strings.Replace(good, " p17=17 ", " ", 1) + " bad: p17 fault: "
+		requests(without)
+		if n := requests(without); n != 6 {
+			t.Errorf("%d requests around one that is not there", n)
+		}
+		unit.Change(func(u *modbustest.Unit) { clear(u.Holding) })
+		requests("bad: p0 p1 ")
+		unit.Change(func(u *modbustest.Unit) {
+			for i := range 40 {
+				u.Holding[i] = uint16(i)
+			}
+		})
+		if n := requests(good); n != 40 {
+			t.Errorf("%d requests after all were refused", n)
+		}
+		time.Sleep(11 * time.Minute)
+		if n := requests(good); n != 1 {
+			t.Errorf("%d requests later", n)
+		}
+	})
+}
+
 // Reads over gaps end at what one request may bring: 125 registers, 2000 bits
 // (Application Protocol V1.1b3, 6.1 to 6.4). The unit refuses more.
 func TestGroupedReadsKeepTheLimits(t *testing.T) {

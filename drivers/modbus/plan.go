@@ -50,15 +50,12 @@ func plan(points []Point, which []int, first, gap, most int) []span {
 }
 
 // split makes smaller spans of one that a unit refuses: first without the gaps, then
-// each point alone.
+// two halves.
 func (s span) split(points []Point, first int) []span {
 	parts := plan(points, s.points, first, 0, mostRegisters)
 	if len(parts) > 1 {
 		return parts
 	}
-	parts = nil
-	for _, i := range s.points {
-		parts = append(parts, plan(points, []int{i}, first, 0, mostRegisters)...)
-	}
-	return parts
+	half := len(s.points) / 2
+	return append(plan(points, s.points[:half], first, 0, mostRegisters), plan(points, s.points[half:], first, 0, mostRegisters)...)
 }

@@ -117,7 +117,7 @@ func TestPlanReadsNeighboursTogether(t *testing.T) {
 		most        int
 		want, split string
 	}{
-		{"neighbours", at("holding", "", 3, 1, 2), 0, 0, 125, "holding 1+3", "holding 1+1 holding 2+1 holding 3+1"},
+		{"neighbours", at("holding", "", 3, 1, 2), 0, 0, 125, "holding 1+3", "holding 1+1 holding 2+2"},
 		{"wide ones", at("holding", "uint32", 0, 2, 4), 0, 0, 125, "holding 0+6", ""},
 		{"a gap that is too wide", at("holding", "", 1, 11), 0, 8, 125, "holding 1+1 holding 11+1", ""},
 		{"a gap that is not", at("holding", "", 1, 10), 0, 8, 125, "holding 1+10", "holding 1+1 holding 10+1"},
