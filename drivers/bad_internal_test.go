@@ -31,7 +31,11 @@ func TestAReadingThatWaitsStaysSmall(t *testing.T) {
 	for i := range 3 * mostValues {
 		merge(&all, Reading{Values: []Value{{fmt.Sprint("v", i), i}}, Bad: []string{fmt.Sprint("b", i)}})
 	}
+	all.Note = "switched off"
 	merge(&all, Reading{Values: []Value{{"v7", "new"}}})
+	if all.Note != "switched off" {
+		t.Errorf("the note has become %q", all.Note)
+	}
 	if len(all.Values) != mostValues || len(all.Bad) != mostValues || all.Values[7].V != "new" {
 		t.Errorf("%d values, %d bad, v7 = %v", len(all.Values), len(all.Bad), all.Values[7].V)
 	}

@@ -18,7 +18,7 @@ const (
 // float64 and int64, and takes off values that nobody can use. What it took off is
 // in Fault, unless the driver had something to say there.
 func clean(r Reading) Reading {
-	out := Reading{At: r.At, Fault: r.Fault, Bad: r.Bad}
+	out := Reading{At: r.At, Fault: r.Fault, Note: r.Note, Bad: r.Bad}
 	if n := max(len(r.Values), len(r.Bad)); n > mostValues {
 		if out.Fault == nil {
 			out.Fault = fmt.Errorf("a reading of %d values is too large; %d are taken", n, mostValues)

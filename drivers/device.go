@@ -180,6 +180,10 @@ type Reading struct {
 	// be decoded, one of several channels that cannot be read. Run counts and logs
 	// it and takes it off: Events never see it.
 	Fault error
+
+	// Note is what the device did by itself, as it is configured to: a sentence for the
+	// log. It is no trouble. Run logs it each time and takes it off.
+	Note string
 }
 
 // A Value is one value of a channel.

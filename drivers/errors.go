@@ -27,6 +27,13 @@ type OfflineError struct{ Reason error }
 func (e *OfflineError) Error() string { return "the device is offline: " + e.Reason.Error() }
 func (e *OfflineError) Unwrap() error { return e.Reason }
 
+// A RefusedError says that a command may not be carried out now, or at all: the device
+// was not asked, and there is nothing wrong with it.
+type RefusedError struct{ Err error }
+
+func (e *RefusedError) Error() string { return e.Err.Error() }
+func (e *RefusedError) Unwrap() error { return e.Err }
+
 // A StuckError says that a driver's call has not returned although its time is up.
 // It cannot be ended from outside; the device is not touched again before the call
 // has returned.

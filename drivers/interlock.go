@@ -21,7 +21,8 @@ type interlock struct {
 
 // Claim takes a group for an output that is to go on, or says why that may not be:
 // another one is on, or one went off less than pause ago. Who names the output, the
-// same at every call. Claiming what one has already changes nothing.
+// same at every call. Claiming what one has already changes nothing. The error is a
+// RefusedError.
 func (l *Interlocks) Claim(group, who string, pause time.Duration) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -30,12 +31,12 @@ func (l *Interlocks) Claim(group, who string, pause time.Duration) error {
 		return nil
 	}
 	if g.holder != "" {
-		return fmt.Errorf("%s has the interlock %q, which lets one output be on at a time; switch that one off first", g.holder, group)
+		return &RefusedError{fmt.Errorf("%s has the interlock %q, which lets one output be on at a time; switch that one off first", g.holder, group)}
 	}
 	for other, at := range g.off {
 		if left := pause - time.Since(at); other != who && left > 0 {
-			return fmt.Errorf("%s went off less than %v ago, and the interlock %q wants that pause; send the command again in %v",
-				other, pause, group, left.Round(time.Millisecond))
+			return &RefusedError{fmt.Errorf("%s went off less than %v ago, and the interlock %q wants that pause; send the command again in %v",
+				other, pause, group, left.Round(time.Millisecond))}
 		}
 	}
 	g.holder = who

@@ -337,10 +337,13 @@ func (r *runner) act(ctx context.Context, dev Device, job Job) error {
 	state := clean(res.reading)
 	if res.err != nil {
 		r.ev.Result(job, Reading{}, interrupted(ctx, res.err))
-		if fatal(res.err) {
+		var refused *RefusedError
+		switch {
+		case fatal(res.err):
 			return res.err
+		case !errors.As(res.err, &refused):
+			r.Stats.failed(res.err)
 		}
-		r.Stats.failed(res.err)
 		return nil
 	}
 	r.tell(state)
@@ -389,7 +392,7 @@ func (r *runner) carrier(dev Device, job Job) (op string, carryOut func(context.
 	return "actuate", func(ctx context.Context) (Reading, error) {
 		c, err := act.Check(job.Command)
 		if err != nil {
-			return Reading{}, err
+			return Reading{}, &RefusedError{err}
 		}
 		return act.Actuate(ctx, c)
 	}, nil
@@ -419,8 +422,11 @@ func fatal(err error) bool {
 
 // tell hands a clean reading to Events and its trouble to the log.
 func (r *runner) tell(reading Reading) {
+	if reading.Note != "" {
+		r.Log.Info("device did something by itself", "what", reading.Note)
+	}
 	fault := reading.Fault
-	reading.Fault = nil
+	reading.Fault, reading.Note = nil, ""
 	if len(reading.Values)+len(reading.Bad) > 0 {
 		r.Stats.add(func(c *Counts) { c.Readings++ })
 		r.ev.Reading(reading)

@@ -21,7 +21,7 @@ type Counts struct {
 	Skipped   int64 // sampling ticks passed over because a sample took too long
 	Coalesced int64 // readings of a Watcher that became part of a newer one
 	Commands  int64 // commands taken
-	Errors    int64 // failed attempts, samples and commands, and faulty readings
+	Errors    int64 // failed attempts, samples and commands that were not just refused, and faulty readings
 
 	LastError   string // of Errors; "" if there was none
 	LastErrorAt time.Time

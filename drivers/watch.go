@@ -152,7 +152,7 @@ func newInbox(s *Stats) *inbox {
 // emit is what a Watcher calls.
 func (b *inbox) emit(ctx context.Context, r Reading) {
 	r = clean(r)
-	if len(r.Values)+len(r.Bad) == 0 && r.Fault == nil {
+	if len(r.Values)+len(r.Bad) == 0 && r.Fault == nil && r.Note == "" {
 		return
 	}
 	if b.put(r) {
@@ -203,6 +203,9 @@ func (b *inbox) flush() (state Reading, ok bool) {
 func merge(old *Reading, r Reading) {
 	if r.Fault != nil {
 		old.Fault = r.Fault
+	}
+	if r.Note != "" {
+		old.Note = r.Note
 	}
 	if len(r.Values) > 0 {
 		old.At = r.At

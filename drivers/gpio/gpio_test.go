@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"reflect"
 	"strings"
@@ -32,6 +33,7 @@ type diary struct {
 	start time.Time
 	lines []string
 	stats drivers.Stats
+	log   strings.Builder
 	check func(drivers.Command) (drivers.Command, error)
 }
 
@@ -58,7 +60,8 @@ func play(t *testing.T, kind drivers.Kind, options string, board *gpiotest.Board
 		ctx, cancel := context.WithCancel(t.Context())
 		jobs, ended := make(chan drivers.Job, 8), make(chan error, 1)
 		go func() {
-			ended <- drivers.Run(ctx, drivers.Spec{Kind: kind, Decode: with(options), Ports: board.Ports(), Jobs: jobs, Stats: &d.stats}, d)
+			ended <- drivers.Run(ctx, drivers.Spec{Kind: kind, Decode: with(options), Ports: board.Ports(), Jobs: jobs, Stats: &d.stats,
+				Log: slog.New(slog.NewTextHandler(&d.log, nil))}, d)
 		}()
 		synctest.Wait()
 		script(d, jobs)

@@ -237,7 +237,7 @@ func (d *output) Watch(ctx context.Context, emit func(drivers.Reading)) error {
 			if err != nil {
 				return fmt.Errorf("it has been on for max_on and cannot be switched off: %w", err)
 			}
-			off.Fault = fmt.Errorf("%s was switched off, because it had been on for %v (max_on) without another command to be on", lineName(d.options.Pin), d.options.MaxOn)
+			off.Note = fmt.Sprintf("%s was switched off: it had been on for %v (max_on) without another command to be on", lineName(d.options.Pin), d.options.MaxOn)
 			emit(off)
 		}
 	}

@@ -72,6 +72,25 @@ func TestMaxOn(t *testing.T) {
 	}
 }
 
+func TestMaxOnIsLoggedEachTimeAndIsNoErrorOfTheDevice(t *testing.T) {
+	var board gpiotest.Board
+	play(t, gpio.OutKind(), "pin = \"GPIO27\"\nmax_on = 2000000000", &board, func(d *diary, jobs chan<- drivers.Job) {
+		for range 3 {
+			jobs <- set("on")
+			time.Sleep(10 * time.Second)
+		}
+		jobs <- set("perhaps") // neither is a command that is refused
+		synctest.Wait()
+		if got := d.stats.Snapshot(); got.Errors != 0 || got.LastError != "" {
+			t.Errorf("%d errors: %s", got.Errors, got.LastError)
+		}
+		const want = `level=INFO msg="device did something by itself" device="" what="the GPIO line GPIO27 was switched off: it had been on for 2s (max_on) without another command to be on"`
+		if log := d.log.String(); strings.Count(log, want) != 3 || strings.Contains(log, "WARN") {
+			t.Errorf("the log says\n%s", log)
+		}
+	})
+}
+
 func TestMaxOnSaysWhyAndWhatItCouldNotDo(t *testing.T) {
 	var board gpiotest.Board
 	got := play(t, gpio.OutKind(), "pin = \"GPIO27\"\nmax_on = 30000000000\ninitial = true", &board, func(*diary, chan<- drivers.Job) {
@@ -117,7 +136,7 @@ func couple(t *testing.T, ports drivers.Ports, options map[string]string, script
 		d, j := &diary{start: time.Now()}, make(chan drivers.Job, 8)
 		diaries[name], jobs[name] = d, j
 		running.Go(func() {
-			_ = drivers.Run(ctx, drivers.Spec{Kind: gpio.OutKind(), Decode: with("pin = \"" + name + "\"\n" + o), Ports: ports, Jobs: j}, d)
+			_ = drivers.Run(ctx, drivers.Spec{Kind: gpio.OutKind(), Decode: with("pin = \"" + name + "\"\n" + o), Ports: ports, Jobs: j, Stats: &d.stats}, d)
 		})
 		synctest.Wait() // one after the other
 	}
@@ -153,6 +172,11 @@ func TestOneOfAnInterlockIsOn(t *testing.T) {
 			act("DOWN", "on", `send the command again in 100ms`)
 			time.Sleep(100 * ms)
 			act("DOWN", "on", "result 1 <nil>")
+			for name, d := range diaries { // what is refused is no error of a device
+				if got := d.stats.Snapshot(); got.Errors != 0 {
+					t.Errorf("%s: %d errors: %s", name, got.Errors, got.LastError)
+				}
+			}
 			if got := up.Outs(); !reflect.DeepEqual(got, []pin.Level{pin.Low, pin.High, pin.Low, pin.Low}) {
 				t.Errorf("UP was driven %v", got)
 			}
