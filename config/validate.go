@@ -33,19 +33,16 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Validate reports the first value that is none of the known words.
+// Validate reports the values that are none of the known words.
 func (l Log) Validate() error {
-	switch l.Level {
-	case "debug", "info", "warn", "error":
-	default:
-		return fmt.Errorf("level must be debug, info, warn or error, not %q", l.Level)
+	var errs []error
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, l.Level) {
+		errs = append(errs, fmt.Errorf("level must be debug, info, warn or error, not %q", l.Level))
 	}
-	switch l.Format {
-	case "text", "json":
-	default:
-		return fmt.Errorf("format must be text or json, not %q", l.Format)
+	if !slices.Contains([]string{"text", "json"}, l.Format) {
+		errs = append(errs, fmt.Errorf("format must be text or json, not %q", l.Format))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // faults asks every part what is wrong with it and gives the answers their

@@ -3,6 +3,8 @@ package drivers
 import (
 	"context"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"periph.io/x/conn/v3/gpio"
@@ -30,7 +32,8 @@ type Kind struct {
 	Check func(decode func(dst any) error) error
 
 	// Uses decodes the options and lists what of the machine the device takes. Two
-	// devices that take the same thing are a mistake, unless both share it.
+	// devices that take the same thing are a mistake, unless both share it. Beside an
+	// error it returns what the options say that are right.
 	Uses func(decode func(dst any) error) ([]Use, error)
 
 	// Resumes decodes the options and lists the channels that a Resumer of this kind
@@ -65,11 +68,13 @@ type Use struct {
 
 // Options is what a kind decodes its keys into: plain data with toml tags.
 type Options interface {
-	// Validate returns a sentence that begins with the key that is wrong.
+	// Validate returns a sentence that begins with the key that is wrong, or several, as
+	// Mistakes and errors.Join do. It may be asked about options that were decoded in part.
 	Validate() error
 }
 
-// options of a kind whose devices take something of the machine for themselves.
+// options of a kind whose devices take something of the machine for themselves. It may
+// be asked about options that are wrong.
 type taker interface{ Uses() []Use }
 
 // options of a kind whose way to the hardware can be looked at.
@@ -96,10 +101,11 @@ func KindOf[O Options](name, summary, example string, defaults func() O, open fu
 		},
 		Uses: func(decode func(any) error) ([]Use, error) {
 			o, err := options(decode)
-			if u, ok := any(o).(taker); ok && err == nil {
-				return u.Uses(), nil
+			u, ok := any(o).(taker)
+			if !ok {
+				return nil, err
 			}
-			return nil, err
+			return rightUses(u.Uses(), err, o.Validate()), err
 		},
 		Resumes: func(decode func(any) error) ([]string, error) {
 			o, err := options(decode)
@@ -123,6 +129,21 @@ func KindOf[O Options](name, summary, example string, defaults func() O, open fu
 			return open(ctx, o, p)
 		},
 	}
+}
+
+// rightUses leaves out of uses what may follow from a mistake: the device would be said
+// to take what nobody meant. said is what is wrong at all, keys is what Validate says.
+func rightUses(uses []Use, said, keys error) []Use {
+	if said == nil {
+		return uses
+	}
+	var wrong Mistakes
+	wrong.Add("", keys)
+	return slices.DeleteFunc(uses, func(u Use) bool {
+		return u.Shared != "" || slices.ContainsFunc(wrong, func(err error) bool {
+			return strings.HasPrefix(err.Error(), u.Key+" ")
+		})
+	})
 }
 
 // Ports are the ways to the hardware. A nil function means that this gateway has

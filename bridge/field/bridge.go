@@ -88,7 +88,9 @@ func Check(cfg Config, kinds []drivers.Kind) error {
 	for _, c := range cfg.Devices {
 		if err := c.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("device %q: %w", c.Name, err))
-			continue
+		}
+		if c.Kind == "" {
+			continue // said by Validate
 		}
 		kind, found := find(kinds, c.Kind)
 		if !found {
@@ -100,10 +102,9 @@ func Check(cfg Config, kinds []drivers.Kind) error {
 		}
 		if err := kind.Check(c.options()); err != nil {
 			errs = append(errs, c.place(err))
-			continue
 		}
-		uses, err := kind.Uses(c.options())
-		errs = append(errs, err, taken.take(c, uses), checkResumed(c, kind))
+		uses, _ := kind.Uses(c.options()) // Check has said what is wrong
+		errs = append(errs, taken.take(c, uses), checkResumed(c, kind))
 	}
 	return errors.Join(errs...)
 }

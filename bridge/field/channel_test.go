@@ -39,7 +39,7 @@ offset = 273.15`, ""},
 		{"unknown key", "[devices.channels.t]\ndead_band = 1", `4:1: unknown key "dead_band" in [devices.channels.t] (did you mean "deadband"?)`},
 		{"max_command_rate", "max_command_rate = -1", `3:20: devices.max_command_rate must be from 0 (no limit) to 1000, not -1`},
 		{"min_interval", "min_interval = \"1ms\"", `3:16: devices.min_interval must be 0s or at least 10ms, not 1ms`},
-		{"max_interval", "min_interval = \"1m\"\nmax_interval = \"30s\"", `4:16: devices.max_interval must be 0s, or at least 1s and min_interval, not 30s`},
+		{"max_interval", "min_interval = \"1m\"\nmax_interval = \"30s\"", `4:16: devices.max_interval must be 0s, or at least 1s and no shorter than min_interval (1m0s), not 30s`},
 		{"stale_after", "stale_after = \"1ms\"", `3:15: devices.stale_after must be 0s or at least 1s, not 1ms`},
 	} {
 		var file struct {

@@ -122,7 +122,11 @@ func (c DeviceConfig) Validate() error {
 		fail("min_interval must be 0s or at least %v, not %v", shortestEvery, c.MinInterval)
 	}
 	if c.MaxInterval != 0 && c.MaxInterval < max(c.MinInterval, time.Second) {
-		fail("max_interval must be 0s, or at least 1s and min_interval, not %v", c.MaxInterval)
+		shorter := ""
+		if c.MinInterval > time.Second {
+			shorter = fmt.Sprintf(" and no shorter than min_interval (%v)", c.MinInterval)
+		}
+		fail("max_interval must be 0s, or at least 1s%s, not %v", shorter, c.MaxInterval)
 	}
 	if c.StaleAfter != 0 && c.StaleAfter < time.Second {
 		fail("stale_after must be 0s or at least 1s, not %v", c.StaleAfter)
@@ -143,6 +147,14 @@ func (c DeviceConfig) Validate() error {
 		fail("topic %q must be a topic without + and #, not start with $ or /, not end with /, and have at most %d bytes", t, longestTopic)
 	}
 	return errors.Join(errs...)
+}
+
+// meeting says how two topics are in each other's way.
+func meeting(a, b, other string) string {
+	if a == b {
+		return fmt.Sprintf("topic %q is used by device %q already", a, other)
+	}
+	return fmt.Sprintf("topic %q lies together with %q of device %q: one begins with the other", a, b, other)
 }
 
 // reserved tells whether a name is a second level of the gateway's own topics.
@@ -202,7 +214,7 @@ func (c Config) Validate() error {
 				errs = append(errs, d.fault("name", "name %q is taken by another device", d.Name))
 			case a == b || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/"):
 				// The channel of one would share its topics with the other.
-				errs = append(errs, d.fault("topic", "topic %q lies together with %q of device %q", a, b, other.Name))
+				errs = append(errs, d.fault("topic", "%s", meeting(a, b, other.Name)))
 			default:
 				continue
 			}

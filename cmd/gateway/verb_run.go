@@ -58,13 +58,10 @@ func loadConfig(path string, getenv func(string) string) (config.Config, error) 
 func checkedConfig(path string, getenv func(string) string) (config.Config, error) {
 	cfg, err := loadConfig(path, getenv)
 	found := field.Check(field.Config{Prefix: cfg.Prefix, Devices: cfg.Devices}, all.Kinds())
-	if err == nil {
-		return cfg, found
-	}
 	if several := strict.All(errors.Join(err, found)); several != nil {
 		return cfg, several
 	}
-	return cfg, err
+	return cfg, errors.Join(err, found) // without a file there are no places
 }
 
 func runGateway(ctx context.Context, p *process, cfg config.Config, started time.Time) error {

@@ -99,10 +99,11 @@ func (d *decoder) later(v reflect.Value, n *node, name string) {
 			panic(fmt.Sprintf("strict: decode wants a pointer, not %T", dst))
 		}
 		inner.value(p.Elem(), n, field{typ: p.Type().Elem()}, name)
-		if v, ok := dst.(interface{ Validate() error }); ok && len(inner.errs) == 0 {
-			inner.errs = d.src.locate(n, shown(name), v.Validate())
+		err := inner.errs.asError()
+		if v, ok := dst.(interface{ Validate() error }); ok {
+			err = Merge(err, d.src.locate(n, shown(name), v.Validate()))
 		}
-		return inner.errs.asError()
+		return err
 	})
 	v.Set(reflect.ValueOf(decode).Convert(v.Type()))
 }

@@ -81,6 +81,8 @@ func TestMistakesInOptionsPointAtThemselves(t *testing.T) {
 		{"wrong type", "[[devices]]\noptions.address = '0x76'", `gateway.toml:2:19: devices.options.address wants a whole number such as 10, not the string "0x76"`},
 		{"value refused by Validate", "[[devices]]\n[devices.options]\naddress = 0x80\n[[devices.options.register]]\nscale = 0",
 			"gateway.toml:3:11: devices.options.address must be from 0x03 to 0x77, not 0x80\ngateway.toml:5:9: devices.options.register.scale must not be 0"},
+		{"value refused by Validate beside one of the wrong type, and a key that nobody knows", "[[devices]]\n[devices.options]\naddress = 0x80\nbus = 1\nname = ''",
+			"gateway.toml:3:11: devices.options.address must be from 0x03 to 0x77, not 0x80\ngateway.toml:4:7: devices.options.bus wants a string in quotes, not the integer 1\ngateway.toml:5:1: unknown key \"name\" in [devices.options] (it belongs in [[devices]], above [devices.options])"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if _, err := later(t, c.text, 0); err == nil || err.Error() != c.want {
@@ -160,6 +162,7 @@ func TestAllFindsEveryErrorOfATree(t *testing.T) {
 	err := errors.Join(
 		d.Errorf("c", "third"),
 		fmt.Errorf("device: %w", strict.Errors{d.Errorf("a", "first"), d.Errorf("b", "second")}),
+		d.Errorf("b", "second"), // found by two
 		errors.New("of another kind"),
 	)
 	if got, want := strict.All(err).Error(), "f:1:5: first\nf:2:5: second\nf:3:5: third"; got != want {

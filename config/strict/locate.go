@@ -40,14 +40,19 @@ func (s *source) locate(n *node, section string, err error) Errors {
 
 // All finds every Error in err, also inside of what errors.Join made of the
 // findings of several parts, in the order of their positions. Errors of another
-// kind are not among them: nil means that there are only such.
+// kind are not among them: nil means that there are only such. What several parts have
+// found is there once.
 func All(err error) Errors {
 	var all Errors
+	seen := make(map[Error]bool)
 	var collect func(error)
 	collect = func(err error) {
 		switch x := err.(type) {
 		case *Error:
-			all = append(all, x)
+			if !seen[*x] {
+				seen[*x] = true
+				all = append(all, x)
+			}
 		case interface{ Unwrap() []error }:
 			for _, one := range x.Unwrap() {
 				collect(one)

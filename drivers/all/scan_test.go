@@ -106,7 +106,7 @@ GPIO
 		"iio|device = \"bme280\"":                            "which iio device is not clear",
 		"bme280|bus = 3":                                     "<nil>",
 		"bme280|bus = 7":                                     "/dev/i2c-7 is not there; ",
-		"bme280|address = 1":                                 "example.toml:4:11: devices.options.address must be",
+		"bme280|address = 1":                                 "example.toml:4:11: devices.options.address of the BME280 or BMP280 must be 0x76 or 0x77, not 0x01",
 		"modbus-rtu|path = \"/dev/ttyUSB0\"":                 "devices.options.points must name",
 		"serial-line|path = \"/dev/ttyUSB0\"":                "<nil>",
 		"serial-line|path = \"/dev/ttyUSB1\"":                "/dev/ttyUSB1 is not there; check the cable",

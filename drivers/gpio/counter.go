@@ -36,20 +36,13 @@ type CounterOptions struct {
 
 // Validate checks what can be checked without the line.
 func (o CounterOptions) Validate() error {
-	if err := checkInput(o.Pin, o.Pull, o.Debounce); err != nil {
-		return err
-	}
-	switch {
-	case o.edge() == gpio.NoEdge:
-		return fmt.Errorf("edge must be falling or rising, not %q", o.Edge)
-	case !(o.PerPulse >= 1e-9 && o.PerPulse <= 1e9):
-		return fmt.Errorf("per_pulse must be between 1e-9 and 1e9, not %v", o.PerPulse)
-	case o.seconds() == 0:
-		return fmt.Errorf("rate_unit must be s, min or h, not %q", o.RateUnit)
-	case o.ZeroAfter < time.Second || o.ZeroAfter > 24*time.Hour:
-		return fmt.Errorf("zero_after must be between 1s and 24h, not %v", o.ZeroAfter)
-	}
-	return nil
+	var m drivers.Mistakes
+	m.Add("", checkInput(o.Pin, o.Pull, o.Debounce))
+	m.If(o.edge() == gpio.NoEdge, "edge must be falling or rising, not %q", o.Edge)
+	m.If(!(o.PerPulse >= 1e-9 && o.PerPulse <= 1e9), "per_pulse must be between 1e-9 and 1e9, not %v", o.PerPulse)
+	m.If(o.seconds() == 0, "rate_unit must be s, min or h, not %q", o.RateUnit)
+	m.If(o.ZeroAfter < time.Second || o.ZeroAfter > 24*time.Hour, "zero_after must be between 1s and 24h, not %v", o.ZeroAfter)
+	return m.Err()
 }
 
 // Uses names the line.

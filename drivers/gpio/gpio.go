@@ -28,6 +28,9 @@ const channel = "state"
 
 // checkPin checks the name of a line.
 func checkPin(name string) error {
+	if name == "" {
+		return errors.New("pin is missing: it is the name of a line, like \"GPIO17\", or chip and offset, like \"gpiochip0:17\"")
+	}
 	if strings.TrimLeft(name, "0123456789") == "" {
 		// A bare number would mean another line on each board and kernel.
 		return fmt.Errorf("pin must be the name of a line, like \"GPIO17\", or chip and offset, like \"gpiochip0:17\", not %q", name)
@@ -66,16 +69,12 @@ var pulls = map[string]gpio.Pull{"up": gpio.PullUp, "down": gpio.PullDown, "none
 
 // checkInput checks what all inputs have.
 func checkInput(pin, pull string, debounce time.Duration) error {
-	if err := checkPin(pin); err != nil {
-		return err
-	}
-	if _, ok := pulls[pull]; !ok {
-		return fmt.Errorf("pull must be up, down or none, not %q", pull)
-	}
-	if debounce < 0 || debounce > time.Second {
-		return fmt.Errorf("debounce must be between 0s and 1s, not %v", debounce)
-	}
-	return nil
+	var m drivers.Mistakes
+	m.Add("", checkPin(pin))
+	_, known := pulls[pull]
+	m.If(!known, "pull must be up, down or none, not %q", pull)
+	m.If(debounce < 0 || debounce > time.Second, "debounce must be between 0s and 1s, not %v", debounce)
+	return m.Err()
 }
 
 // uses is what a device on a line takes of the machine.

@@ -124,14 +124,18 @@ func TestOutputThatFailsSaysSo(t *testing.T) {
 }
 
 func TestWrongOptions(t *testing.T) {
-	for options, kind := range map[string]drivers.Kind{
-		``:           gpio.InKind(),
-		`pin = ""`:   gpio.OutKind(),
-		`pin = "7"`:  gpio.OutKind(),
-		`pin = "17"`: gpio.InKind(),
+	for _, c := range []struct {
+		options string
+		kind    drivers.Kind
+		want    string
+	}{
+		{``, gpio.InKind(), "pin is missing: it is the name of a line"},
+		{`pin = ""`, gpio.OutKind(), "pin is missing: it is the name of a line"},
+		{`pin = "7"`, gpio.OutKind(), "pin must be the name of a line"},
+		{`pin = "17"`, gpio.InKind(), "pin must be the name of a line"},
 	} {
-		if err := kind.Check(with(options)); err == nil || !strings.HasPrefix(err.Error(), "pin must be the name of a line") {
-			t.Errorf("%q: %v", options, err)
+		if err := c.kind.Check(with(c.options)); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%q: %v", c.options, err)
 		}
 	}
 	for options, want := range map[string]string{

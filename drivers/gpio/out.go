@@ -37,22 +37,14 @@ const (
 
 // Validate checks what can be checked without the line.
 func (o OutOptions) Validate() error {
-	if err := checkPin(o.Pin); err != nil {
-		return err
-	}
-	switch {
-	case o.MaxOn != 0 && o.MaxOn < shortestMaxOn:
-		return fmt.Errorf("max_on must be 0s (no limit) or at least %v, not %v", shortestMaxOn, o.MaxOn)
-	case o.MaxOn != 0 && o.Safe:
-		return errors.New("max_on cannot be kept together with safe = true, which leaves the output on for good when the gateway stops")
-	case len(o.Interlock) > longestLockKey:
-		return fmt.Errorf("interlock must have at most %d bytes, it has %d", longestLockKey, len(o.Interlock))
-	case o.Interlock != "" && o.Safe:
-		return errors.New("interlock cannot be kept together with safe = true: another output of the group may be on when this one goes to its safe state")
-	case o.InterlockPause < 0 || o.InterlockPause > longestPause:
-		return fmt.Errorf("interlock_pause must be between 0s and %v, not %v", longestPause, o.InterlockPause)
-	}
-	return nil
+	var m drivers.Mistakes
+	m.Add("", checkPin(o.Pin))
+	m.If(o.MaxOn != 0 && o.MaxOn < shortestMaxOn, "max_on must be 0s (no limit) or at least %v, not %v", shortestMaxOn, o.MaxOn)
+	m.If(o.MaxOn >= shortestMaxOn && o.Safe, "max_on cannot be kept together with safe = true, which leaves the output on for good when the gateway stops")
+	m.If(len(o.Interlock) > longestLockKey, "interlock must have at most %d bytes, it has %d", longestLockKey, len(o.Interlock))
+	m.If(o.Interlock != "" && o.Safe, "interlock cannot be kept together with safe = true: another output of the group may be on when this one goes to its safe state")
+	m.If(o.InterlockPause < 0 || o.InterlockPause > longestPause, "interlock_pause must be between 0s and %v, not %v", longestPause, o.InterlockPause)
+	return m.Err()
 }
 
 // Uses lists what the device takes: its line, and with an interlock a place in its
@@ -65,7 +57,7 @@ func (o OutOptions) Uses() []drivers.Use {
 	group := fmt.Sprintf("the interlock %q", o.Interlock)
 	uses = append(uses, drivers.Use{What: group, Shared: fmt.Sprintf("interlock_pause %v", o.InterlockPause), Key: "interlock_pause"})
 	if o.Initial {
-		uses = append(uses, drivers.Use{What: "being on at the start in " + group, Key: "initial"})
+		uses = append(uses, drivers.Use{What: "the only place to be on at the start (initial = true) in " + group, Key: "initial"})
 	}
 	return uses
 }

@@ -379,7 +379,7 @@ func TestWhatContradictsItselfIsSaid(t *testing.T) {
 func TestWhatAnOutputTakes(t *testing.T) {
 	for options, want := range map[string]string{
 		"":                                  "[{the GPIO line GPIO27  pin}]",
-		"interlock = \"a\"\ninitial = true": `[{the GPIO line GPIO27  pin} {the interlock "a" interlock_pause 500ms interlock_pause} {being on at the start in the interlock "a"  initial}]`,
+		"interlock = \"a\"\ninitial = true": `[{the GPIO line GPIO27  pin} {the interlock "a" interlock_pause 500ms interlock_pause} {the only place to be on at the start (initial = true) in the interlock "a"  initial}]`,
 		"initial = true":                    "[{the GPIO line GPIO27  pin}]",
 	} {
 		uses, err := gpio.OutKind().Uses(with("pin = \"GPIO27\"\n" + options))

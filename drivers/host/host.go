@@ -6,7 +6,6 @@ import (
 	"context"
 	_ "embed"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
@@ -26,15 +25,12 @@ type Options struct {
 
 // Validate checks what can be checked without the machine.
 func (o Options) Validate() error {
-	if o.Disk != "" && !filepath.IsAbs(o.Disk) {
-		return fmt.Errorf("disk must be an absolute path, like \"/\", not %q", o.Disk)
+	var m drivers.Mistakes
+	m.If(o.Disk != "" && !filepath.IsAbs(o.Disk), "disk must be an absolute path, like \"/\", not %q", o.Disk)
+	for i, name := range o.Interfaces {
+		m.If(name == "" || strings.ContainsAny(name, "/: "), "interfaces[%d] holds %q, which is no name of a network interface", i, name)
 	}
-	for _, name := range o.Interfaces {
-		if name == "" || strings.ContainsAny(name, "/: ") {
-			return fmt.Errorf("interfaces holds %q, which is no name of a network interface", name)
-		}
-	}
-	return nil
+	return m.Err()
 }
 
 // Kind returns the kind host. Its channels are those that this machine has.

@@ -208,7 +208,7 @@ func TestUnknownSensorNamesThoseThatExist(t *testing.T) {
 func TestWrongOptions(t *testing.T) {
 	for options, want := range map[string]string{
 		`disk = "data"`:           "disk must be",
-		`interfaces = ["eth0:1"]`: "interfaces holds",
+		`interfaces = ["eth0:1"]`: "interfaces[0] holds",
 		`temperature = true`:      "strict mode",
 	} {
 		if err := host.Kind().Check(with(options)); err == nil || !strings.HasPrefix(strings.TrimPrefix(err.Error(), "toml: "), want) && !strings.Contains(err.Error(), want) {

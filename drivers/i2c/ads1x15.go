@@ -74,31 +74,20 @@ func adsGains() ([]Word, []float64) {
 const mostInputs = 16
 
 func (o ADSOptions) validate(chip string, rates []int) error {
-	if err := o.oneOf(chip, 0x48, 0x4b); err != nil {
-		return err
-	}
-	if !slices.Contains(rates, o.Rate) {
-		return fmt.Errorf("rate of an %s must be one of %s, not %d", chip, strings.Trim(fmt.Sprint(rates), "[]"), o.Rate)
-	}
-	if len(o.Channels) > mostInputs {
-		return fmt.Errorf("channels must be at most %d, not %d", mostInputs, len(o.Channels))
-	}
+	var m drivers.Mistakes
+	m.Add("", o.oneOf(chip, 0x48, 0x4b))
+	m.If(!slices.Contains(rates, o.Rate), "rate of an %s must be one of %s, not %d", chip, strings.ReplaceAll(strings.Trim(fmt.Sprint(rates), "[]"), " ", ", "), o.Rate)
+	m.If(len(o.Channels) > mostInputs, "channels must be at most %d, not %d", mostInputs, len(o.Channels))
+	gains, _ := adsGains()
 	seen := make(map[string]bool)
-	for _, c := range o.Channels {
-		gains, _ := adsGains()
-		switch {
-		case c.Name == "":
-			return errors.New("channels.name must not be empty")
-		case seen[c.Name]:
-			return fmt.Errorf("channels.name is %q twice", c.Name)
-		case !slices.Contains(adsInputs(), c.Input):
-			return fmt.Errorf("channels.input of %q must be 0, 1, 2, 3, or a pair 0-1, 0-3, 1-3, 2-3, not %q", c.Name, c.Input)
-		case c.Gain != "" && !slices.Contains(gains, c.Gain):
-			return fmt.Errorf("channels.gain of %q must be 2/3, 1, 2, 4, 8 or 16, not %q", c.Name, c.Gain)
-		}
+	for i, c := range o.Channels {
+		m.If(c.Name == "", "channels[%d].name must not be empty", i)
+		m.If(c.Name != "" && seen[c.Name], "channels[%d].name is %q twice", i, c.Name)
+		m.If(!slices.Contains(adsInputs(), c.Input), "channels[%d].input of %q must be 0, 1, 2, 3, or a pair 0-1, 0-3, 1-3, 2-3, not %q", i, c.Name, c.Input)
+		m.If(c.Gain != "" && !slices.Contains(gains, c.Gain), "channels[%d].gain of %q must be 2/3, 1, 2, 4, 8 or 16, not %q", i, c.Name, c.Gain)
 		seen[c.Name] = true
 	}
-	return nil
+	return m.Err()
 }
 
 // ADS1115Kind returns the kind ads1115.

@@ -3,7 +3,6 @@ package i2c
 import (
 	"context"
 	_ "embed"
-	"fmt"
 	"time"
 
 	"edgegateway/drivers"
@@ -20,16 +19,10 @@ type BH1750Options struct {
 
 // Validate checks what can be checked without the chip.
 func (o BH1750Options) Validate() error {
-	if err := o.validate(); err != nil {
-		return err
-	}
-	if o.Address != 0x23 && o.Address != 0x5c {
-		return fmt.Errorf("address of the BH1750 must be 0x23 or 0x5c, not %#02x", int(o.Address))
-	}
-	if o.Resolution != "1" && o.Resolution != "0.5" && o.Resolution != "4" {
-		return fmt.Errorf("resolution must be 1, 0.5 or 4 (lx), not %q", o.Resolution)
-	}
-	return nil
+	m := o.validateBus()
+	m.If(o.Address != 0x23 && o.Address != 0x5c, "address of the BH1750 must be 0x23 or 0x5c, not %#02x", int(o.Address))
+	m.If(o.Resolution != "1" && o.Resolution != "0.5" && o.Resolution != "4", "resolution must be 1, 0.5 or 4 (lx), not %q", o.Resolution)
+	return m.Err()
 }
 
 // BH1750Kind returns the kind bh1750.

@@ -3,7 +3,6 @@ package i2c
 import (
 	"context"
 	_ "embed"
-	"fmt"
 	"slices"
 	"time"
 
@@ -24,13 +23,10 @@ type BMx280Options struct {
 
 // Validate checks what can be checked without the chip.
 func (o BMx280Options) Validate() error {
-	if err := o.oneOf("BME280 or BMP280", 0x76, 0x77); err != nil {
-		return err
-	}
-	if !slices.Contains([]int{1, 2, 4, 8, 16}, o.Oversampling) {
-		return fmt.Errorf("oversampling must be 1, 2, 4, 8 or 16, not %d", o.Oversampling)
-	}
-	return nil
+	var m drivers.Mistakes
+	m.Add("", o.oneOf("BME280 or BMP280", 0x76, 0x77))
+	m.If(!slices.Contains([]int{1, 2, 4, 8, 16}, o.Oversampling), "oversampling must be 1, 2, 4, 8 or 16, not %d", o.Oversampling)
+	return m.Err()
 }
 
 // BME280Kind returns the kind bme280.

@@ -248,7 +248,7 @@ func TestWrongOptions(t *testing.T) {
 		kind          drivers.Kind
 		options, want string
 	}{
-		{i2c.BME280Kind(), "address = 0x44", "address of the BME280 or BMP280 must be between 0x76 and 0x77, not 0x44"},
+		{i2c.BME280Kind(), "address = 0x44", "address of the BME280 or BMP280 must be 0x76 or 0x77, not 0x44"},
 		{i2c.BME280Kind(), "oversampling = 3", "oversampling must be 1, 2, 4, 8 or 16, not 3"},
 		{i2c.BME280Kind(), `bus = "first"`, `bus: must be a whole number such as 1 or 0x76, not "first"`},
 		{i2c.BME280Kind(), `bus = -1`, "bus must be the number of a bus"},
@@ -261,11 +261,11 @@ func TestWrongOptions(t *testing.T) {
 		{i2c.BH1750Kind(), `resolution = 2`, "resolution must be"},
 		{i2c.INA219Kind(), `shunt = 0`, "shunt must be"},
 		{i2c.INA219Kind(), `average = 3`, "average must be"},
-		{i2c.ADS1115Kind(), `rate = 1600`, "rate of an ADS1115 must be one of 8 16 32 64 128 250 475 860, not 1600"},
-		{i2c.ADS1015Kind(), `channels = [{ name = "a", input = "1-2" }]`, "channels.input of"},
-		{i2c.ADS1015Kind(), `channels = [{ name = "a", input = 1, gain = 3 }]`, "channels.gain of"},
-		{i2c.ADS1015Kind(), `channels = [{ input = 1 }]`, "channels.name must"},
-		{i2c.ADS1015Kind(), `channels = [{ name = "a", input = 1 }, { name = "a", input = 2 }]`, "channels.name is"},
+		{i2c.ADS1115Kind(), `rate = 1600`, "rate of an ADS1115 must be one of 8, 16, 32, 64, 128, 250, 475, 860, not 1600"},
+		{i2c.ADS1015Kind(), `channels = [{ name = "a", input = "1-2" }]`, "channels[0].input of"},
+		{i2c.ADS1015Kind(), `channels = [{ name = "a", input = 1, gain = 3 }]`, "channels[0].gain of"},
+		{i2c.ADS1015Kind(), `channels = [{ input = 1 }]`, "channels[0].name must"},
+		{i2c.ADS1015Kind(), `channels = [{ name = "a", input = 1 }, { name = "a", input = 2 }]`, "channels[1].name is"},
 		{i2c.RegisterKind(), `channels = [{ name = "a" }]`, "address is missing"},
 		{i2c.RegisterKind(), `address = 0x07`, "address must be between 0x08 and 0x77"},
 		{i2c.RegisterKind(), `address = 0x80`, "address must be between 0x08 and 0x77"},
@@ -279,14 +279,14 @@ func TestWrongOptions(t *testing.T) {
 		}
 	}
 	for channel, want := range map[string]string{
-		`register = 0`:                    "channels.name must",
-		`name = "x", register = 65536`:    "channels.register of",
-		`name = "x", width = 12`:          "channels.width of",
-		`name = "x", endian = "middle"`:   "channels.endian of",
-		`name = "x", mask = 0x100`:        "channels.mask of",
-		`name = "x", shift = 8`:           "channels.shift of",
-		`name = "x", mask = 3, shift = 2`: "channels.shift of",
-		`name = "x", min = 2, max = 1`:    "channels.min of",
+		`register = 0`:                    "channels[0].name must",
+		`name = "x", register = 65536`:    "channels[0].register of",
+		`name = "x", width = 12`:          "channels[0].width of",
+		`name = "x", endian = "middle"`:   "channels[0].endian of",
+		`name = "x", mask = 0x100`:        "channels[0].mask of",
+		`name = "x", shift = 8`:           "channels[0].shift of",
+		`name = "x", mask = 3, shift = 2`: "channels[0].shift of",
+		`name = "x", min = 2, max = 1`:    "channels[0].min of",
 	} {
 		err := i2c.RegisterKind().Check(with(fmt.Sprintf("address = 0x20\nchannels = [{ %s }]", channel)))
 		if err == nil || !strings.Contains(err.Error(), want) {

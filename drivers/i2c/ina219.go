@@ -3,7 +3,6 @@ package i2c
 import (
 	"context"
 	_ "embed"
-	"fmt"
 	"math/bits"
 	"time"
 
@@ -22,16 +21,11 @@ type INA219Options struct {
 
 // Validate checks what can be checked without the chip.
 func (o INA219Options) Validate() error {
-	if err := o.oneOf("INA219", 0x40, 0x4f); err != nil {
-		return err
-	}
-	if !(o.Shunt > 0 && o.Shunt <= 1000) {
-		return fmt.Errorf("shunt must be more than 0 and at most 1000 ohms, not %v", o.Shunt)
-	}
-	if o.Average < 1 || o.Average > 128 || bits.OnesCount(uint(o.Average)) != 1 {
-		return fmt.Errorf("average must be 1, 2, 4, 8, 16, 32, 64 or 128, not %d", o.Average)
-	}
-	return nil
+	var m drivers.Mistakes
+	m.Add("", o.oneOf("INA219", 0x40, 0x4f))
+	m.If(!(o.Shunt > 0 && o.Shunt <= 1000), "shunt must be more than 0 and at most 1000 ohms, not %v", o.Shunt)
+	m.If(o.Average < 1 || o.Average > 128 || bits.OnesCount(uint(o.Average)) != 1, "average must be 1, 2, 4, 8, 16, 32, 64 or 128, not %d", o.Average)
+	return m.Err()
 }
 
 // INA219Kind returns the kind ina219.

@@ -26,25 +26,29 @@ func (p Place) String() string {
 }
 
 func (p Place) validate() error {
-	if p.Bus < 0 || p.Bus > 1<<20 {
-		return fmt.Errorf("bus must be the number of a bus, like 1 for /dev/i2c-1, not %d", p.Bus)
-	}
+	m := p.validateBus()
 	// The rest has a meaning of its own: I2C-bus specification (NXP UM10204), table 4.
-	if p.Address < 0x08 || p.Address > 0x77 {
-		return fmt.Errorf("address must be between 0x08 and 0x77, 7 bits without the one for reading and writing, not %#02x", int(p.Address))
-	}
-	return nil
+	m.If(p.Address < 0x08 || p.Address > 0x77, "address must be between 0x08 and 0x77, 7 bits without the one for reading and writing, not %#02x", int(p.Address))
+	return m.Err()
+}
+
+func (p Place) validateBus() (m drivers.Mistakes) {
+	m.If(p.Bus < 0 || p.Bus > 1<<20, "bus must be the number of a bus, like 1 for /dev/i2c-1, not %d", p.Bus)
+	return m
 }
 
 // oneOf checks the address of a chip that can have few.
 func (p Place) oneOf(chip string, first, last Number) error {
-	if err := p.validate(); err != nil {
-		return err
+	m := p.validateBus()
+	there := fmt.Sprintf("between %#02x and %#02x", int(first), int(last))
+	switch last - first {
+	case 0:
+		there = fmt.Sprintf("%#02x", int(first))
+	case 1:
+		there = fmt.Sprintf("%#02x or %#02x", int(first), int(last))
 	}
-	if p.Address < first || p.Address > last {
-		return fmt.Errorf("address of the %s must be between %#02x and %#02x, not %#02x", chip, int(first), int(last), int(p.Address))
-	}
-	return nil
+	m.If(p.Address < first || p.Address > last, "address of the %s must be %s, not %#02x", chip, there, int(p.Address))
+	return m.Err()
 }
 
 // A Number is a whole number that may also be written as a text, as numbers of buses

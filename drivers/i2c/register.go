@@ -53,62 +53,52 @@ const (
 
 // Validate checks what can be checked without the chip.
 func (o RegisterOptions) Validate() error {
+	var m drivers.Mistakes
 	if o.Address == 0 {
-		return errors.New("address is missing: `gateway devices -scan` shows the chips on bus 1")
-	}
-	if err := o.validate(); err != nil {
-		return err
+		m = o.validateBus()
+		m.If(true, "address is missing: `gateway devices -scan` shows the chips on bus 1")
+	} else {
+		m.Add("", o.validate())
 	}
 	for key, writes := range map[string][][]Number{"init": o.Init, "start": o.Start} {
-		if len(writes) > mostWrites {
-			return fmt.Errorf("%s must have at most %d writes, not %d", key, mostWrites, len(writes))
-		}
-		for _, w := range writes {
-			if len(w) == 0 || len(w) > mostBytes || slices.ContainsFunc(w, func(b Number) bool { return b < 0 || b > 0xff }) {
-				return fmt.Errorf("%s must be a list of writes of 1 to %d bytes (0 to 0xff) each, like [[0x01, 0x60]]", key, mostBytes)
-			}
-		}
+		m.If(len(writes) > mostWrites, "%s must have at most %d writes, not %d", key, mostWrites, len(writes))
+		m.If(slices.ContainsFunc(writes, notAWrite), "%s must be a list of writes of 1 to %d bytes (0 to 0xff) each, like [[0x01, 0x60]]", key, mostBytes)
 	}
-	if o.Wait < 0 || o.Wait > longestWait {
-		return fmt.Errorf("wait must be between 0s and %v, not %v", longestWait, o.Wait)
-	}
-	if len(o.Channels) == 0 || len(o.Channels) > mostRegisters {
-		return fmt.Errorf("channels must be 1 to %d registers to read, not %d", mostRegisters, len(o.Channels))
-	}
+	m.If(o.Wait < 0 || o.Wait > longestWait, "wait must be between 0s and %v, not %v", longestWait, o.Wait)
+	m.If(len(o.Channels) == 0 || len(o.Channels) > mostRegisters, "channels must be 1 to %d registers to read, not %d", mostRegisters, len(o.Channels))
 	seen := make(map[string]bool)
-	for _, c := range o.Channels {
-		if seen[c.Name] {
-			return fmt.Errorf("channels.name is %q twice", c.Name)
-		}
+	for i, c := range o.Channels {
+		m.If(c.Name != "" && seen[c.Name], "channels[%d].name is %q twice", i, c.Name)
 		seen[c.Name] = true
-		if err := c.validate(); err != nil {
-			return err
-		}
+		m.Add(fmt.Sprintf("channels[%d].", i), c.validate())
 	}
-	return nil
+	return m.Err()
+}
+
+// notAWrite tells whether bytes are no register and its content.
+func notAWrite(w []Number) bool {
+	return len(w) == 0 || len(w) > mostBytes || slices.ContainsFunc(w, func(b Number) bool { return b < 0 || b > 0xff })
 }
 
 func (c RegisterChannel) validate() error {
-	width := c.width()
-	switch {
-	case c.Name == "":
-		return errors.New("channels.name must not be empty")
-	case c.Register != nil && (*c.Register < 0 || *c.Register > 0xffff):
-		return fmt.Errorf("channels.register of %q must be between 0 and 0xffff, not %#x", c.Name, int(*c.Register))
-	case !slices.Contains([]int{8, 16, 24, 32}, width):
-		return fmt.Errorf("channels.width of %q must be 8, 16, 24 or 32 bits, not %d", c.Name, width)
-	case c.Endian != "" && c.Endian != "big" && c.Endian != "little":
-		return fmt.Errorf("channels.endian of %q must be big or little, not %q", c.Name, c.Endian)
-	case uint64(c.Mask) > 1<<width-1:
-		return fmt.Errorf("channels.mask of %q must fit into its %d bits", c.Name, width)
-	case c.Shift < 0 || c.Shift >= width:
-		return fmt.Errorf("channels.shift of %q must be between 0 and %d, not %d", c.Name, width-1, c.Shift)
-	case c.bits() == 0:
-		return fmt.Errorf("channels.shift of %q leaves nothing of its mask %#x", c.Name, c.Mask)
-	case c.Min > c.Max || c.Min == c.Max && c.Min != 0:
-		return fmt.Errorf("channels.min of %q must be less than max", c.Name)
+	var m drivers.Mistakes
+	m.If(c.Name == "", "name must not be empty")
+	if r := c.Register; r != nil {
+		m.If(*r < 0 || *r > 0xffff, "register of %q must be between 0 and 0xffff, not %#x", c.Name, int(*r))
 	}
-	return nil
+	m.If(c.Endian != "" && c.Endian != "big" && c.Endian != "little", "endian of %q must be big or little, not %q", c.Name, c.Endian)
+	m.If(c.Min > c.Max || c.Min == c.Max && c.Min != 0, "min of %q must be less than max", c.Name)
+	switch width := c.width(); {
+	case !slices.Contains([]int{8, 16, 24, 32}, width):
+		m.If(true, "width of %q must be 8, 16, 24 or 32 bits, not %d", c.Name, width)
+	case uint64(c.Mask) > 1<<width-1:
+		m.If(true, "mask of %q must fit into its %d bits", c.Name, width)
+	case c.Shift < 0 || c.Shift >= width:
+		m.If(true, "shift of %q must be between 0 and %d, not %d", c.Name, width-1, c.Shift)
+	case c.bits() == 0:
+		m.If(true, "shift of %q leaves nothing of its mask %#x", c.Name, c.Mask)
+	}
+	return m.Err()
 }
 
 func (c RegisterChannel) width() int {

@@ -3,7 +3,6 @@ package i2c
 import (
 	"context"
 	_ "embed"
-	"fmt"
 	"time"
 
 	"edgegateway/drivers"
@@ -20,13 +19,10 @@ type SCD4xOptions struct {
 
 // Validate checks what can be checked without the chip.
 func (o SCD4xOptions) Validate() error {
-	if err := o.oneOf("SCD4x", 0x62, 0x62); err != nil {
-		return err
-	}
-	if o.Altitude < 0 || o.Altitude > 3000 {
-		return fmt.Errorf("altitude must be between 0 and 3000 metres, not %d", o.Altitude)
-	}
-	return nil
+	var m drivers.Mistakes
+	m.Add("", o.oneOf("SCD4x", 0x62, 0x62))
+	m.If(o.Altitude < 0 || o.Altitude > 3000, "altitude must be between 0 and 3000 metres, not %d", o.Altitude)
+	return m.Err()
 }
 
 // SCD4xKind returns the kind scd4x.

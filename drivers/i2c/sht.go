@@ -3,7 +3,6 @@ package i2c
 import (
 	"context"
 	_ "embed"
-	"fmt"
 	"time"
 
 	"edgegateway/drivers"
@@ -22,13 +21,10 @@ type SHTOptions struct {
 }
 
 func (o SHTOptions) validate(chip string, first, last Number) error {
-	if err := o.oneOf(chip, first, last); err != nil {
-		return err
-	}
-	if o.Repeatability != "high" && o.Repeatability != "medium" && o.Repeatability != "low" {
-		return fmt.Errorf("repeatability must be high, medium or low, not %q", o.Repeatability)
-	}
-	return nil
+	var m drivers.Mistakes
+	m.Add("", o.oneOf(chip, first, last))
+	m.If(o.Repeatability != "high" && o.Repeatability != "medium" && o.Repeatability != "low", "repeatability must be high, medium or low, not %q", o.Repeatability)
+	return m.Err()
 }
 
 // SHT3xOptions are the keys of the kind sht3x.

@@ -28,15 +28,12 @@ type Options struct {
 
 // Validate checks what can be checked without the device.
 func (o Options) Validate() error {
-	if strings.ContainsAny(o.Device, "/\n") {
-		return fmt.Errorf("device must be the name of an iio device, like \"bme280\", its label or its place, like \"1-0076\", not %q", o.Device)
+	var m drivers.Mistakes
+	m.If(strings.ContainsAny(o.Device, "/\n"), "device must be the name of an iio device, like \"bme280\", its label or its place, like \"1-0076\", not %q", o.Device)
+	for i, name := range o.Channels {
+		m.If(name == "" || strings.ContainsAny(name, "/ \n"), "channels[%d] holds %q, which is no name of a channel; they are like \"temperature\" and \"voltage0\"", i, name)
 	}
-	for _, name := range o.Channels {
-		if name == "" || strings.ContainsAny(name, "/ \n") {
-			return fmt.Errorf("channels holds %q, which is no name of a channel; they are like \"temperature\" and \"voltage0\"", name)
-		}
-	}
-	return nil
+	return m.Err()
 }
 
 // Reach looks whether the kernel has the device.

@@ -450,9 +450,9 @@ func TestNoChannelIsReadAfterTheEnd(t *testing.T) {
 func TestWrongOptions(t *testing.T) {
 	for options, want := range map[string]string{
 		`device = "/sys/bus/iio/devices/iio:device0"`: "device must be the name",
-		`channels = [""]`:                  "channels holds",
-		`channels = ["temp, humidity"]`:    "channels holds",
-		`channels = ["../1-0077/name"]`:    "channels holds",
+		`channels = [""]`:                  "channels[0] holds",
+		`channels = ["temp, humidity"]`:    "channels[0] holds",
+		`channels = ["../1-0077/name"]`:    "channels[0] holds",
 		`scale = 2`:                        "strict mode",
 		`device = "bme280"`:                "",
 		`channels = ["voltage0-voltage1"]`: "",

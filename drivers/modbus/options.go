@@ -1,7 +1,6 @@
 package modbus
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -29,34 +28,28 @@ func unitDefaults() UnitOptions {
 }
 
 func (o UnitOptions) validate() error {
-	switch {
-	case o.Timeout < 50*time.Millisecond || o.Timeout > 4*time.Second:
-		return fmt.Errorf("timeout must be between 50ms and 4s, not %v", o.Timeout)
-	case o.Retries < 0 || o.Retries > 5:
-		return fmt.Errorf("retries must be between 0 and 5, not %d", o.Retries)
-	case o.CountFrom != 0 && o.CountFrom != 1:
-		return fmt.Errorf("count_from must be 0 or 1, not %d; of an address like 40108 only 108 counts, with count_from = 1", o.CountFrom)
-	case o.MaxCount < 1 || o.MaxCount > mostRegisters:
-		return fmt.Errorf("max_count must be between 1 and %d, not %d", mostRegisters, o.MaxCount)
-	case o.MaxGap < 0 || o.MaxGap > mostRegisters:
-		return fmt.Errorf("max_gap must be between 0 and %d, not %d", mostRegisters, o.MaxGap)
-	case len(o.Points) == 0:
-		return errors.New("points must name at least one value")
-	}
+	var m drivers.Mistakes
+	m.If(o.Timeout < 50*time.Millisecond || o.Timeout > 4*time.Second, "timeout must be between 50ms and 4s, not %v", o.Timeout)
+	m.If(o.Retries < 0 || o.Retries > 5, "retries must be between 0 and 5, not %d", o.Retries)
+	countable := o.CountFrom == 0 || o.CountFrom == 1
+	m.If(!countable, "count_from must be 0 or 1, not %d; of an address like 40108 only 108 counts, with count_from = 1", o.CountFrom)
+	many := o.MaxCount >= 1 && o.MaxCount <= mostRegisters
+	m.If(!many, "max_count must be between 1 and %d, not %d", mostRegisters, o.MaxCount)
+	m.If(o.MaxGap < 0 || o.MaxGap > mostRegisters, "max_gap must be between 0 and %d, not %d", mostRegisters, o.MaxGap)
+	m.If(len(o.Points) == 0, "points must name at least one value")
 	seen := make(map[string]bool)
-	for _, p := range o.Points {
-		if err := p.validate(o.CountFrom); err != nil {
-			return err
+	for i, p := range o.Points {
+		first := o.CountFrom
+		if !countable {
+			first = p.Address // then nobody knows what is right
 		}
-		if seen[p.Name] {
-			return fmt.Errorf("points.name is %q twice", p.Name)
-		}
+		m.Add(fmt.Sprintf("points[%d].", i), p.validate(first))
+		m.If(p.Name != "" && seen[p.Name], "points[%d].name is %q twice", i, p.Name)
 		seen[p.Name] = true
-		if n := p.normal(); !n.bits() && n.width() > o.MaxCount {
-			return fmt.Errorf("max_count must be at least %d, for %q", n.width(), p.Name)
-		}
+		n := p.normal()
+		m.If(many && !n.bits() && n.width() > o.MaxCount, "max_count must be at least %d, for %q", n.width(), p.Name)
 	}
-	return nil
+	return m.Err()
 }
 
 // RTUOptions are the keys of the kind modbus-rtu.
@@ -74,18 +67,13 @@ func rtuDefaults() RTUOptions {
 
 // Validate checks what can be checked without a port.
 func (o RTUOptions) Validate() error {
-	if err := o.PortOptions.Validate(); err != nil {
-		return err
-	}
-	switch {
-	case o.DataBits != 8:
-		return fmt.Errorf("data_bits must be 8 for Modbus RTU, not %d", o.DataBits)
-	case o.UnitID < 1 || o.UnitID > 247:
-		return fmt.Errorf("unit_id must be between 1 and 247, not %d", o.UnitID)
-	case o.Delay < 0 || o.Delay > time.Second:
-		return fmt.Errorf("delay must be between 0s and 1s, not %v", o.Delay)
-	}
-	return o.validate()
+	var m drivers.Mistakes
+	m.Add("", o.PortOptions.Validate())
+	m.If(o.DataBits >= 5 && o.DataBits < 8, "data_bits must be 8 for Modbus RTU, not %d", o.DataBits)
+	m.If(o.UnitID < 1 || o.UnitID > 247, "unit_id must be between 1 and 247, not %d", o.UnitID)
+	m.If(o.Delay < 0 || o.Delay > time.Second, "delay must be between 0s and 1s, not %v", o.Delay)
+	m.Add("", o.validate())
+	return m.Err()
 }
 
 // bitsOfCharacter counts start, data, parity and stop bits.
@@ -128,16 +116,14 @@ func tcpDefaults() TCPOptions {
 func (o TCPOptions) Validate() error {
 	host, port, err := net.SplitHostPort(o.hostPort())
 	number, notNumber := strconv.ParseUint(port, 10, 16)
-	switch {
-	case o.Address == "" || err != nil || notNumber != nil || number == 0,
-		host == "", strings.Contains(host, ":") && net.ParseIP(host) == nil:
-		return fmt.Errorf("address must be a host, or host:port like \"192.168.1.50:502\", not %q", o.Address)
-	case o.Framing != "tcp" && o.Framing != "rtu":
-		return fmt.Errorf("framing must be tcp or rtu, not %q", o.Framing)
-	case o.UnitID < 0 || o.UnitID > 255:
-		return fmt.Errorf("unit_id must be between 0 and 255, not %d", o.UnitID)
-	}
-	return o.validate()
+	reachable := err == nil && notNumber == nil && number != 0 && host != "" && (!strings.Contains(host, ":") || net.ParseIP(host) != nil)
+	var m drivers.Mistakes
+	m.If(o.Address == "", "address is missing: it is a host, or host:port like \"192.168.1.50:502\"")
+	m.If(o.Address != "" && !reachable, "address must be a host, or host:port like \"192.168.1.50:502\", not %q", o.Address)
+	m.If(o.Framing != "tcp" && o.Framing != "rtu", "framing must be tcp or rtu, not %q", o.Framing)
+	m.If(o.UnitID < 0 || o.UnitID > 255, "unit_id must be between 0 and 255, not %d", o.UnitID)
+	m.Add("", o.validate())
+	return m.Err()
 }
 
 // Uses says under which settings several units share the connection.

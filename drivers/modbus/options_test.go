@@ -10,7 +10,7 @@ import (
 func TestWrongOptions(t *testing.T) {
 	point := func(keys string) string { return onPort + "points = [{ name = \"a\", " + keys + " }]" }
 	for options, want := range map[string]string{
-		`points = [{ name = "a" }]`:   "path must be",
+		`points = [{ name = "a" }]`:   "path is missing: it is a device like",
 		onPort:                        "points must name",
 		onPort + "data_bits = 7":      "data_bits must be 8",
 		onPort + "unit_id = 0":        "unit_id must be between 1 and 247",
@@ -45,7 +45,7 @@ func TestWrongOptions(t *testing.T) {
 		}
 	}
 	for options, want := range map[string]string{
-		``:                                 "address must be",
+		``:                                 "address is missing: it is a host",
 		`address = "a:b:c"`:                "address must be",
 		`address = "host:0"`:               "address must be",
 		`address = "host:http"`:            "address must be",

@@ -2,11 +2,11 @@ package modbus
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"edgegateway/drivers"
 )
@@ -87,48 +87,74 @@ func (p Point) linear() drivers.Linear {
 	return drivers.Linear{Scale: p.Scale, Offset: p.Offset, Decimals: p.Decimals}
 }
 
-// validate checks a point; first is what the addresses are counted from.
+// validate checks a point; first is what the addresses are counted from. What is said
+// of one key may follow from another one, so that there is one sentence for each.
 func (p Point) validate(first int) error {
 	p = p.normal()
-	fail := func(key, format string, args ...any) error {
-		return fmt.Errorf("points.%s of %q "+format, append([]any{key, p.Name}, args...)...)
+	var m drivers.Mistakes
+	fail := func(key, format string, args ...any) {
+		m.If(true, "%s of %q %s", key, p.Name, fmt.Sprintf(format, args...))
 	}
+	m.If(p.Name == "", "name must not be empty")
+	table, known := slices.Contains(tables(), p.Table), slices.Contains(types(), p.Type)
+	if !table {
+		fail("table", "must be one of %s, not %q", strings.Join(tables(), ", "), p.Table)
+	}
+	if !slices.Contains(orders(), p.Order) {
+		fail("order", "must be one of %s, not %q", strings.Join(orders(), ", "), p.Order)
+	}
+	if last := p.Address - first + p.width() - 1; p.Address < first || last > math.MaxUint16 {
+		fail("address", "must be between %d and %d, not %d", first, first+math.MaxUint16-p.width()+1, p.Address)
+	}
+	if p.Min > p.Max {
+		fail("min", "must not be more than max")
+	}
+	switch {
+	case !known:
+		fail("type", "must be one of %s, not %q", strings.Join(types(), ", "), p.Type)
+	case table:
+		p.validateType(fail)
+	}
+	p.validateWriting(fail, table && known)
+	m.Add("", p.linear().Validate())
+	return m.Err()
+}
+
+// validateType checks what goes with a table and a type that there are.
+func (p Point) validateType(fail func(key, format string, args ...any)) {
 	scaled := p.Scale != 0 || p.Offset != 0 || p.Decimals != nil || len(p.NoValue) > 0
 	float := p.Type == "float32" || p.Type == "float64"
-	switch last := p.Address - first + p.width() - 1; {
-	case p.Name == "":
-		return errors.New("points.name must not be empty")
-	case !slices.Contains(tables(), p.Table):
-		return fail("table", "must be one of %v, not %q", tables(), p.Table)
-	case !slices.Contains(types(), p.Type):
-		return fail("type", "must be one of %v, not %q", types(), p.Type)
-	case p.Address < first || last > math.MaxUint16:
-		return fail("address", "must be between %d and %d, not %d", first, first+math.MaxUint16-p.width()+1, p.Address)
+	switch {
 	case p.bits() && p.Type != "bool":
-		return fail("type", "must be bool in the table %s, not %s", p.Table, p.Type)
+		fail("type", "must be bool in the table %s, not %s", p.Table, p.Type)
 	case !p.bits() && p.Type == "bool" && p.Bit == nil:
-		return fail("type", "is bool: say with bit which one of the register, or take table = \"coil\"")
+		fail("type", "is bool: say with bit which one of the register, or take table = \"coil\"")
 	case p.Bit != nil && (p.bits() || p.Type != "bool"):
-		return fail("bit", "is for registers and the type bool")
+		fail("bit", "is for registers and the type bool")
 	case p.Bit != nil && (*p.Bit < 0 || *p.Bit > 15):
-		return fail("bit", "must be between 0 and 15, not %d", *p.Bit)
-	case !slices.Contains(orders(), p.Order):
-		return fail("order", "must be one of %v, not %q", orders(), p.Order)
-	case p.Type == "bool" && scaled:
-		return fail("scale", "offset, decimals and no_value are not for a bool")
-	case float && len(p.NoValue) > 0:
-		return fail("no_value", "is for whole numbers; a float has NaN for that")
-	case p.Min > p.Max:
-		return fail("min", "must not be more than max")
-	case (p.Min != p.Max || p.NoRead) && !p.Writable:
-		return fail("writable", "must be true for min, max and write_only")
-	case p.Writable && (p.Table == "discrete" || p.Table == "input"):
-		return fail("writable", "cannot be: the table %s can only be read; is coil or holding meant?", p.Table)
-	case p.Writable && p.Bit != nil:
-		return fail("writable", "cannot be for one bit of a register: the others would be written with it")
+		fail("bit", "must be between 0 and 15, not %d", *p.Bit)
 	}
-	if err := p.linear().Validate(); err != nil {
-		return fmt.Errorf("points.%w", err)
+	switch {
+	case p.Type == "bool" && scaled:
+		fail("scale", "offset, decimals and no_value are not for a bool")
+	case float && len(p.NoValue) > 0:
+		fail("no_value", "is for whole numbers; a float has NaN for that")
+	}
+}
+
+// validateWriting checks what commands need; known says that there is such a table and
+// such a type.
+func (p Point) validateWriting(fail func(key, format string, args ...any), known bool) {
+	switch {
+	case (p.Min != p.Max || p.NoRead) && !p.Writable:
+		fail("writable", "must be true for min, max and write_only")
+	case p.Writable && (p.Table == "discrete" || p.Table == "input"):
+		fail("writable", "cannot be: the table %s can only be read; is coil or holding meant?", p.Table)
+	case p.Writable && p.Bit != nil:
+		fail("writable", "cannot be for one bit of a register: the others would be written with it")
+	}
+	if !known {
+		return
 	}
 	var fits []int
 	switch {
@@ -140,9 +166,8 @@ func (p Point) validate(first int) error {
 		fits = []int{writeMultipleRegisters}
 	}
 	if !slices.Contains(fits, p.Function) {
-		return fail("write_function", "must be one of %v, not %d", fits, p.Function)
+		fail("write_function", "must be %s, not %d", strings.Trim(strings.Join(strings.Fields(fmt.Sprint(fits)), " or "), "[]"), p.Function)
 	}
-	return nil
 }
 
 // channel describes a normal point.

@@ -2,10 +2,12 @@ package serial
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/bits"
 	"slices"
+	"strings"
+
+	"edgegateway/drivers"
 )
 
 // A Checksum says how a frame shows that it is whole.
@@ -39,27 +41,29 @@ func (c Checksum) width() int {
 func (c Checksum) crc() bool { return c.Type == "crc8" || c.Type == "crc16" }
 
 func (c Checksum) validate() error {
+	var m drivers.Mistakes
+	known := slices.Contains(checksums(), c.Type)
+	m.If(!known, "checksum.type must be one of %s, not %q", strings.Join(checksums(), ", "), c.Type)
+	m.If(c.Order != "big" && c.Order != "little", "checksum.order must be big or little, not %q", c.Order)
 	switch {
-	case !slices.Contains(checksums(), c.Type):
-		return fmt.Errorf("checksum.type must be one of %v, not %q", checksums(), c.Type)
-	case c.Order != "big" && c.Order != "little":
-		return fmt.Errorf("checksum.order must be big or little, not %q", c.Order)
 	case c.From < 0 || c.To < 0 || c.At < 0:
-		return errors.New("checksum.from, to and at must not be negative")
+		m.If(true, "checksum.from, to and at must not be negative")
 	case c.To != 0 && c.To <= c.From:
-		return errors.New("checksum.to must be more than from: it is the first byte that is not summed")
+		m.If(true, "checksum.to must be more than from: it is the first byte that is not summed")
 	case c.At != 0 && c.To == 0 && c.From >= c.At:
-		return errors.New("checksum.to must say where the sum ends, since the checksum stands before it")
-	case c.At != 0 && c.From < c.At+c.width() && c.To > c.At:
-		return errors.New("checksum.from and to must leave out the checksum itself")
-	case c.crc() && c.Poly == 0:
-		return errors.New("checksum.poly must be the polynomial of the crc, like 0x8005")
-	case !c.crc() && (c.Poly != 0 || c.Init != 0 || c.XorOut != 0 || c.Reflect):
-		return errors.New("checksum.poly, init, xor_out and reflect are for crc8 and crc16")
-	case c.Type == "crc8" && (c.Poly|c.Init|c.XorOut) > 0xFF:
-		return errors.New("checksum.poly, init and xor_out of a crc8 must not be more than 0xFF")
+		m.If(true, "checksum.to must say where the sum ends, since the checksum stands before it")
+	case known && c.At != 0 && c.From < c.At+c.width() && c.To > c.At:
+		m.If(true, "checksum.from and to must leave out the checksum itself")
 	}
-	return nil
+	switch {
+	case c.crc() && c.Poly == 0:
+		m.If(true, "checksum.poly must be the polynomial of the crc, like 0x8005")
+	case known && !c.crc() && (c.Poly != 0 || c.Init != 0 || c.XorOut != 0 || c.Reflect):
+		m.If(true, "checksum.poly, init, xor_out and reflect are for crc8 and crc16")
+	case c.Type == "crc8" && (c.Poly|c.Init|c.XorOut) > 0xFF:
+		m.If(true, "checksum.poly, init and xor_out of a crc8 must not be more than 0xFF")
+	}
+	return m.Err()
 }
 
 // of computes the checksum of bytes.

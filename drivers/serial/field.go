@@ -1,8 +1,6 @@
 package serial
 
 import (
-	"errors"
-	"fmt"
 	"math"
 	"math/bits"
 	"slices"
@@ -47,26 +45,17 @@ func (f FrameField) linear() drivers.Linear {
 
 func (f FrameField) validate() error {
 	_, known := widths()[f.Type]
-	switch {
-	case f.Name == "":
-		return errors.New("fields.name must not be empty")
-	case !known:
-		return fmt.Errorf("fields.type of %q is %q; there are uint8, int8, uint16, int16, uint24, int24, uint32, int32, uint64, int64, float32, float64, bool", f.Name, f.Type)
-	case f.At < 0:
-		return fmt.Errorf("fields.at of %q must not be negative", f.Name)
-	case f.Order != "" && f.Order != "big" && f.Order != "little":
-		return fmt.Errorf("fields.order of %q must be big or little, not %q", f.Name, f.Order)
-	case f.Mask < 0 || f.Mask != 0 && (f.float() || f.width() < 8 && f.Mask>>(8*f.width()) != 0):
-		return fmt.Errorf("fields.mask of %q does not fit its type", f.Name)
-	case f.Type == "bool" && (f.Scale != 0 || f.Offset != 0 || f.Decimals != nil || len(f.NoValue) > 0):
-		return fmt.Errorf("fields.scale, offset, decimals and no_value are not for the bool %q", f.Name)
-	case f.float() && len(f.NoValue) > 0:
-		return fmt.Errorf("fields.no_value of %q is for whole numbers; a float has NaN for that", f.Name)
-	}
-	if err := f.linear().Validate(); err != nil {
-		return fmt.Errorf("fields.%w", err)
-	}
-	return nil
+	tooWide := f.Mask != 0 && (f.float() || f.width() < 8 && f.Mask>>(8*f.width()) != 0)
+	var m drivers.Mistakes
+	m.If(f.Name == "", "name must not be empty")
+	m.If(!known, "type of %q is %q; there are uint8, int8, uint16, int16, uint24, int24, uint32, int32, uint64, int64, float32, float64, bool", f.Name, f.Type)
+	m.If(f.At < 0, "at of %q must not be negative", f.Name)
+	m.If(f.Order != "" && f.Order != "big" && f.Order != "little", "order of %q must be big or little, not %q", f.Name, f.Order)
+	m.If(f.Mask < 0 || known && tooWide, "mask of %q does not fit its type", f.Name)
+	m.If(f.Type == "bool" && (f.Scale != 0 || f.Offset != 0 || f.Decimals != nil || len(f.NoValue) > 0), "scale, offset, decimals and no_value are not for the bool %q", f.Name)
+	m.If(f.float() && len(f.NoValue) > 0, "no_value of %q is for whole numbers; a float has NaN for that", f.Name)
+	m.Add("", f.linear().Validate())
+	return m.Err()
 }
 
 func (f FrameField) channel() drivers.Channel {

@@ -84,49 +84,46 @@ func (o FrameOptions) shortest() int {
 
 // Validate checks what can be checked without a port.
 func (o FrameOptions) Validate() error {
-	if err := o.PortOptions.Validate(); err != nil {
-		return err
-	}
-	if err := o.Checksum.validate(); err != nil {
-		return err
-	}
-	if len(o.Fields) == 0 {
-		return errors.New("fields must name at least one value")
-	}
+	var m drivers.Mistakes
+	m.Add("", o.PortOptions.Validate())
+	checksum := o.Checksum.validate()
+	m.Add("", checksum)
+	m.If(len(o.Fields) == 0, "fields must name at least one value")
 	seen := make(map[string]bool)
-	for _, f := range o.Fields {
-		if err := f.validate(); err != nil {
-			return err
-		}
-		if seen[f.Name] {
-			return fmt.Errorf("fields.name is %q twice", f.Name)
-		}
+	for i, f := range o.Fields {
+		m.Add(fmt.Sprintf("fields[%d].", i), f.validate())
+		m.If(f.Name != "" && seen[f.Name], "fields[%d].name is %q twice", i, f.Name)
 		seen[f.Name] = true
 	}
+	m.If(len(o.Header) == 0, "header must hold the bytes that every frame begins with, like \"AA C0\"")
+	m.If(len(o.Header) > 16 || len(o.Trailer) > 16 || len(o.Request) > 256, "header and trailer must have at most 16 bytes, request at most 256")
+	m.Add("", o.validateLength(checksum == nil))
+	m.If(o.Timeout < 100*time.Millisecond || o.Timeout > 4*time.Second, "timeout must be between 100ms and 4s, not %v", o.Timeout)
+	m.Add("", validateSilence(o.Silence))
+	return m.Err()
+}
+
+// validateLength checks whether what is named fits; summed says that the checksum itself
+// is right.
+func (o FrameOptions) validateLength(summed bool) error {
+	var m drivers.Mistakes
 	l := o.LengthField
-	switch {
-	case len(o.Header) == 0:
-		return errors.New("header must hold the bytes that every frame begins with, like \"AA C0\"")
-	case len(o.Header) > 16 || len(o.Trailer) > 16 || len(o.Request) > 256:
-		return errors.New("header and trailer must have at most 16 bytes, request at most 256")
-	case (o.Length == 0) == (l.Size == 0):
-		return errors.New("length of a frame, or length_field with its size, must be given, and not both")
-	case l.Size < 0 || l.Size > 2:
-		return fmt.Errorf("length_field.size must be 1 or 2, not %d", l.Size)
-	case l.At < 0 || l.At > longestFrame:
-		return fmt.Errorf("length_field.at must be between 0 and %d", longestFrame)
-	case l.Order != "big" && l.Order != "little":
-		return fmt.Errorf("length_field.order must be big or little, not %q", l.Order)
-	case o.shortest() > longestFrame:
-		return fmt.Errorf("fields and checksum must stand in the first %d bytes", longestFrame)
-	case o.Length != 0 && (o.Length < o.shortest() || o.Length > longestFrame):
-		return fmt.Errorf("length must be between %d, where the last of what is named ends, and %d, not %d", o.shortest(), longestFrame, o.Length)
-	case o.Checksum.Type != "none" && o.Length > 0 && o.Checksum.To == 0 && o.Checksum.From >= o.Checksum.at(o.Length, len(o.Trailer)):
-		return fmt.Errorf("checksum.from must be less than %d, where the checksum stands, not %d", o.Checksum.at(o.Length, len(o.Trailer)), o.Checksum.From)
-	case o.Timeout < 100*time.Millisecond || o.Timeout > 4*time.Second:
-		return fmt.Errorf("timeout must be between 100ms and 4s, not %v", o.Timeout)
+	m.If((o.Length == 0) == (l.Size == 0), "length of a frame, or length_field with its size, must be given, and not both")
+	m.If(l.Size < 0 || l.Size > 2, "length_field.size must be 1 or 2, not %d", l.Size)
+	m.If(l.At < 0 || l.At > longestFrame, "length_field.at must be between 0 and %d", longestFrame)
+	m.If(l.Order != "big" && l.Order != "little", "length_field.order must be big or little, not %q", l.Order)
+	if len(m) > 0 {
+		return m.Err()
 	}
-	return validateSilence(o.Silence)
+	switch c := o.Checksum; {
+	case o.shortest() > longestFrame:
+		m.If(true, "fields and checksum must stand in the first %d bytes", longestFrame)
+	case o.Length != 0 && (o.Length < o.shortest() || o.Length > longestFrame):
+		m.If(true, "length must be between %d, where the last of what is named ends, and %d, not %d", o.shortest(), longestFrame, o.Length)
+	case summed && c.Type != "none" && o.Length > 0 && c.To == 0 && c.From >= c.at(o.Length, len(o.Trailer)):
+		m.If(true, "checksum.from must be less than %d, where the checksum stands, not %d", c.at(o.Length, len(o.Trailer)), c.From)
+	}
+	return m.Err()
 }
 
 // FrameKind returns the kind serial-frame: a device that sends frames of bytes, by

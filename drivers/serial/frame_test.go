@@ -106,7 +106,7 @@ func TestWrongFrameOptions(t *testing.T) {
 	const good = onPort + "header = \"55\"\nlength = 4\n"
 	const a = "\nfields = [{ name = \"a\", at = 1 }]"
 	for options, want := range map[string]string{
-		``:                             "path must be",
+		``:                             "path is missing: it is a device like",
 		good:                           "fields must name",
 		onPort + "length = 4" + a:      "header must hold",
 		onPort + "header = \"5\"" + a:  "header: bytes must be written like",

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -43,59 +42,48 @@ func lineDefaults() LineOptions {
 
 // Validate checks what can be checked without a port.
 func (o LineOptions) Validate() error {
-	if err := o.PortOptions.Validate(); err != nil {
-		return err
-	}
-	switch {
-	case !slices.Contains([]string{"json", "kv", "csv", "regex"}, o.Format):
-		return fmt.Errorf("format must be json, kv, csv or regex, not %q", o.Format)
-	case len(o.LineEnding) > 8:
-		return fmt.Errorf("line_ending must not be longer than 8 bytes")
-	case o.MaxLine < 16 || o.MaxLine > 64<<10:
-		return fmt.Errorf("max_line must be between 16 B and 64 KiB, not %d B", o.MaxLine)
-	case o.Format == "csv" && len(o.Columns) == 0:
-		return errors.New("columns must name the columns of a csv line, like [\"temperature\", \"humidity\"]")
-	case o.Format != "csv" && len(o.Columns) > 0:
-		return fmt.Errorf("columns is for format = \"csv\"; format is %q", o.Format)
-	case o.Format == "csv" && o.Separator == "":
-		return errors.New("separator must not be empty")
-	case o.Format != "regex" && o.Pattern != "":
-		return fmt.Errorf("pattern is for format = \"regex\"; format is %q", o.Format)
-	}
-	if err := validateSilence(o.Silence); err != nil {
-		return err
-	}
-	seen := make(map[string]bool)
+	var m drivers.Mistakes
+	m.Add("", o.PortOptions.Validate())
+	known := slices.Contains([]string{"json", "kv", "csv", "regex"}, o.Format)
+	m.If(!known, "format must be json, kv, csv or regex, not %q", o.Format)
+	m.If(len(o.LineEnding) > 8, "line_ending must not be longer than 8 bytes")
+	m.If(o.MaxLine < 16 || o.MaxLine > 64<<10, "max_line must be between 16 B and 64 KiB, not %d B", o.MaxLine)
+	m.If(o.Format == "csv" && len(o.Columns) == 0, "columns must name the columns of a csv line, like [\"temperature\", \"humidity\"]")
+	m.If(known && o.Format != "csv" && len(o.Columns) > 0, "columns is for format = \"csv\"; format is %q", o.Format)
+	m.If(o.Format == "csv" && o.Separator == "", "separator must not be empty")
+	m.If(known && o.Format != "regex" && o.Pattern != "", "pattern is for format = \"regex\"; format is %q", o.Format)
+	m.Add("", validateSilence(o.Silence))
+	m.Add("", o.validateNames())
+	return m.Err()
+}
+
+// validateNames checks what the line and its fields call the values.
+func (o LineOptions) validateNames() error {
+	var m drivers.Mistakes
+	there := make(map[string]bool)
 	for _, c := range o.Columns {
-		if c != "" && seen[c] {
-			return fmt.Errorf("columns holds %q twice", c)
-		}
-		seen[c] = true
+		m.If(c != "" && there[c], "columns holds %q twice", c)
+		there[c] = true
 	}
+	which := "columns"
 	if o.Format == "regex" {
 		groups, err := groupsOf(o.Pattern)
-		if err != nil {
-			return err
-		}
+		m.Add("", err)
 		for _, g := range groups {
-			seen[g] = true
+			there[g] = true
 		}
+		which = "named groups of the pattern"
 	}
 	names := make(map[string]bool)
-	for _, f := range o.Fields {
-		switch {
-		case f.From == "":
-			return errors.New("fields.from must name a value of the line")
-		case o.Format == "csv" && !seen[f.From]:
-			return fmt.Errorf("fields.from is %q, which is none of the columns", f.From)
-		case o.Format == "regex" && !seen[f.From]:
-			return fmt.Errorf("fields.from is %q, which is none of the named groups of the pattern", f.From)
-		case names[f.channel()]:
-			return fmt.Errorf("fields gives the name %q twice", f.channel())
-		}
+	for i, f := range o.Fields {
+		// Without any, that is the mistake, and no field can be right.
+		missing := (o.Format == "csv" || o.Format == "regex") && len(there) > 0 && !there[f.From]
+		m.If(f.From == "", "fields[%d].from must name a value of the line", i)
+		m.If(f.From != "" && missing, "fields[%d].from is %q, which is none of the %s", i, f.From, which)
+		m.If(f.From != "" && names[f.channel()], "fields[%d] gives the name %q twice", i, f.channel())
 		names[f.channel()] = true
 	}
-	return nil
+	return m.Err()
 }
 
 func (f Field) channel() string {

@@ -207,7 +207,7 @@ func TestRubbishWithoutAPauseEndsTheUse(t *testing.T) {
 
 func TestWrongOptions(t *testing.T) {
 	for options, want := range map[string]string{
-		``:                              `path must be`,
+		``:                              "path is missing: it is a device like",
 		`path = "ttyUSB0"`:              `path must be`,
 		`path = "/d"` + "\nbaud = 9601": `baud must be`,
 		`path = "/d"` + "\nrs485 = true\nrs485_delay_before = \"101ms\"":                        `rs485_delay_before must be between 0ms and 100ms`,

@@ -25,10 +25,10 @@ func nmeaDefaults() NMEAOptions {
 
 // Validate checks what can be checked without a port.
 func (o NMEAOptions) Validate() error {
-	if err := o.PortOptions.Validate(); err != nil {
-		return err
-	}
-	return validateSilence(o.Silence)
+	var m drivers.Mistakes
+	m.Add("", o.PortOptions.Validate())
+	m.Add("", validateSilence(o.Silence))
+	return m.Err()
 }
 
 // NMEAKind returns the kind nmea: a receiver of GPS, GLONASS, Galileo or BeiDou.

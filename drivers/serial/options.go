@@ -36,37 +36,29 @@ func DefaultPort(baud int) PortOptions {
 
 // Validate checks what can be checked without a port.
 func (o PortOptions) Validate() error {
-	switch {
-	case !filepath.IsAbs(o.Path):
-		return fmt.Errorf("path must be a device like \"/dev/ttyUSB0\", not %q", o.Path)
-	case !slices.Contains(bauds(), o.Baud):
-		return fmt.Errorf("baud must be one of %v, not %d", bauds(), o.Baud)
-	case o.DataBits < 5 || o.DataBits > 8:
-		return fmt.Errorf("data_bits must be 5, 6, 7 or 8, not %d", o.DataBits)
-	case !slices.Contains([]string{"none", "odd", "even"}, o.Parity):
-		return fmt.Errorf("parity must be none, odd or even, not %q", o.Parity)
-	case o.StopBits != 1 && o.StopBits != 2:
-		return fmt.Errorf("stop_bits must be 1 or 2, not %d", o.StopBits)
-	}
-	return o.validateRS485()
+	var m drivers.Mistakes
+	m.If(o.Path == "", "path is missing: it is a device like \"/dev/ttyUSB0\"; `gateway devices -scan` lists the serial ports")
+	m.If(o.Path != "" && !filepath.IsAbs(o.Path), "path must be a device like \"/dev/ttyUSB0\", not %q", o.Path)
+	m.If(!slices.Contains(bauds(), o.Baud), "baud must be a rate that the kernel knows, such as 9600 or 115200, not %d", o.Baud)
+	m.If(o.DataBits < 5 || o.DataBits > 8, "data_bits must be 5, 6, 7 or 8, not %d", o.DataBits)
+	m.If(!slices.Contains([]string{"none", "odd", "even"}, o.Parity), "parity must be none, odd or even, not %q", o.Parity)
+	m.If(o.StopBits != 1 && o.StopBits != 2, "stop_bits must be 1 or 2, not %d", o.StopBits)
+	m.Add("", o.validateRS485())
+	return m.Err()
 }
 
 func (o PortOptions) validateRS485() error {
+	var m drivers.Mistakes
 	for _, d := range []struct {
 		key   string
 		value time.Duration
 	}{{"rs485_delay_before", o.RS485Before}, {"rs485_delay_after", o.RS485After}} {
-		if d.value < 0 || d.value > mostDelay || d.value%time.Millisecond != 0 {
-			return fmt.Errorf("%s must be between 0ms and %v, in whole milliseconds, not %v", d.key, mostDelay, d.value)
-		}
-		if d.value != 0 && !o.RS485 {
-			return fmt.Errorf("%s is for rs485 = true", d.key)
-		}
+		wrong := d.value < 0 || d.value > mostDelay || d.value%time.Millisecond != 0
+		m.If(wrong, "%s must be between 0ms and %v, in whole milliseconds, not %v", d.key, mostDelay, d.value)
+		m.If(!wrong && d.value != 0 && !o.RS485, "%s is for rs485 = true", d.key)
 	}
-	if o.RS485ActiveLow && !o.RS485 {
-		return errors.New("rs485_rts_active_low is for rs485 = true")
-	}
-	return nil
+	m.If(o.RS485ActiveLow && !o.RS485, "rs485_rts_active_low is for rs485 = true")
+	return m.Err()
 }
 
 // Uses says that nobody else may have the port. Two paths of one port show only when
@@ -78,7 +70,7 @@ func (o PortOptions) Uses() []drivers.Use {
 // Settings is what all users of one port must agree on, as people write it:
 // "9600 baud, 8N1".
 func (o PortOptions) Settings() string {
-	s := fmt.Sprintf("%d baud, %d%c%d", o.Baud, o.DataBits, strings.ToUpper(o.Parity)[0], o.StopBits)
+	s := fmt.Sprintf("%d baud, %d%.1s%d", o.Baud, o.DataBits, strings.ToUpper(o.Parity), o.StopBits)
 	if o.RS485 {
 		s += fmt.Sprintf(", RS-485 with %v and %v", o.RS485Before, o.RS485After)
 	}

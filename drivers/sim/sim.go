@@ -42,26 +42,21 @@ func waves() []string {
 
 // Validate checks the options.
 func (o Options) Validate() error {
+	var m drivers.Mistakes
 	seen := make(map[string]bool)
-	for _, c := range o.Channels {
-		switch {
-		case c.Name == "":
-			return fmt.Errorf("channels.name must not be empty")
-		case seen[c.Name]:
-			return fmt.Errorf("channels.name is %q twice", c.Name)
-		case !slices.Contains(waves(), c.Wave):
-			return fmt.Errorf("channels.wave of %q must be one of %s, not %q", c.Name, strings.Join(waves(), ", "), c.Wave)
-		case c.Min > c.Max || c.Min == c.Max && c.Min != 0:
-			return fmt.Errorf("channels.min of %q must be less than max", c.Name)
-		case c.Period < 0 || c.Step < 0:
-			return fmt.Errorf("channels.period and step of %q must not be negative", c.Name)
-		}
-		if _, err := c.initial(); err != nil {
-			return fmt.Errorf("channels.initial of %q: %w", c.Name, err)
-		}
+	for i, c := range o.Channels {
+		m.If(c.Name == "", "channels[%d].name must not be empty", i)
+		m.If(c.Name != "" && seen[c.Name], "channels[%d].name is %q twice", i, c.Name)
+		wave, limits := slices.Contains(waves(), c.Wave), c.Min < c.Max || c.Min == 0 && c.Max == 0
+		m.If(!wave, "channels[%d].wave of %q must be one of %s, not %q", i, c.Name, strings.Join(waves(), ", "), c.Wave)
+		m.If(!limits, "channels[%d].min of %q must be less than max", i, c.Name)
+		m.If(c.Period < 0, "channels[%d].period of %q must not be negative", i, c.Name)
+		m.If(c.Step < 0, "channels[%d].step of %q must not be negative", i, c.Name)
+		_, err := c.initial()
+		m.If(wave && limits && err != nil, "channels[%d].initial of %q: %w", i, c.Name, err)
 		seen[c.Name] = true
 	}
-	return nil
+	return m.Err()
 }
 
 func (c Channel) limits() drivers.Range {

@@ -123,13 +123,13 @@ func TestWithoutOptionsItShowsSomethingOfEach(t *testing.T) {
 
 func TestWrongOptions(t *testing.T) {
 	for channel, want := range map[string]string{
-		`wave = "sine"`:                                 "channels.name must",
-		`name = "x", wave = "triangle"`:                 "channels.wave of",
-		`name = "x", wave = "sine", min = 3, max = 1`:   "channels.min of",
-		`name = "x", wave = "sine", period = -1`:        "channels.period and",
-		`name = "x", wave = "switch", initial = "open"`: "channels.initial of",
-		`name = "x", wave = "sine", initial = 3`:        "channels.initial of",
-		`name = "x", wave = "setpoint", initial = 300`:  "channels.initial of",
+		`wave = "sine"`:                                 "channels[0].name must",
+		`name = "x", wave = "triangle"`:                 "channels[0].wave of",
+		`name = "x", wave = "sine", min = 3, max = 1`:   "channels[0].min of",
+		`name = "x", wave = "sine", period = -1`:        "channels[0].period of",
+		`name = "x", wave = "switch", initial = "open"`: "channels[0].initial of",
+		`name = "x", wave = "sine", initial = 3`:        "channels[0].initial of",
+		`name = "x", wave = "setpoint", initial = 300`:  "channels[0].initial of",
 	} {
 		if err := sim.Kind().Check(with("channels = [{" + channel + "}]")); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", channel, err, want)
