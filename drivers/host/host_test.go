@@ -176,6 +176,38 @@ func TestNamedInterfacesAlone(t *testing.T) {
 	}
 }
 
+// A counter that falls looks like one that has begun anew, and is added up as such.
+func TestTrafficOfAnInterfaceThatIsPulledOut(t *testing.T) {
+	both := common["proc/net/dev"]
+	without := strings.Replace(both, "\n wlan0:", "\n  tun0:", 1)
+	anew := strings.Replace(both, " wlan0:    1000", " wlan0:     200", 1)
+	for options, want := range map[string][]any{
+		``:                               {int64(5000001000), int64(5000001000), int64(5000001200)},
+		`interfaces = ["wlan0", "eth0"]`: {int64(5000001000), nil, int64(5000001200)},
+	} {
+		root := tree(t, common)
+		d, err := open(t, root, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, text := range []string{both, without, anew} {
+			if err := os.WriteFile(filepath.Join(root, "proc/net/dev"), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			r, err := d.Sample(t.Context())
+			var got any
+			for _, v := range r.Values {
+				if v.Channel == "network_received" {
+					got = v.V
+				}
+			}
+			if got != want[i] || err != nil {
+				t.Errorf("%s %d: %v, %v; want %v", options, i, got, err, want[i])
+			}
+		}
+	}
+}
+
 func TestMissingPartIsAFaultOfTheRest(t *testing.T) {
 	root := tree(t, common, raspberryPi)
 	d, err := open(t, root, `interfaces = ["wwan0"]`)

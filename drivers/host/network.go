@@ -13,7 +13,8 @@ import (
 
 // network adds up the bytes of interfaces since the kernel started, proc_pid_net(5).
 // Without names these are the ones that have a device behind them: bridges, tunnels
-// and containers would count the same bytes twice. Interfaces may come and go.
+// and containers would count the same bytes twice. Interfaces may come and go, and then
+// count from zero again: the sum never falls.
 func (m machine) network(names []string) (source, error) {
 	s := source{
 		channels: []drivers.Channel{
@@ -21,12 +22,13 @@ func (m machine) network(names []string) (source, error) {
 			{Name: "network_sent", Quantity: drivers.DataSize, Unit: "B", Type: drivers.Int, Cumulative: true},
 		},
 	}
+	var before traffic               // of interfaces that have begun anew
+	last := make(map[string]traffic) // what each has counted, by name
 	s.read = func() ([]any, error) {
 		text, err := m.text("proc/net/dev")
 		if err != nil {
 			return nil, err
 		}
-		var received, sent int64
 		counted := 0
 		for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
 			name, rest, ok := strings.Cut(lines.Text(), ":")
@@ -43,22 +45,35 @@ func (m machine) network(names []string) (source, error) {
 			if err != nil {
 				return nil, fmt.Errorf("read /proc/net/dev: %w", err)
 			}
-			received, sent, counted = received+int64(r), sent+int64(t), counted+1
+			now, was := traffic{int64(r), int64(t)}, last[name]
+			if now.received < was.received || now.sent < was.sent {
+				before = before.plus(was)
+			}
+			last[name] = now
+			counted++
 		}
 		switch {
 		case counted == 0 && len(names) == 0:
 			return nil, errNone
 		case counted < len(names):
-			// A sum without one of them would look as if the counters had started anew.
 			return nil, &drivers.MissingError{
 				What:  "one of the network interfaces " + strings.Join(names, ", "),
 				Check: "`ip link` lists those of this machine",
 			}
 		}
-		return []any{received, sent}, nil
+		sum := before
+		for _, t := range last {
+			sum = sum.plus(t)
+		}
+		return []any{sum.received, sum.sent}, nil
 	}
 	return s, nil
 }
+
+// traffic is bytes.
+type traffic struct{ received, sent int64 }
+
+func (t traffic) plus(u traffic) traffic { return traffic{t.received + u.received, t.sent + u.sent} }
 
 func (m machine) counts(name string, names []string) bool {
 	if len(names) > 0 {
