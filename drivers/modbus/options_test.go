@@ -20,6 +20,7 @@ func TestWrongOptions(t *testing.T) {
 		onPort + "count_from = 40001": "count_from must be 0 or 1",
 		onPort + "max_count = 1\npoints = [{name=\"a\", type=\"int32\"}]": "max_count must be at least 2",
 		onPort + `points = [{ name = "a" }, { name = "a", address = 1 }]`: `points.name is "a" twice`,
+		onPort + `points = [{ name = "pump/1", writable = true }]`:        `points.name is "pump/1"; of a point that commands set`,
 		onPort + `points = [{ address = 1 }]`:                             "points.name must not be empty",
 		point(`table = "registers"`):                                      "points.table of",
 		point(`type = "int24"`):                                           "points.type of",

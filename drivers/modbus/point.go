@@ -96,6 +96,7 @@ func (p Point) validate(first int) error {
 		m.If(true, "%s of %q %s", key, p.Name, fmt.Sprintf(format, args...))
 	}
 	m.If(p.Name == "", "name must not be empty")
+	m.If(p.Writable && strings.ContainsAny(p.Name, "/+#"), "name is %q; of a point that commands set it must not have / + or #, because it is a level of a topic", p.Name)
 	table, known := slices.Contains(tables(), p.Table), slices.Contains(types(), p.Type)
 	if !table {
 		fail("table", "must be one of %s, not %q", strings.Join(tables(), ", "), p.Table)
