@@ -8,6 +8,10 @@ func metrics(r Report) []byte {
 	p.sample(1, "id", r.Gateway.ID, "version", r.Gateway.Version, "commit", r.Gateway.Commit)
 	p.gauge("gateway_uptime_seconds", "Time since the gateway started.", r.Gateway.Uptime)
 	p.gauge("gateway_healthy", "1 if /healthz answers 200.", float64(b2i(len(r.Problems) == 0)))
+	p.family("gateway_alarm", "gauge", "1 for each alarm that is raised.")
+	for _, a := range r.Alarms {
+		p.sample(1, "name", a.Name)
+	}
 	if r.Gateway.Memory > 0 {
 		p.gauge("process_resident_memory_bytes", "Resident memory size in bytes.", float64(r.Gateway.Memory))
 	}

@@ -74,11 +74,12 @@ function head(r) {
     el('span.soft.small.right', [`version ${g.version}`, `up ${duration(g.uptime_seconds)}`, g.memory_bytes ? `${bytes(g.memory_bytes)} memory` : ''].filter(Boolean).join(' · ')));
 }
 
-// A device or a link that is down is no problem of the gateway, but it is not calm either.
+// A device or a link that is down, and an alarm, are no problem of the gateway, but it is not calm either.
 function verdict(r) {
   if (r.problems.length) return pill('bad', plural(r.problems.length, 'problem'));
   const offline = r.devices.filter(d => !d.online).length, down = r.clouds.filter(c => !c.connected).length;
-  const missing = [offline && `${plural(offline, 'device')} offline`, down && `${plural(down, 'link')} down`].filter(Boolean);
+  const alarms = (r.alarms || []).length;
+  const missing = [alarms && plural(alarms, 'alarm'), offline && `${plural(offline, 'device')} offline`, down && `${plural(down, 'link')} down`].filter(Boolean);
   return missing.length ? pill('warn', missing.join(', ')) : pill('good', 'healthy');
 }
 
@@ -184,6 +185,7 @@ function draw(r) {
   const now = el('main', { id: 'page' },
     head(r),
     r.problems.length ? el('ul.problems', r.problems.map(p => el('li', p))) : null,
+    (r.alarms || []).length ? el('ul.alarms', r.alarms.map(a => el('li', el('b', a.name), ` ${a.alarm}`, a.since ? el('span.soft', ` · since ${new Date(a.since).toLocaleString()}`) : ''))) : null,
     flow(r),
     el('h2', 'Clouds'),
     r.clouds.length ? el('section.wide', r.clouds.map(c => cloud(c, r.link))) : el('p.none', 'None configured. Everything stays on this machine until there is a [[cloud]] section.'),

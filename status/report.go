@@ -14,6 +14,7 @@ type Report struct {
 	Time     time.Time `json:"time"`
 	Gateway  Gateway   `json:"gateway"`
 	Problems []string  `json:"problems"` // sentences; empty = healthy
+	Alarms   []Alarm   `json:"alarms"`   // what somebody must look at
 	Devices  []Device  `json:"devices"`
 	Clouds   []Cloud   `json:"clouds"`
 	Broker   Broker    `json:"broker"`
@@ -35,6 +36,13 @@ func (r Report) Down() (devices, links int) {
 		}
 	}
 	return devices, links
+}
+
+// Alarm is a retained message below <prefix>/alarm. It makes the gateway no less healthy.
+type Alarm struct {
+	Name  string     `json:"name"`
+	Text  string     `json:"alarm"`
+	Since *time.Time `json:"since,omitempty"` // by the wall clock; absent: it does not say
 }
 
 // Gateway says who answers.

@@ -27,6 +27,9 @@ type Sources struct {
 	Devices interface{ Devices() []field.DeviceStatus }
 	Clouds  []CloudSource // in the order of the configuration
 
+	// Alarms are those that are raised, in the order of their names; nil: there are none.
+	Alarms func() []Alarm
+
 	// Healthy asks whether the gateway does its work, within the time that ctx leaves.
 	Healthy func(ctx context.Context) error
 
@@ -50,9 +53,12 @@ func (s Sources) report(ctx context.Context, now time.Time) Report {
 	r := Report{
 		Version: ReportVersion, Time: now, Gateway: g,
 		Problems: s.problems(ctx),
-		Devices:  []Device{}, Clouds: []Cloud{},
+		Alarms:   []Alarm{}, Devices: []Device{}, Clouds: []Cloud{},
 		Broker: brokerReport(s.Broker.Stats()),
 		Store:  storeReport(s.StorePath, s.Store.Stats()),
+	}
+	if s.Alarms != nil {
+		r.Alarms = append(r.Alarms, s.Alarms()...)
 	}
 	for _, d := range s.Devices.Devices() {
 		r.Devices = append(r.Devices, DeviceReport(d, now))

@@ -58,6 +58,9 @@ func TestAnAlarmIsNotClearedWhileItsCauseIsThere(t *testing.T) {
 			t.Errorf("ls: %q is missing in\n%s", want, out)
 		}
 	}
+	if out, _ := ask(0, "status"); !strings.Contains(out, "! alarm orphan-queue (since 2") || !strings.Contains(out, `! alarm mine/b: look \x1b[2J`) || strings.Contains(out, "healthy") {
+		t.Errorf("status: %s", out)
+	}
 	if list, _ := ask(0, "alarm", "ls", "-json"); !strings.Contains(list, `"name":"mine/b"`) || !strings.Contains(list, `"cause":"Messages wait`) {
 		t.Errorf("ls -json: %s", list)
 	}

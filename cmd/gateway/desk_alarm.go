@@ -9,26 +9,36 @@ import (
 	"time"
 
 	"edgegateway/broker"
+	"edgegateway/status"
 )
 
 // alarmInfo is one alarm in the answer to GET /v1/alarms.
 type alarmInfo struct {
-	Name  string     `json:"name"`
-	Text  string     `json:"alarm"`
-	Since *time.Time `json:"since,omitempty"` // by the wall clock; absent: it does not say
-	Cause string     `json:"cause,omitempty"` // why it can not be cleared: it is there, and the alarm goes with it
+	status.Alarm
+	Cause string `json:"cause,omitempty"` // why it can not be cleared: it is there, and the alarm goes with it
 }
 
-// alarms are the retained messages below <prefix>/alarm, in the order of their names.
+// mostRaised bounds what a report is given: any client that may publish there can raise alarms.
+const mostRaised = 100
+
+// alarms are those that are raised, each with its cause.
 func (g *gateway) alarms() []alarmInfo {
-	root := g.cfg.Prefix + "/" + alarmTopic
 	list := []alarmInfo{}
-	for _, m := range g.broker.Retained(root+"#", 0) {
+	for _, a := range g.raised(0) {
+		list = append(list, alarmInfo{Alarm: a, Cause: g.cause(a.Name)})
+	}
+	return list
+}
+
+// raised are the retained messages below <prefix>/alarm, in the order of their names, at most so many; 0 = all.
+func (g *gateway) raised(most int) (list []status.Alarm) {
+	root := g.cfg.Prefix + "/" + alarmTopic
+	for _, m := range g.broker.Retained(root+"#", most) {
 		name, below := strings.CutPrefix(m.Topic, root)
 		if !below {
 			continue // "#" takes its parent as well (4.7.1.2)
 		}
-		a := alarmInfo{Name: name, Cause: g.cause(name)}
+		a := status.Alarm{Name: name}
 		var said struct {
 			Alarm string    `json:"alarm"`
 			TS    time.Time `json:"ts"`

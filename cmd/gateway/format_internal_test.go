@@ -31,6 +31,7 @@ func TestVerdictNamesWhatIsDown(t *testing.T) {
 		{status.Report{Devices: []status.Device{sensor}, Clouds: []status.Cloud{{Connected: true}}}, "healthy"},
 		{status.Report{Devices: []status.Device{sensor, pump}}, "1 device offline"},
 		{status.Report{Devices: []status.Device{pump, pump}, Clouds: []status.Cloud{cloud}}, "2 devices offline, 1 link down"},
+		{status.Report{Devices: []status.Device{pump}, Alarms: []status.Alarm{{Name: "clock"}}}, "1 alarm, 1 device offline"},
 		{status.Report{Devices: []status.Device{pump}, Problems: []string{"the disk is full"}}, "1 problem"},
 	} {
 		if got := verdictOf(c.report); got != c.want {

@@ -207,6 +207,7 @@ func (g *gateway) sources(s surroundings) status.Sources {
 		Broker:    g.broker,
 		Store:     g.store,
 		Devices:   g.field,
+		Alarms:    func() []status.Alarm { return g.raised(mostRaised) },
 		Healthy:   g.health.check,
 		Link:      s.link,
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"edgegateway/status"
 )
@@ -22,6 +23,15 @@ func TestStatusTellsHowFarABacklogIs(t *testing.T) {
 		if got := out.String(); !strings.Contains(got, c.want) || c.want == "" && strings.Contains(got, "backlog") {
 			t.Errorf("%+v: got\n%s", c.draining, got)
 		}
+	}
+}
+
+func TestStatusTellsTheAlarms(t *testing.T) {
+	since := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	var out strings.Builder
+	printReport(&out, status.Report{Alarms: []status.Alarm{{Name: "clock", Text: "The clock is not set.", Since: &since}, {Name: "mine/b", Text: "look\x1b[2J"}}})
+	if got, want := out.String(), "2 alarms\n  ! alarm clock (since 2026-05-04T03:02:01Z): The clock is not set.\n  ! alarm mine/b: look\\x1b[2J\n"; !strings.Contains(got, want) {
+		t.Errorf("got\n%s\nwithout\n%s", got, want)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"edgegateway/status"
 )
@@ -109,6 +110,13 @@ func printReport(w io.Writer, r status.Report) {
 	for _, p := range r.Problems {
 		fmt.Fprintf(w, "  ! %s\n", p)
 	}
+	for _, a := range r.Alarms {
+		since := ""
+		if a.Since != nil {
+			since = " (since " + a.Since.Format(time.RFC3339) + ")"
+		}
+		fmt.Fprintf(w, "  ! alarm %s%s: %s\n", printable(a.Name), since, printable(a.Text))
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	printDevices(t, r.Devices)
 	printClouds(t, r.Clouds)
@@ -135,6 +143,9 @@ func verdictOf(r status.Report) string {
 		return plural(int64(n), "problem")
 	}
 	var down []string
+	if n := len(r.Alarms); n > 0 {
+		down = append(down, plural(int64(n), "alarm"))
+	}
 	devices, links := r.Down()
 	if devices > 0 {
 		down = append(down, plural(int64(devices), "device")+" offline")
