@@ -1,18 +1,23 @@
 package drivers
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
 )
 
-// Resolve finds the writable channel that a command means: the named one; for a
-// command to the whole device the only key of its object, or the device's only
-// writable channel. Its errors are sentences for the sender. Devices use it in
-// Check.
+// Resolve finds the writable channel that a command means: the named one, whose value
+// may be in an object under its name; for a command to the whole device the only key of
+// its object, or the device's only writable channel. Its errors are sentences for the
+// sender. Devices use it in Check.
 func Resolve(c Command, channels []Channel) (Command, Channel, error) {
-	if object, ok := c.Value.(map[string]any); ok && c.Channel == "" {
+	if object, ok := c.Value.(map[string]any); ok && c.Channel != "" {
+		if value, ok := object[c.Channel]; ok && len(object) == 1 {
+			c.Value = value
+		}
+	} else if ok {
 		if len(object) != 1 {
 			return c, Channel{}, fmt.Errorf("a command sets one channel at a time, this object has %d keys", len(object))
 		}
@@ -95,11 +100,21 @@ func ParseNumber(v any, r Range) (float64, error) {
 	return f, nil
 }
 
-// quote shows a value that somebody sent, cut to a length that a log can bear.
+// quote shows a value that somebody sent, as JSON, cut to a length that a log can bear.
 func quote(v any) string {
-	s := fmt.Sprintf("%v", v)
-	if len(s) > 60 {
-		s = s[:60] + "..."
+	const most = 60
+	if s, ok := v.(string); ok {
+		if len(s) > most {
+			s = s[:most] + "..."
+		}
+		return strconv.Quote(s)
 	}
-	return strconv.Quote(s)
+	s := fmt.Sprint(v)
+	if text, err := json.Marshal(v); err == nil { // NaN cannot be written
+		s = string(text)
+	}
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "..."
+	}
+	return s
 }

@@ -20,6 +20,7 @@ func TestResolveFindsTheChannel(t *testing.T) {
 		{drivers.Command{Channel: "state", Value: "ON"}, one, drivers.Command{Channel: "state", Value: "ON"}, ""},
 		{drivers.Command{Value: true}, one, drivers.Command{Channel: "state", Value: true}, ""},
 		{drivers.Command{Value: map[string]any{"level": 3.0}}, two, drivers.Command{Channel: "level", Value: 3.0}, ""},
+		{drivers.Command{Channel: "level", Value: map[string]any{"level": 3.0}}, two, drivers.Command{Channel: "level", Value: 3.0}, ""},
 		{drivers.Command{Value: true}, two, drivers.Command{}, "name the channel to set: state, level"},
 		{drivers.Command{Channel: "uptime"}, two, drivers.Command{}, `channel "uptime" can be read only`},
 		{drivers.Command{Channel: "lvl"}, two, drivers.Command{}, `there is no channel "lvl" to set; there is state, level`},
@@ -53,6 +54,26 @@ func TestParseBool(t *testing.T) {
 	for _, v := range []any{nil, 2.0, "", "yes please", []any{true}, strings.Repeat("x", 1<<20)} {
 		if _, err := drivers.ParseBool(v); err == nil || len(err.Error()) > 200 {
 			t.Errorf("ParseBool of %T was taken, or its error is too long", v)
+		}
+	}
+}
+
+func TestWhatIsRefusedIsShownAsItWasSent(t *testing.T) {
+	for _, c := range []struct {
+		value any
+		want  string
+	}{
+		{map[string]any{"pump": false}, `{"pump":false} is neither`},
+		{[]any{true, "x"}, `[true,"x"] is neither`},
+		{nil, "null is neither"},
+		{2.5, "2.5 is neither"},
+		{`say "on"`, `"say \"on\"" is neither`},
+		{math.NaN(), `NaN is neither`},
+		{[]any{strings.Repeat("ä", 100)}, `["` + strings.Repeat("ä", 29) + `... is neither`},
+		{strings.Repeat("x", 100), `"` + strings.Repeat("x", 60) + `..." is neither`},
+	} {
+		if _, err := drivers.ParseBool(c.value); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%v: %v, want %s", c.value, err, c.want)
 		}
 	}
 }

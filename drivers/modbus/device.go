@@ -221,7 +221,12 @@ func (d *device) Check(c drivers.Command) (drivers.Command, error) {
 	if err != nil {
 		return c, err
 	}
-	c.Value = number
+	// The result says what is written, also of a point that is not read back.
+	written := d.points[d.index(c.Channel)].step(number)
+	if _, err := drivers.ParseNumber(written, channel.Range); err != nil {
+		return c, fmt.Errorf("the register cannot hold %v, and %w", number, err)
+	}
+	c.Value = written
 	_, err = d.request(c)
 	return c, err
 }

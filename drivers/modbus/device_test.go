@@ -33,7 +33,7 @@ func TestUnitIsReadAndSet(t *testing.T) {
 			{"mode", 65535.0, "mode=65535"},
 			{"mode", 65536.0, "65536 is outside 0 to 65535"},
 			{"pump", "off", "pump=false"},
-			{"pump", 3.0, `"3" is neither on nor off; send true or false, "on" or "off", 1 or 0`},
+			{"pump", 3.0, `3 is neither on nor off; send true or false, "on" or "off", 1 or 0`},
 			{"fan", true, `channel "fan" can be read only`},
 		} {
 			if got := actuate(t, dev, c.channel, c.value); got != c.want {
@@ -64,6 +64,38 @@ func TestChannelsSayWhatTheyAre(t *testing.T) {
 	}
 	if got := dev.Channels(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// What is written is what the result of a command says, and what the limits are for.
+func TestACommandBecomesWhatTheRegisterCanHold(t *testing.T) {
+	for _, c := range []struct {
+		point string
+		value any
+		want  string
+	}{
+		{`max = 20.0`, 5.5, "6"},
+		{`max = 20.0, write_only = true`, 5.4, "5"},
+		{`max = 5.5`, 5.5, "the register cannot hold 5.5, and 6 is outside 0 to 5.5"},
+		{`scale = 0.5`, 21.3, "21.5"},
+		{`type = "int16", scale = 0.1, offset = -40.0`, "-39.66", "-39.7"},
+		{`scale = 0.1, decimals = 0`, 21.56, "21.6"},
+		{`scale = 1e-13`, 2.5e-13, "2.5e-13"}, // finer than what is rounded
+		{`type = "uint64"`, 9007199254740993.0, "9.007199254740992e+15"},
+		{`type = "float32"`, 21.3, "21.3"},
+		{`type = "float64"`, 21.3, "21.3"},
+	} {
+		dev := open(t, modbus.RTUKind(), onPort+`points = [{ name = "a", writable = true, `+c.point+" }]", newLine(nil).Ports()).(drivers.Actuator)
+		got, err := dev.Check(drivers.Command{Value: c.value})
+		if again, err2 := dev.Check(got); err == nil && (err2 != nil || again != got) {
+			t.Errorf("%s: %v becomes %v, then %v, %v", c.point, c.value, got.Value, again.Value, err2)
+		}
+		if err != nil {
+			got.Value = err
+		}
+		if fmt.Sprint(got.Value) != c.want {
+			t.Errorf("%s: %v becomes %v, want %s", c.point, c.value, got.Value, c.want)
+		}
 	}
 }
 

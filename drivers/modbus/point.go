@@ -281,6 +281,20 @@ func (p Point) float(f float64, digits int) (any, bool, error) {
 	return scaled, true, err
 }
 
+// step is the value next to one that the registers can hold.
+func (p Point) step(value float64) float64 {
+	if !p.whole() {
+		return value
+	}
+	l := p.linear()
+	l.Decimals = nil // what is read may be rounded to fewer than there are
+	raw := math.Round(l.Raw(value))
+	if next := l.Float(raw); math.Round(l.Raw(next)) == raw {
+		return next
+	}
+	return value
+}
+
 // write makes the request that sets a normal point. value is a bool, or a number
 // within the limits.
 func (p Point) write(value any, at uint16) (request, error) {
