@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edgegateway/bridge/cloud"
@@ -71,6 +72,34 @@ func TestABacklogIsTold(t *testing.T) {
 		}
 		if last := lines[3]; !strings.Contains(last, "messages=300") || !strings.Contains(last, "took=3") {
 			t.Errorf("at the end the log says %q, want 300 messages in some 30 s", last)
+		}
+	})
+}
+
+// The queue of a link that does its work changes all the time, and the state is retained.
+func TestTheStateComesSeldomWhenOnlyTheQueueMoves(t *testing.T) {
+	cfg := throttled(func(c *cloud.Config) { c.MaxRate = 1 })
+	bubble(t, cfg, func(b *cloud.Bridge) { b.SetReport(time.Second) }, func(t *testing.T, r *rig, servers servers) {
+		states := r.subscribe("g/cloud/acme/state")
+		r.backlog("g/boiler/state", 60)
+		r.run()
+		p := servers["a:1883"].welcome(false)
+		p.serve(2*time.Second, nothing)
+		for len(states) > 0 { // that it is up, and why it was not
+			<-states
+		}
+		p.serve(40*time.Second, nothing)
+		if n := len(states); n < 3 || n > 5 {
+			t.Errorf("%d states in 40 s, want one in 10 s", n)
+		}
+		for len(states) > 0 {
+			<-states
+		}
+		p.cut()
+		time.Sleep(1100 * time.Millisecond)
+		synctest.Wait()
+		if len(states) == 0 || !strings.Contains(string((<-states).Payload), `"connected":false`) {
+			t.Error("a second after the link was cut the state does not say so")
 		}
 	})
 }

@@ -155,15 +155,21 @@ type drainState struct {
 	Remaining *float64 `json:"remaining_seconds"` // an estimate; null: nobody knows
 }
 
+// countsRest is so many reports long: how often the state is published of a link that
+// does its work, when only the numbers in it have moved.
+const countsRest = 10
+
 // report publishes the state on the local broker when it has changed, at most
 // once in a while, and a last time at the end.
 func (b *Bridge) report(ctx context.Context) {
-	var last, lastFlag string
+	var last, lastGist, lastFlag string
+	var at time.Time
 	publish := func() (changed bool) {
 		s := b.Status()
 		b.alarm(s.Rejected)
-		if text := s.json(); text != last {
-			last, changed = text, true
+		text, gist := s.json(), s.gist()
+		if text != last && (gist != lastGist || time.Since(at) >= countsRest*b.tuning.report || ctx.Err() != nil) {
+			last, lastGist, at, changed = text, gist, time.Now(), true
 			b.publishState(b.stateTopic(), text)
 		}
 		if flag := s.flag(); flag != lastFlag {
@@ -209,6 +215,14 @@ func (s Status) json() string {
 	}
 	text, _ := json.Marshal(j) // of strings and numbers: can not fail
 	return string(text)
+}
+
+// gist is the state without the numbers of a queue that lives from hand to mouth.
+func (s Status) gist() string {
+	if s.Draining == nil {
+		s.Queued, s.Oldest = 0, time.Time{}
+	}
+	return s.json()
 }
 
 // flag is the state as bridges have always published it below $SYS.
