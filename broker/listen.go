@@ -29,15 +29,29 @@ func Listen(l ListenerConfig) (net.Listener, error) {
 		}
 		ln, err := listenTCP(rest)
 		if err != nil {
-			return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
+			return nil, fmt.Errorf("listen on %s: %w", l.Address, plain(err))
 		}
 		return tls.NewListener(ln, cfg), nil
 	}
 	ln, err := listenTCP(rest)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
+		return nil, fmt.Errorf("listen on %s: %w", l.Address, plain(err))
 	}
 	return ln, nil
+}
+
+// plain leaves out of an error of the network what its sentence says anyway: the address
+// and the call.
+func plain(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "listen" {
+		err = op.Err
+	}
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		err = call.Err
+	}
+	return err
 }
 
 // listenUnix opens a socket file. One that is left over from a process that was
@@ -59,7 +73,7 @@ func listenUnix(path string) (net.Listener, error) {
 		ln, err = net.Listen("unix", path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", path, err)
+		return nil, fmt.Errorf("listen on %s: %w", path, plain(err))
 	}
 	return ln, nil
 }

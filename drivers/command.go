@@ -31,7 +31,7 @@ func Resolve(c Command, channels []Channel) (Command, Channel, error) {
 		case ch.Name == c.Channel && ch.Writable:
 			return c, ch, nil
 		case ch.Name == c.Channel:
-			return c, ch, fmt.Errorf("channel %q can be read only", c.Channel)
+			return c, ch, fmt.Errorf("channel %q is read-only", c.Channel)
 		case ch.Writable:
 			writable = append(writable, ch.Name)
 		}
@@ -93,6 +93,9 @@ func ParseNumber(v any, r Range) (float64, error) {
 	}
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return 0, fmt.Errorf("%s is not a number that can be set", quote(v))
+	}
+	if r.Limited() && f < 0 && r.Min == 0 && r.Max >= 1e9 {
+		return 0, fmt.Errorf("%v must not be negative", f) // where it ends tells nobody anything
 	}
 	if r.Limited() && (f < r.Min || f > r.Max) {
 		return 0, fmt.Errorf("%v is outside %v to %v", f, r.Min, r.Max)

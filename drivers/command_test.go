@@ -1,6 +1,7 @@
 package drivers_test
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -22,7 +23,7 @@ func TestResolveFindsTheChannel(t *testing.T) {
 		{drivers.Command{Value: map[string]any{"level": 3.0}}, two, drivers.Command{Channel: "level", Value: 3.0}, ""},
 		{drivers.Command{Channel: "level", Value: map[string]any{"level": 3.0}}, two, drivers.Command{Channel: "level", Value: 3.0}, ""},
 		{drivers.Command{Value: true}, two, drivers.Command{}, "name the channel to set: state, level"},
-		{drivers.Command{Channel: "uptime"}, two, drivers.Command{}, `channel "uptime" can be read only`},
+		{drivers.Command{Channel: "uptime"}, two, drivers.Command{}, `channel "uptime" is read-only`},
 		{drivers.Command{Channel: "lvl"}, two, drivers.Command{}, `there is no channel "lvl" to set; there is state, level`},
 		{drivers.Command{Value: map[string]any{}}, one, drivers.Command{}, "a command sets one channel at a time, this object has 0 keys"},
 		{drivers.Command{Value: map[string]any{"a": 1, "b": 2}}, one, drivers.Command{}, "a command sets one channel at a time, this object has 2 keys"},
@@ -54,6 +55,24 @@ func TestParseBool(t *testing.T) {
 	for _, v := range []any{nil, 2.0, "", "yes please", []any{true}, strings.Repeat("x", 1<<20)} {
 		if _, err := drivers.ParseBool(v); err == nil || len(err.Error()) > 200 {
 			t.Errorf("ParseBool of %T was taken, or its error is too long", v)
+		}
+	}
+}
+
+func TestANumberOutsideIsToldWhereItMayBe(t *testing.T) {
+	for _, c := range []struct {
+		value float64
+		r     drivers.Range
+		want  string
+	}{
+		{-5, drivers.Range{Max: 1 << 53 * 0.2794}, "-5 must not be negative"},
+		{-5, drivers.Range{Max: 30}, "-5 is outside 0 to 30"},
+		{31, drivers.Range{Max: 30}, "31 is outside 0 to 30"},
+		{30, drivers.Range{Max: 30}, "<nil>"},
+		{-5, drivers.Range{}, "<nil>"},
+	} {
+		if _, err := drivers.ParseNumber(c.value, c.r); fmt.Sprint(err) != c.want {
+			t.Errorf("%v in %v: %v, want %s", c.value, c.r, err, c.want)
 		}
 	}
 }

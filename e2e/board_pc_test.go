@@ -518,7 +518,7 @@ func aScanShowsWhoHasWhat(t *testing.T) {
 		"  pin = \"GPIO17\"  # line 2, input\n",
 		"# hog: line 3, output, used by \"the heating\"\n",
 		"# GPIO27: line 4, output, used by \"gateway\"\n",
-		"# 5 without a name and a user: pin = \"board:0\" and so on\n",
+		"# 5 more lines, unnamed and free: pin = \"board:0\" and so on\n",
 		"  path = \"/dev/ttyUSB0\"  # QEMU QEMU USB SERIAL, serial number ",
 		fmt.Sprintf("# ! gateway (process %d) has it open\n", b.cmd.Process.Pid),
 		"I2C bus 1\n  # ! /dev/i2c-1 is not there; ",

@@ -61,7 +61,9 @@ func busy() status.Sources {
 		BytesWritten: 1310720, Commits: 34, Fsyncs: 35, FileSize: 262144, PendingBytes: 100, Cancelled: 12801, LatencyMean: 4 * time.Millisecond,
 	}}
 	now := time.Now()
-	s.Alarms = func() []status.Alarm { return []status.Alarm{{Name: "clock", Text: "The clock is not set."}, {Name: `a"b`, Text: "?"}} }
+	s.Alarms = func() []status.Alarm {
+		return []status.Alarm{{Name: "clock", Text: "The clock is not set."}, {Name: `a"b`, Text: "?"}}
+	}
 	s.Devices = fakeDevices{
 		{Name: "climate", Kind: "sim", Online: true, Lost: []string{"no link to cloud acme for 1m0s"}, Since: now, LastReading: now, Counts: drivers.Counts{Readings: 7, Errors: 1, LastError: "no answer", LastErrorAt: now}, Values: []drivers.Value{
 			{Channel: "temperature", V: 21.5}, {Channel: "pump", V: true}, {Channel: "count", V: int64(1 << 40)}, {Channel: "text", V: "hello"},

@@ -31,6 +31,7 @@ function morph(old, now) {
 
 const count = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const plain = new Intl.NumberFormat('en', { maximumFractionDigits: 2 });
+const fine = new Intl.NumberFormat('en', { maximumFractionDigits: 6 }); // 0.01° of latitude is a kilometre
 const known = v => v !== null && v !== undefined;
 const plural = (n, one, many) => `${count.format(n)} ${n === 1 ? one : many || one + 's'}`;
 
@@ -58,7 +59,8 @@ function shown(v) {
   if (typeof v.value !== 'number') return String(v.value);
   if (v.unit === 'B') return bytes(v.value);
   if (v.unit === 's' && v.value >= 90) return duration(v.value);
-  return v.unit ? `${plain.format(v.value)} ${v.unit}` : plain.format(v.value);
+  const text = (v.unit === '°' ? fine : plain).format(v.value).replace(/^-0$/, '0');
+  return v.unit ? `${text} ${v.unit}` : text;
 }
 
 // The parts of the page.

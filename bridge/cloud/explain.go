@@ -14,6 +14,7 @@ import (
 // explainDial adds the next step to an error of the network. whom is how the far
 // side is called, address where it was looked for.
 func explainDial(whom, address string, err error) error {
+	err = plain(err)
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &dns):
@@ -26,6 +27,20 @@ func explainDial(whom, address string, err error) error {
 		return fmt.Errorf("connect to %s: %w (is the network up?)", whom, err)
 	}
 	return fmt.Errorf("connect to %s: %w", whom, err)
+}
+
+// plain leaves out of an error of the network what its sentence says anyway: the address
+// and the call.
+func plain(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		err = op.Err
+	}
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		err = call.Err
+	}
+	return err
 }
 
 // direction is the code with which a server ended or refused a connection, and the

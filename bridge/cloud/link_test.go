@@ -97,7 +97,7 @@ func TestLocalStateFollowsTheLink(t *testing.T) {
 			if err := json.Unmarshal(m.Payload, &st); err != nil || !m.Retain {
 				t.Fatalf("state %s retained %v: %v", m.Payload, m.Retain, err)
 			}
-			if st.Queued == 1 && !st.Connected && st.Server == s.url() && strings.Contains(st.LastError, "is it running at") {
+			if st.Queued == 1 && !st.Connected && st.Server == s.url() && st.LastError == "connect to "+s.url()+": connection refused (is it running at "+s.ln.Addr().String()+"?)" {
 				stop()
 				return
 			}

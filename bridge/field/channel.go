@@ -284,7 +284,7 @@ func (w *window) take(how string) any {
 	case how == "last" || !isNumber:
 		return done.last
 	case how == "mean":
-		return done.sum / float64(done.n)
+		return exact(done.sum / float64(done.n))
 	}
 	x := done.low
 	if how == "max" {
@@ -294,4 +294,14 @@ func (w *window) take(how string) any {
 		return int64(x)
 	}
 	return x
+}
+
+// exact leaves out of a mean what adding up alone has brought in: 4.62, not
+// 4.619999999999999. No sensor has so many digits.
+func exact(f float64) float64 {
+	rounded, err := strconv.ParseFloat(strconv.FormatFloat(f, 'g', 13, 64), 64)
+	if err != nil {
+		return f
+	}
+	return rounded
 }

@@ -102,7 +102,7 @@ func TestWhatIsRefusedMovesNothing(t *testing.T) {
 		{"too long", "p/x/set", strings.Repeat("1", 4097), false, packet.PayloadFormatInvalid, `{"ok":false,"error":"the command has 4097 bytes, more than 4096","ts":"TIME"}`},
 		{"two channels", "p/x/set", `{"valve":true,"level":1}`, false, packet.PayloadFormatInvalid, `{"ok":false,"error":"a command sets one channel at a time, this object has 2 keys","ts":"TIME"}`},
 		{"unknown channel", "p/x/pump/set", "1", false, packet.PayloadFormatInvalid, `{"ok":false,"channel":"pump","error":"there is no channel \"pump\" to set; there is valve, level","ts":"TIME"}`},
-		{"read only", "p/x/flow/set", "1", false, packet.PayloadFormatInvalid, `{"ok":false,"channel":"flow","error":"channel \"flow\" can be read only","ts":"TIME"}`},
+		{"read only", "p/x/flow/set", "1", false, packet.PayloadFormatInvalid, `{"ok":false,"channel":"flow","error":"channel \"flow\" is read-only","ts":"TIME"}`},
 		{"out of range", "p/x/level/set", "101", false, packet.PayloadFormatInvalid, `{"ok":false,"channel":"level","error":"101 is outside 0 to 100","ts":"TIME"}`},
 		{"retained", "p/x/valve/set", "on", true, packet.ImplementationSpecificError, `{"ok":false,"channel":"valve","error":"a retained command is never carried out, and not kept; publish it without the retain flag","ts":"TIME"}`},
 	} {

@@ -451,7 +451,7 @@ func TestADeviceThatCannotBeMadeSafeIsTriedAgainAndAlarms(t *testing.T) {
 	play(t, r, acme, func(s *scene) {
 		sleep(95 * time.Second)
 		failed := `1m0s x/result {"ok":false,"error":"the relay does not move",` + cut + `}`
-		alarm := `1m0s alarm/unsafe-x {"alarm":"Device x could not be brought into its safe state (no link to cloud acme for 1m0s): the relay does not move. It is as soon as that can be done; go and look."}`
+		alarm := `1m0s alarm/unsafe-x {"alarm":"Device x could not be brought into its safe state (no link to cloud acme for 1m0s): the relay does not move. It will be made safe as soon as it can be reached; go and look."}`
 		s.want(failed, alarm)
 		if s.logged("could not be brought into its safe state") != 1 {
 			t.Errorf("log:\n%s", s.heard.log.String())
@@ -480,7 +480,7 @@ func TestADeviceThatIsOpenedDuringALossIsMadeSafe(t *testing.T) {
 	play(t, r, acme, func(s *scene) {
 		sleep(time.Minute)
 		s.want(`1m0s x/result {"ok":false,"error":"the device is offline: no power",`+cut+`}`,
-			`1m0s alarm/unsafe-x {"alarm":"Device x could not be brought into its safe state (no link to cloud acme for 1m0s): the device is offline: no power. It is as soon as that can be done; go and look."}`)
+			`1m0s alarm/unsafe-x {"alarm":"Device x could not be brought into its safe state (no link to cloud acme for 1m0s): the device is offline: no power. It will be made safe as soon as it can be reached; go and look."}`)
 		r.let(func() { r.broken = nil })
 		sleep(2 * time.Minute)
 		got := s.told()

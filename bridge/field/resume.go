@@ -81,7 +81,7 @@ func (d *device) earlier() []drivers.Value {
 	topic := d.base + "/state"
 	kept := d.bridge.broker.Retained(topic, 1)
 	if len(kept) == 0 {
-		d.log.Info("no earlier run has left a state of the device to go on from", "topic", topic)
+		d.log.Info("the device begins anew: there is no state of an earlier run", "topic", topic)
 		return nil
 	}
 	if origin := kept[0].Origin; origin != localName {

@@ -128,8 +128,8 @@ func (d *device) secured(l *lifeline, state drivers.Reading, err error) {
 		return
 	}
 	// One that is offline was closed, and so made safe, if that could be done: who knows.
-	d.log.Error("device could not be brought into its safe state; it is as soon as that can be done", "reason", l.reason, "err", err)
-	d.alarm(fmt.Sprintf("Device %s could not be brought into its safe state (%s): %v. It is as soon as that can be done; go and look.", d.cfg.Name, l.reason, err))
+	d.log.Error("device could not be brought into its safe state; it will be made safe as soon as it can be reached", "reason", l.reason, "err", err)
+	d.alarm(fmt.Sprintf("Device %s could not be brought into its safe state (%s): %v. It will be made safe as soon as it can be reached; go and look.", d.cfg.Name, l.reason, err))
 }
 
 func (d *device) alarmTopic() string { return d.bridge.cfg.Prefix + "/alarm/unsafe-" + d.cfg.Name }

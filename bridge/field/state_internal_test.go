@@ -181,6 +181,12 @@ func TestAWindowBecomesOneValue(t *testing.T) {
 			} else {
 				expect(t, how+" of the next", got, `"t":2`)
 			}
+			if how == "mean" {
+				say(d, "t", 0.1)
+				say(d, "t", 0.2) // 0.1 + 0.2 is 0.30000000000000004
+				time.Sleep(10 * time.Second)
+				expect(t, "mean of what is no binary fraction", got, `"t":0.15`)
+			}
 		})
 	}
 }

@@ -91,7 +91,7 @@ func TestAnOutputThatNoGatewayHoldsIsMovedOnlyOnPurpose(t *testing.T) {
 	}
 
 	code, out, errOut = at(t.Context(), t, board.Ports(), "set", "-for", "10ms", "-config", file, "pump", "on")
-	want := `No gateway holds pump: it is opened here, which brings it into its initial state; at the end it goes into its safe state.
+	want := `No running gateway has the device "pump"; it is opened here, which brings it into its initial state; at the end it goes into its safe state.
 pump: state = on
 Held for 10ms, or until Ctrl-C.
 pump: closed, in its safe state
@@ -351,7 +351,7 @@ func TestARegisterIsSetAndLetGo(t *testing.T) {
 		t.Errorf("%d %s%s", code, out, errOut)
 	}
 	code, out, errOut = at(t.Context(), t, port.Ports(), "set", "-config", file, "heater", "21.5")
-	if code != 0 || out != "No gateway holds heater: it is opened here.\nheater: target = 21.5 °C\n" || errOut != "" {
+	if code != 0 || out != "No running gateway has the device \"heater\"; it is opened here.\nheater: target = 21.5 °C\n" || errOut != "" {
 		t.Errorf("%d %s%s", code, out, errOut)
 	}
 	unit.Change(func(u *modbustest.Unit) {

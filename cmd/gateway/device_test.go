@@ -48,7 +48,7 @@ func TestADeviceIsReadAndSetFromTheCommandLine(t *testing.T) {
 	}
 
 	want(0, values("1", "20 m", "off"), "", "read", "tank")
-	const opened, closed = "No gateway holds tank: it is opened here.\n", "tank: closed, in its safe state\n"
+	const opened, closed = "No running gateway has the device \"tank\"; it is opened here.\n", "tank: closed, in its safe state\n"
 	want(0, opened+"tank: pump = on\nHeld for 10ms, or until Ctrl-C.\n"+closed, "", "set", "-for", "10ms", "tank/pump", "ON")
 	want(1, opened+closed, `"maybe" is neither on nor off`, "set", "tank/pump", "maybe")
 	want(0, opened+"tank: level = -5\nHeld for 10ms, or until Ctrl-C.\n"+closed, "", "set", "-for", "10ms", "tank/level", "-5")
@@ -75,7 +75,7 @@ func TestADeviceIsReadAndSetFromTheCommandLine(t *testing.T) {
 	want(0, values("2", "bad", "on"), "", "read", "tank")
 	want(1, "", "99 is outside -10 to 10", "set", "tank/level", "99")
 	want(1, "", "name the channel to set: level, pump", "set", "tank", "on")
-	want(1, "", `channel "rain" can be read only`, "set", "tank/rain", "0")
+	want(1, "", `channel "rain" is read-only`, "set", "tank/rain", "0")
 	want(1, "", "the command is empty", "set", "tank/pump", "")
 	want(1, "", `there is no channel "a/b"`, "set", "tank/a/b", "1")
 	want(1, "", `there is no device "tnk" (did you mean "tank"?); there is tank`, "set", "tnk", "on")

@@ -71,7 +71,11 @@ func showNumber(v float64, unit string) string {
 	case unit == "s" && v >= 90:
 		return showSeconds(v)
 	}
-	text := strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64)
+	places := 100.0
+	if unit == "°" {
+		places = 1e6 // 0.01° of latitude is a kilometre
+	}
+	text := strconv.FormatFloat(math.Round(v*places)/places+0, 'f', -1, 64) // + 0: there is no -0
 	if unit != "" {
 		text += " " + unit
 	}

@@ -12,7 +12,7 @@ func TestNumbersAsPeopleReadThem(t *testing.T) {
 		{showCount(0), "0"}, {showCount(999), "999"}, {showCount(1000), "1,000"}, {showCount(1234567), "1,234,567"}, {showCount(-1234), "-1,234"}, {showCount(-123), "-123"},
 		{showBytes(0), "0 B"}, {showBytes(999), "999 B"}, {showBytes(1024), "1.0 KiB"}, {showBytes(310000), "303 KiB"}, {showBytes(1310720), "1.2 MiB"}, {showBytes(5 << 40), "5120.0 GiB"},
 		{showDuration(250 * time.Millisecond), "250 ms"}, {showDuration(89 * time.Second), "89 s"}, {showDuration(90 * time.Second), "1 min"}, {showDuration(2 * time.Hour), "2 h 0 min"}, {showDuration(49 * time.Hour), "2 days 1 h"},
-		{showValue(21.456, "°C"), "21.46 °C"}, {showValue(21.0, ""), "21"}, {showValue(true, ""), "on"}, {showValue(false, ""), "off"}, {showValue("open", ""), "open"},
+		{showValue(21.456, "°C"), "21.46 °C"}, {showValue(21.0, ""), "21"}, {showValue(-0.001, "V"), "0 V"}, {showValue(48.1173, "°"), "48.1173 °"}, {showValue(-11.51666667, "°"), "-11.516667 °"}, {showValue(true, ""), "on"}, {showValue(false, ""), "off"}, {showValue("open", ""), "open"},
 		{showValue(int64(1536), "B"), "1.5 KiB"}, {showValue(3600.0, "s"), "60 min"}, {showValue(12.5, "s"), "12.5 s"}, {showValue(nil, ""), "<nil>"},
 		{plural(1, "message"), "1 message"}, {plural(2000, "message"), "2,000 messages"}, {plural(0, "message"), "0 messages"},
 	} {

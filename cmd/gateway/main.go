@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Set with -ldflags "-X main.version=... -X main.commit=...".
@@ -92,7 +93,7 @@ func (v verb) run(ctx context.Context, p *process, args []string) int {
 	if err == nil {
 		err = act(ctx, p, flags.Args())
 	} else if !errors.Is(err, flag.ErrHelp) {
-		err = usageError(err.Error())
+		err = usageError(unparsed(err, flags, args))
 	}
 	if errors.Is(err, flag.ErrHelp) { // also behind the words of read and set
 		v.help(p.stdout, flags)
@@ -106,6 +107,27 @@ func (v verb) run(ctx context.Context, p *process, args []string) int {
 	}
 	fmt.Fprintf(p.stderr, "Type \"gateway %s --help\" for its flags and an example.\n", v.name)
 	return exitUsage
+}
+
+// unparsed says what is wrong with the flags. Package flag calls a duration that it can not read a parse error.
+func unparsed(err error, flags *flag.FlagSet, args []string) string {
+	text := err.Error()
+	said, broken := strings.CutSuffix(text, ": parse error")
+	_, name, found := strings.Cut(said, " for flag -")
+	if !broken || !found || flags.Lookup(name) == nil {
+		return text
+	}
+	if g, ok := flags.Lookup(name).Value.(flag.Getter); ok {
+		switch g.Get().(type) {
+		case time.Duration:
+			return said + ": it wants a duration such as 1s or 5m"
+		case int, int64, uint, uint64:
+			return said + ": it wants a whole number"
+		case float64:
+			return said + ": it wants a number"
+		}
+	}
+	return text
 }
 
 // usageError is a mistake in the command line.
@@ -138,7 +160,7 @@ func exitCode(err error) int {
 // noArguments is the first line of verbs that take flags alone.
 func noArguments(args []string) error {
 	if len(args) > 0 {
-		return usageError(fmt.Sprintf("%q is one word too many", strings.Join(args, " ")))
+		return usageError(fmt.Sprintf("%q is one word too many", args[0]))
 	}
 	return nil
 }

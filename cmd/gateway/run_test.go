@@ -220,7 +220,7 @@ func TestPortInUseSaysWhatToDo(t *testing.T) {
 			t.Fatal(err)
 		}
 		code, _, errOut := verb(t, "run", "-config", config)
-		if code != 1 || !strings.Contains(errOut, ln.Addr().String()) || !strings.Contains(errOut, "another program has this port") || !strings.Contains(errOut, c.key) {
+		if code != 1 || strings.Count(errOut, ln.Addr().String()) != 1 || !strings.Contains(errOut, "another program has this port") || !strings.Contains(errOut, c.key) {
 			t.Errorf("exit code %d: %s", code, errOut)
 		}
 		if code, out, _ := verb(t, "check", "-offline", "-config", config); code != 1 || !strings.Contains(out, c.key) {

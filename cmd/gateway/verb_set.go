@@ -107,7 +107,7 @@ func (v *setFlags) setHere(ctx context.Context, p *process, d field.DeviceConfig
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.Name, err)
 	}
-	fmt.Fprintf(p.stdout, "No gateway holds %s: it is opened here", d.Name)
+	fmt.Fprintf(p.stdout, "No running gateway has the device %q; it is opened here", d.Name)
 	if kindOf(d).Moves {
 		fmt.Fprint(p.stdout, ", which brings it into its initial state; at the end it goes into its safe state")
 	}

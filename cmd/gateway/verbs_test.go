@@ -51,6 +51,8 @@ func TestWrongCommandLineSaysWhatToType(t *testing.T) {
 		{[]string{"run", "file.toml"}, `"file.toml" is one word too many`},
 		{[]string{"demo", "-outage", "10s", "-every", "5s"}, "-every must be longer than -outage"},
 		{[]string{"demo", "-outage", "soon"}, `Type "gateway demo --help"`},
+		{[]string{"demo", "-outage", "soon"}, `invalid value "soon" for flag -outage: it wants a duration such as 1s or 5m`},
+		{[]string{"check", "extra", "-config", "g.toml"}, `"extra" is one word too many`},
 		{[]string{"check-store"}, "name one store file"},
 		{[]string{"salvage-store", "one"}, "name a damaged store file and the one to write"},
 	} {

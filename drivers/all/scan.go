@@ -175,7 +175,11 @@ func (s Scanner) gpio(ctx context.Context) (looks []Look) {
 			rest = append(rest, fmt.Sprintf("%d without a name, used by the kernel", taken))
 		}
 		if plain > 0 {
-			rest = append(rest, fmt.Sprintf("%d without a name and a user: pin = %q and so on", plain, example))
+			lines := "lines"
+			if plain == 1 {
+				lines = "line"
+			}
+			rest = append(rest, fmt.Sprintf("%d more %s, unnamed and free: pin = %q and so on", plain, lines, example))
 		}
 		look.Rest = strings.Join(rest, "; ")
 		looks = append(looks, look)

@@ -34,7 +34,7 @@ func TestUnitIsReadAndSet(t *testing.T) {
 			{"mode", 65536.0, "65536 is outside 0 to 65535"},
 			{"pump", "off", "pump=false"},
 			{"pump", 3.0, `3 is neither on nor off; send true or false, "on" or "off", 1 or 0`},
-			{"fan", true, `channel "fan" can be read only`},
+			{"fan", true, `channel "fan" is read-only`},
 		} {
 			if got := actuate(t, dev, c.channel, c.value); got != c.want {
 				t.Errorf("%s to %v: %s, want %s", c.channel, c.value, got, c.want)

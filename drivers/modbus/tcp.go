@@ -84,11 +84,25 @@ func dial(ctx context.Context, address string, timeout time.Duration) (drivers.S
 	conn, err := d.DialContext(ctx, "tcp", address)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("connect to %s: connection refused; is Modbus TCP switched on there, on this port?: %w", address, err)
+		return nil, fmt.Errorf("connect to %s: %w; is Modbus TCP switched on there, on this port?", address, plain(err))
 	case err != nil:
-		return nil, fmt.Errorf("connect to %s: check the address and whether the device is on: %w", address, err)
+		return nil, fmt.Errorf("connect to %s: %w; check the address and whether the device is on", address, plain(err))
 	}
 	return &connection{conn, address}, nil
+}
+
+// plain leaves out of an error of the network what its sentence says anyway: the address
+// and the call.
+func plain(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		err = op.Err
+	}
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		err = call.Err
+	}
+	return err
 }
 
 func (c *connection) Read(b []byte) (int, error) {

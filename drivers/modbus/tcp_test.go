@@ -101,7 +101,7 @@ func TestTCPSaysWhatIsWrong(t *testing.T) {
 	}
 	l.Close()
 	_, err = dev.(drivers.Sampler).Sample(t.Context())
-	if err == nil || !strings.HasPrefix(err.Error(), "connect to "+address+": connection refused; is Modbus TCP switched on there") || !errors.Is(err, drivers.ErrGone) {
+	if err == nil || err.Error() != "connect to "+address+": connection refused; is Modbus TCP switched on there, on this port?" || !errors.Is(err, drivers.ErrGone) {
 		t.Errorf("nobody listens: %v", err)
 	}
 }

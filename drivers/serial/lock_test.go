@@ -52,7 +52,8 @@ func TestPortOfAnotherProgramIsRefused(t *testing.T) {
 		t.Fatalf("the other program said %q, %v", line, err)
 	}
 	_, err = serial.Open(drivers.SerialConfig{Path: path, Baud: 9600})
-	if want := fmt.Sprintf("open %s: another program uses it, the process %d: device or resource busy", path, other.Process.Pid); err == nil || err.Error() != want {
+	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", other.Process.Pid))
+	if want := fmt.Sprintf("open %s: another program uses it, %s (process %d): device or resource busy", path, strings.TrimSpace(string(comm)), other.Process.Pid); len(comm) == 0 || err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 	stdin.Close() // it ends then

@@ -88,7 +88,7 @@ func explain(err error, path string) error {
 		case os.Getpid():
 			return fmt.Errorf("open %s: another device of this gateway uses this port; give each device its own, or the same path to Modbus units that share one: %w", path, err)
 		default:
-			return fmt.Errorf("open %s: another program uses it, the process %d: %w", path, pid, err)
+			return fmt.Errorf("open %s: another program uses it, %s (process %d): %w", path, programOf(pid), pid, err)
 		}
 	}
 	check := "check the cable; this machine has no serial adapter plugged in"
@@ -96,6 +96,14 @@ func explain(err error, path string) error {
 		check = "check the cable; there is " + strings.Join(found, ", ")
 	}
 	return drivers.Explain(err, path, "dialout", check)
+}
+
+// programOf is the name of a process.
+func programOf(pid int) string {
+	if name := read(fmt.Sprintf("/proc/%d", pid), "comm"); name != "" {
+		return name
+	}
+	return "which has ended meanwhile"
 }
 
 // lockedBy returns the process that has locked a port, under whatever name; 0 if that

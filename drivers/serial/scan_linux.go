@@ -116,7 +116,11 @@ func linksIn(root, dir string) map[string]string {
 func usersOf(ctx context.Context, root string) map[string][]string {
 	users := make(map[string][]string)
 	processes, _ := filepath.Glob(filepath.Join(root, "proc/[0-9]*"))
+	self, _ := os.Readlink(filepath.Join(root, "proc/self"))
 	for _, p := range processes {
+		if filepath.Base(p) == self {
+			continue // a scan on a console has that open
+		}
 		entries, err := os.ReadDir(filepath.Join(p, "fd"))
 		if err != nil || ctx.Err() != nil {
 			continue // another user's, or one that has ended

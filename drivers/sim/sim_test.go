@@ -91,7 +91,7 @@ func TestCommands(t *testing.T) {
 		{drivers.Command{Channel: "target", Value: "21.5"}, 21.5, ""},
 		{drivers.Command{Value: map[string]any{"pump": false}}, false, ""},
 		{drivers.Command{Channel: "target", Value: 31.0}, nil, "31 is outside 5 to 30"},
-		{drivers.Command{Channel: "x", Value: 1.0}, nil, `channel "x" can be read only`},
+		{drivers.Command{Channel: "x", Value: 1.0}, nil, `channel "x" is read-only`},
 	} {
 		checked, err := act.Check(c.command)
 		if c.err != "" {
