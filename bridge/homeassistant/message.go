@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -248,11 +249,29 @@ func literal(s string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// titleOf makes "Load 1m" of load_1m.
+// titleOf makes "Load 1m" of load_1m, and "PM2.5" of pm2_5.
 func titleOf(name string) string {
-	name = strings.TrimSpace(strings.ReplaceAll(name, "_", " "))
+	name = strings.NewReplacer("pm2_5", "PM2.5", "pm1_0", "PM1.0").Replace(name)
+	words := strings.Fields(strings.ReplaceAll(name, "_", " "))
+	for i, word := range words {
+		if slices.Contains(abbreviations(), word) {
+			words[i] = strings.ToUpper(word)
+		}
+	}
+	name = strings.Join(words, " ")
 	r, size := utf8.DecodeRuneInString(name)
+	if size == 0 {
+		return ""
+	}
 	return string(unicode.ToUpper(r)) + name[size:]
+}
+
+// abbreviations are the words in names of channels that people write in capitals.
+func abbreviations() []string {
+	return []string{
+		"ac", "co", "co2", "cpu", "dc", "gps", "hdop", "id", "ip", "no2", "nox", "o3", "pdop", "pm1", "pm10", "pm25", "pm4",
+		"rh", "rpm", "rssi", "snr", "so2", "tvoc", "uv", "vdop", "voc",
+	}
 }
 
 // identifier names a device to Home Assistant, the gateway itself without one. None

@@ -160,3 +160,14 @@ func TestIdentitiesNeverMeet(t *testing.T) {
 		}
 	}
 }
+
+func TestTitlesAreAsPeopleWriteThem(t *testing.T) {
+	for name, want := range map[string]string{
+		"load_1m": "Load 1m", "pm2_5": "PM2.5", "pm10": "PM10", "rh": "RH", "hdop": "HDOP", "cpu_temperature": "CPU temperature",
+		"output_ac": "Output AC", "Id card": "Id card", "größe": "Größe", "öl": "Öl", "_": "", "room__2": "Room 2",
+	} {
+		if got := titleOf(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	_ "embed"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
@@ -31,6 +32,29 @@ func (o Options) Validate() error {
 		m.If(name == "" || strings.ContainsAny(name, "/: "), "interfaces[%d] holds %q, which is no name of a network interface", i, name)
 	}
 	return m.Err()
+}
+
+// Reach says what was asked for and is not there. The device works without it.
+func (o Options) Reach(root string) (missing error) {
+	m := machine(root)
+	for _, find := range []func() (source, error){
+		func() (source, error) { return m.temperature(o.Sensor) },
+		func() (source, error) { return m.disk(o.Disk) },
+		func() (source, error) { return m.network(o.Interfaces) },
+	} {
+		src, err := find()
+		if err == nil {
+			_, err = src.read()
+		}
+		switch {
+		case err == nil, errors.Is(err, errNone):
+		case missing == nil:
+			missing = err
+		default:
+			missing = fmt.Errorf("%w; %w", missing, err) // on one line
+		}
+	}
+	return missing
 }
 
 // Kind returns the kind host. Its channels are those that this machine has.
@@ -76,7 +100,7 @@ func open(_ context.Context, o Options, p drivers.Ports) (drivers.Device, error)
 		case errors.Is(err, errNone):
 			continue
 		case src.read != nil && errors.As(err, &missing):
-			// A modem or a disk that was asked for may come later.
+			// A modem, a disk or a sensor that was asked for may come later.
 		case err != nil:
 			return nil, err
 		}

@@ -2,8 +2,10 @@ package host_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -229,11 +231,53 @@ func TestMissingPartIsAFaultOfTheRest(t *testing.T) {
 	}
 }
 
-func TestUnknownSensorNamesThoseThatExist(t *testing.T) {
-	_, err := open(t, tree(t, common, rockchip), `sensor = "cpu"`)
+func TestAnUnknownSensorIsBadAndNamesThoseThatExist(t *testing.T) {
+	root := tree(t, common, rockchip)
+	d, err := open(t, root, `sensor = "cpu"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := d.Sample(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := `the temperature sensor "cpu" is not there; this machine has gpu-thermal, soc-thermal`
-	if err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
+	if r.Fault == nil || r.Fault.Error() != want {
+		t.Errorf("fault %v, want %s", r.Fault, want)
+	}
+	if !slices.Equal(r.Bad, []string{"cpu_temperature"}) || len(r.Values) < 5 {
+		t.Errorf("bad %v; of the rest: %v", r.Bad, r.Values)
+	}
+	// Its driver is loaded later.
+	zone := filepath.Join(root, "sys/class/thermal/thermal_zone9")
+	if err := os.MkdirAll(zone, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"type": "cpu\n", "temp": "43210\n"} {
+		if err := os.WriteFile(filepath.Join(zone, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := values(t, d)["cpu_temperature"]; got != 43.21 {
+		t.Errorf("when it has come: %v", got)
+	}
+}
+
+func TestWhatWasAskedForAndIsNotThereIsKnownBefore(t *testing.T) {
+	root := tree(t, common, rockchip)
+	for options, want := range map[string]string{
+		`disk = "/"`: "<nil>",
+		`disk = "/"
+sensor = "soc-thermal"`: "<nil>",
+		`disk = ""
+sensor = "cpu"`: `the temperature sensor "cpu" is not there; this machine has gpu-thermal, soc-thermal`,
+		`disk = "/nonexist"
+interfaces = ["eth77"]`: root + "/nonexist is not there; set disk to a path that exists; " +
+			"one of the network interfaces eth77 is not there; `ip link` lists those of this machine",
+	} {
+		if err := host.Kind().Reach(with(options), root); fmt.Sprint(err) != want {
+			t.Errorf("%s: %v, want %s", options, err, want)
+		}
 	}
 }
 

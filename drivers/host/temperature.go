@@ -24,22 +24,40 @@ func processorSensors() []string {
 // temperature reads one sensor of the kernel, in thousandths of a degree Celsius:
 // /sys/class/thermal (Documentation/driver-api/thermal/sysfs-api.rst) or
 // /sys/class/hwmon (Documentation/hwmon/sysfs-interface.rst). Numbers of zones and
-// chips change from boot to boot, so it is chosen by name.
+// chips change from boot to boot, so it is chosen by name. One that was asked for may
+// come later, with its driver; it is looked for as long as it is not there.
 func (m machine) temperature(name string) (source, error) {
-	found := m.sensors()
-	wanted := processorSensors()
-	if name != "" {
-		wanted = []string{name}
+	wanted := []string{name}
+	if name == "" {
+		wanted = processorSensors()
 	}
+	file, err := m.find(wanted)
+	if err != nil && name == "" {
+		return source{}, errNone
+	}
+	return source{
+		channels: []drivers.Channel{{Name: "cpu_temperature", Quantity: drivers.Temperature, Unit: "°C", Type: drivers.Float}},
+		read: func() ([]any, error) {
+			if file == "" {
+				if file, err = m.find(wanted); err != nil {
+					return nil, err
+				}
+			}
+			t, err := degrees(file)
+			return []any{t}, err
+		},
+	}, nil
+}
+
+// find returns the file of the first of these sensors that there is.
+func (m machine) find(wanted []string) (file string, err error) {
+	found := m.sensors()
 	for _, want := range wanted {
 		for _, s := range found {
 			if s.name == want {
-				return m.sensor(s.file), nil
+				return s.file, nil
 			}
 		}
-	}
-	if name == "" {
-		return source{}, errNone
 	}
 	var names []string
 	for _, s := range found {
@@ -49,7 +67,7 @@ func (m machine) temperature(name string) (source, error) {
 	if len(names) > 0 {
 		check = "this machine has " + strings.Join(slices.Compact(slices.Sorted(slices.Values(names))), ", ")
 	}
-	return source{}, &drivers.MissingError{What: fmt.Sprintf("the temperature sensor %q", name), Check: check}
+	return "", &drivers.MissingError{What: fmt.Sprintf("the temperature sensor %q", wanted[0]), Check: check}
 }
 
 type sensor struct{ name, file string }
@@ -75,16 +93,6 @@ func (m machine) sensors() (found []sensor) {
 	add("sys/class/thermal/thermal_zone*", "type", "temp")
 	add("sys/class/hwmon/hwmon*", "name", "temp1_input", "temp2_input")
 	return found
-}
-
-func (m machine) sensor(file string) source {
-	return source{
-		channels: []drivers.Channel{{Name: "cpu_temperature", Quantity: drivers.Temperature, Unit: "°C", Type: drivers.Float}},
-		read: func() ([]any, error) {
-			t, err := degrees(file)
-			return []any{t}, err
-		},
-	}
 }
 
 func degrees(file string) (float64, error) {
