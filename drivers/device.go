@@ -99,42 +99,44 @@ type Quantity string
 
 // Quantities in use, each with the unit that drivers give unless told otherwise.
 const (
-	Temperature   Quantity = "temperature"    // °C
-	Humidity      Quantity = "humidity"       // %, relative
-	Pressure      Quantity = "pressure"       // hPa
-	Illuminance   Quantity = "illuminance"    // lx
-	CO2           Quantity = "carbon_dioxide" // ppm
-	Particles     Quantity = "particles"      // µg/m³
-	Voltage       Quantity = "voltage"        // V
-	Current       Quantity = "current"        // A
-	Power         Quantity = "power"          // W
-	Energy        Quantity = "energy"         // kWh
-	Frequency     Quantity = "frequency"      // Hz
-	Distance      Quantity = "distance"       // m
-	Speed         Quantity = "speed"          // m/s
-	Volume        Quantity = "volume"         // L
-	Water         Quantity = "water"          // L, consumed
-	Gas           Quantity = "gas"            // m³, consumed
-	Flow          Quantity = "flow"           // L/min
-	Rain          Quantity = "rain"           // mm
-	RainRate      Quantity = "rain_rate"      // mm/h
-	WindSpeed     Quantity = "wind_speed"     // m/s
-	Weight        Quantity = "weight"         // kg
-	DurationQ     Quantity = "duration"       // s
-	DataSize      Quantity = "data_size"      // B
-	Ratio         Quantity = "ratio"          // %, of a whole: memory, disk, battery
-	State         Quantity = "state"          // on or off, open or closed
-	Count         Quantity = "count"          // events since some start
-	LoadAverage   Quantity = "load"           // processes that run or wait, as the kernel averages them
+	Temperature   Quantity = "temperature"     // °C
+	Humidity      Quantity = "humidity"        // %, relative
+	Pressure      Quantity = "pressure"        // hPa
+	Moisture      Quantity = "moisture"        // %, of soil
+	Illuminance   Quantity = "illuminance"     // lx
+	CO2           Quantity = "carbon_dioxide"  // ppm
+	Particles     Quantity = "particles"       // µg/m³
+	Voltage       Quantity = "voltage"         // V
+	Current       Quantity = "current"         // A
+	Power         Quantity = "power"           // W
+	Energy        Quantity = "energy"          // kWh
+	Frequency     Quantity = "frequency"       // Hz
+	Distance      Quantity = "distance"        // m
+	Speed         Quantity = "speed"           // m/s
+	Volume        Quantity = "volume"          // L
+	Water         Quantity = "water"           // L, consumed
+	Gas           Quantity = "gas"             // m³, consumed
+	Flow          Quantity = "flow"            // L/min
+	Rain          Quantity = "rain"            // mm
+	RainRate      Quantity = "rain_rate"       // mm/h
+	WindSpeed     Quantity = "wind_speed"      // m/s
+	Weight        Quantity = "weight"          // kg
+	DurationQ     Quantity = "duration"        // s
+	DataSize      Quantity = "data_size"       // B
+	Ratio         Quantity = "ratio"           // %, of a whole: memory, disk, battery
+	State         Quantity = "state"           // on or off, open or closed
+	Count         Quantity = "count"           // events since some start
+	Signal        Quantity = "signal_strength" // dBm
+	LoadAverage   Quantity = "load"            // processes that run or wait, as the kernel averages them
 	UnknownNumber Quantity = ""
 )
 
 // Quantities lists the constants above that name something.
 func Quantities() []Quantity {
 	return []Quantity{
-		Temperature, Humidity, Pressure, Illuminance, CO2, Particles, Voltage, Current, Power, Energy, Frequency,
+		Temperature, Humidity, Moisture, Pressure, Illuminance, CO2, Particles, Voltage, Current, Power, Energy, Frequency,
 		Distance, Speed, Volume, Water, Gas, Flow, Rain, RainRate, WindSpeed, Weight, DurationQ, DataSize, Ratio,
-		State, Count, LoadAverage,
+		State, Count, Signal, LoadAverage,
 	}
 }
 

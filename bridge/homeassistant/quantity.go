@@ -27,6 +27,7 @@ var meanings = map[drivers.Quantity]meaning{
 	drivers.Temperature:   {class: "temperature", units: []string{"°C", "°F", "K"}, total: "-"},
 	drivers.Humidity:      {class: "humidity", units: []string{"%"}, total: "-"},
 	drivers.Pressure:      {class: "pressure", units: []string{"hPa", "Pa", "kPa", "mbar", "cbar", "bar", "mmHg", "inHg", "psi"}, total: "-"},
+	drivers.Moisture:      {class: "moisture", units: []string{"%"}, total: "-"},
 	drivers.Illuminance:   {class: "illuminance", units: []string{"lx"}, total: "-"},
 	drivers.CO2:           {class: "carbon_dioxide", units: []string{"ppm"}, total: "-"},
 	drivers.Particles:     {units: []string{"µg/m³", "μg/m³"}, total: "-"}, // U+00B5 and U+03BC
@@ -47,12 +48,17 @@ var meanings = map[drivers.Quantity]meaning{
 	drivers.Weight:        {class: "weight", units: []string{"kg", "g", "mg", "µg", "μg", "oz", "lb", "st"}},
 	drivers.DurationQ:     {class: "duration", units: []string{"s", "ms", "min", "h", "d"}},
 	drivers.DataSize:      {class: "data_size", units: []string{"B", "bit", "kbit", "Mbit", "Gbit", "kB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB"}},
+	drivers.Signal:        {class: "signal_strength", units: []string{"dBm", "dB"}, total: "-"},
 	drivers.Ratio:         {},
 	drivers.State:         {},
 	drivers.Count:         {},
 	drivers.LoadAverage:   {},
 	drivers.UnknownNumber: {},
 }
+
+// Units are those that Home Assistant takes for a quantity; nil: it makes no device class
+// of it.
+func Units(q drivers.Quantity) []string { return slices.Clone(meanings[q].units) }
 
 // classOf is the device class of a number, "" if there is none that fits.
 func classOf(c drivers.Channel) string {

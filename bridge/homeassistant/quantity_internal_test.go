@@ -4,8 +4,10 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"edgegateway/drivers"
@@ -19,6 +21,8 @@ var documented = map[string]struct{ units, states []string }{
 	"temperature":             {[]string{"°C", "°F", "K"}, []string{measurement}},
 	"humidity":                {[]string{"%"}, []string{measurement}},
 	"pressure":                {[]string{"cbar", "bar", "hPa", "mmHg", "inHg", "kPa", "mbar", "Pa", "psi"}, []string{measurement}},
+	"moisture":                {[]string{"%"}, []string{measurement}},
+	"signal_strength":         {[]string{"dB", "dBm"}, []string{measurement}},
 	"illuminance":             {[]string{"lx"}, []string{measurement}},
 	"carbon_dioxide":          {[]string{"ppm"}, []string{measurement}},
 	"pm1":                     {[]string{"µg/m³", "μg/m³"}, []string{measurement}},
@@ -71,6 +75,9 @@ func TestEveryQuantityHasAMeaning(t *testing.T) {
 		if _, ok := meanings[q]; !ok {
 			t.Errorf("Home Assistant is told nothing of %q", q)
 		}
+		if q != "" && !slices.Contains(drivers.Quantities(), q) {
+			t.Errorf("%q is not among drivers.Quantities", q)
+		}
 	}
 	if len(meanings) != len(all) {
 		t.Errorf("%d meanings for %d quantities", len(meanings), len(all))
@@ -100,6 +107,20 @@ func TestClassesGoWithTheirUnitsAndStates(t *testing.T) {
 	}
 }
 
+func TestTheDocumentListsAllQuantitiesWithTheirUnits(t *testing.T) {
+	text, err := os.ReadFile("../../docs/home-assistant.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for q, m := range meanings {
+		units := slices.DeleteFunc(slices.Clone(m.units), func(unit string) bool { return strings.Contains(unit, "\u03bc") }) // looks like U+00B5
+		row := "| `" + string(q) + "` | " + strings.Join(units, ", ") + " |\n"
+		if len(units) > 0 && !strings.Contains(string(text), row) {
+			t.Errorf("docs/home-assistant.md has no row %s", row)
+		}
+	}
+}
+
 func TestTheUnitOfDriversGivesTheClass(t *testing.T) {
 	for _, c := range []struct {
 		channel drivers.Channel
@@ -108,6 +129,8 @@ func TestTheUnitOfDriversGivesTheClass(t *testing.T) {
 		{drivers.Channel{Quantity: drivers.Temperature, Unit: "°C"}, "temperature"},
 		{drivers.Channel{Quantity: drivers.Temperature, Unit: "°Ré"}, ""},
 		{drivers.Channel{Quantity: drivers.Humidity, Unit: "%"}, "humidity"},
+		{drivers.Channel{Quantity: drivers.Moisture, Unit: "%"}, "moisture"},
+		{drivers.Channel{Quantity: drivers.Signal, Unit: "dBm"}, "signal_strength"},
 		{drivers.Channel{Quantity: drivers.Pressure, Unit: "hPa"}, "pressure"},
 		{drivers.Channel{Quantity: drivers.Illuminance, Unit: "lx"}, "illuminance"},
 		{drivers.Channel{Quantity: drivers.CO2, Unit: "ppm"}, "carbon_dioxide"},

@@ -128,6 +128,9 @@ func (c *checker) config(file string, err error) {
 // whether it answers is for the running gateway to say, or for gateway read.
 func (c *checker) devices(cfg config.Config) {
 	for _, d := range cfg.Devices {
+		for _, doubt := range quantityDoubts(d) {
+			c.warning("device "+d.Name, "%v", doubt)
+		}
 		decode := d.Options
 		if decode == nil {
 			decode = func(any) error { return nil }
