@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -189,51 +190,41 @@ func isPolicy(name string) bool {
 // maxExpiry is the longest Session Expiry Interval that is not "never".
 const maxExpiry = (math.MaxUint32 - 1) * time.Second
 
-// Validate reports the first value that can not be, as a sentence that starts
-// with its key.
+// Validate reports every value that can not be, each as a sentence that starts with
+// its key.
 func (c Config) Validate() error {
-	switch {
-	case c.MaxConnections < 1:
-		return fmt.Errorf("max_connections must be at least 1, not %d", c.MaxConnections)
-	case c.MaxPacketSize < 1024 || c.MaxPacketSize > packet.MaxSize:
-		return fmt.Errorf("max_packet_size must be from 1KiB to %d bytes, not %d", packet.MaxSize, c.MaxPacketSize)
-	case c.MaxInflight < 1 || c.MaxInflight > 30000:
-		return fmt.Errorf("max_inflight must be from 1 to 30000, not %d", c.MaxInflight)
-	case c.ReceiveMaximum < 1 || c.ReceiveMaximum > math.MaxUint16:
-		return fmt.Errorf("receive_maximum must be from 1 to 65535, not %d", c.ReceiveMaximum)
-	case c.MaxQueuedMessages < 1:
-		return fmt.Errorf("max_queued_messages must be at least 1, not %d", c.MaxQueuedMessages)
-	case c.MaxQueuedBytes < 1024:
-		return fmt.Errorf("max_queued_bytes must be at least 1KiB, not %d bytes", c.MaxQueuedBytes)
-	case !isPolicy(c.WhenFull):
-		return fmt.Errorf(`when_full must be "drop-oldest", "drop-newest" or "keep-last", not %q`, c.WhenFull)
-	case c.MaxQueuedAge != 0 && c.MaxQueuedAge < time.Second:
-		return fmt.Errorf("max_queued_age must be 0s (no limit) or at least 1s, not %v", c.MaxQueuedAge)
-	case c.MaxRetainedMessages < 0:
-		return fmt.Errorf("max_retained_messages must be 0 (no limit) or more, not %d", c.MaxRetainedMessages)
-	case c.MaxRetainedBytes < 0:
-		return fmt.Errorf("max_retained_bytes must be 0 (no limit) or more, not %d", c.MaxRetainedBytes)
-	case c.MaxSessionExpiry < 0 || c.MaxSessionExpiry > maxExpiry:
-		return fmt.Errorf("max_session_expiry must be from 0s to %v, not %v", maxExpiry, c.MaxSessionExpiry)
-	case c.MaxKeepAlive < 0 || c.MaxKeepAlive > math.MaxUint16*time.Second || c.MaxKeepAlive%time.Second != 0:
-		return fmt.Errorf("max_keep_alive must be whole seconds from 0s (no limit) to %v, not %v", math.MaxUint16*time.Second, c.MaxKeepAlive)
-	case c.ResponsePrefix != "" && topic.ValidName(c.ResponsePrefix) != nil:
-		return fmt.Errorf("response_prefix is not the beginning of a topic: %w", topic.ValidName(c.ResponsePrefix))
-	case slices.ContainsFunc(c.Retry, func(d time.Duration) bool { return d < time.Second || d > 24*time.Hour }):
-		return fmt.Errorf("retry must be times from 1s to 24h, not %v", c.Retry)
-	case !slices.Contains(strategies[:], c.SharedStrategy):
-		return fmt.Errorf("shared_strategy must be one of %s, not %q", strings.Join(strategies[:], ", "), c.SharedStrategy)
-	case c.SysInterval < 0 || c.SysInterval > 0 && c.SysInterval < time.Second:
-		return fmt.Errorf("sys_interval must be 0s (off) or at least 1s, not %v", c.SysInterval)
-	case c.ConnectTimeout < time.Second:
-		return fmt.Errorf("connect_timeout must be at least 1s, not %v", c.ConnectTimeout)
-	}
-	for i, l := range c.Listeners {
-		if err := l.Validate(); err != nil {
-			return fmt.Errorf("listeners[%d].%w", i, err)
+	var errs []error
+	fail := func(wrong bool, format string, args ...any) {
+		if wrong {
+			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	return nil
+
+	fail(c.MaxConnections < 1, "max_connections must be at least 1, not %d", c.MaxConnections)
+	fail(c.MaxPacketSize < 1024 || c.MaxPacketSize > packet.MaxSize, "max_packet_size must be from 1KiB to %d bytes, not %d", packet.MaxSize, c.MaxPacketSize)
+	fail(c.MaxInflight < 1 || c.MaxInflight > 30000, "max_inflight must be from 1 to 30000, not %d", c.MaxInflight)
+	fail(c.ReceiveMaximum < 1 || c.ReceiveMaximum > math.MaxUint16, "receive_maximum must be from 1 to 65535, not %d", c.ReceiveMaximum)
+	fail(c.MaxQueuedMessages < 1, "max_queued_messages must be at least 1, not %d", c.MaxQueuedMessages)
+	fail(c.MaxQueuedBytes < 1024, "max_queued_bytes must be at least 1KiB, not %d bytes", c.MaxQueuedBytes)
+	fail(!isPolicy(c.WhenFull), `when_full must be "drop-oldest", "drop-newest" or "keep-last", not %q`, c.WhenFull)
+	fail(c.MaxQueuedAge != 0 && c.MaxQueuedAge < time.Second, "max_queued_age must be 0s (no limit) or at least 1s, not %v", c.MaxQueuedAge)
+	fail(c.MaxRetainedMessages < 0, "max_retained_messages must be 0 (no limit) or more, not %d", c.MaxRetainedMessages)
+	fail(c.MaxRetainedBytes < 0, "max_retained_bytes must be 0 (no limit) or more, not %d", c.MaxRetainedBytes)
+	fail(c.MaxSessionExpiry < 0 || c.MaxSessionExpiry > maxExpiry, "max_session_expiry must be from 0s to %v, not %v", maxExpiry, c.MaxSessionExpiry)
+	fail(c.MaxKeepAlive < 0 || c.MaxKeepAlive > math.MaxUint16*time.Second || c.MaxKeepAlive%time.Second != 0, "max_keep_alive must be whole seconds from 0s (no limit) to %v, not %v", math.MaxUint16*time.Second, c.MaxKeepAlive)
+	fail(c.ResponsePrefix != "" && topic.ValidName(c.ResponsePrefix) != nil, "response_prefix is not the beginning of a topic: %w", topic.ValidName(c.ResponsePrefix))
+	fail(slices.ContainsFunc(c.Retry, func(d time.Duration) bool { return d < time.Second || d > 24*time.Hour }), "retry must be times from 1s to 24h, not %v", c.Retry)
+	fail(!slices.Contains(strategies[:], c.SharedStrategy), "shared_strategy must be one of %s, not %q", strings.Join(strategies[:], ", "), c.SharedStrategy)
+	fail(c.SysInterval < 0 || c.SysInterval > 0 && c.SysInterval < time.Second, "sys_interval must be 0s (off) or at least 1s, not %v", c.SysInterval)
+	fail(c.ConnectTimeout < time.Second, "connect_timeout must be at least 1s, not %v", c.ConnectTimeout)
+	for i, l := range c.Listeners {
+		if err := l.Validate(); err != nil {
+			for _, one := range err.(interface{ Unwrap() []error }).Unwrap() {
+				fail(true, "listeners[%d].%w", i, one)
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // WebPath is the path of a WebSocket listener, "" of any other.
@@ -249,37 +240,31 @@ func (l ListenerConfig) web() bool {
 	return strings.HasPrefix(l.Address, "ws://") || strings.HasPrefix(l.Address, "wss://")
 }
 
-// Validate reports the first value that can not be, as a sentence that starts
-// with its key.
+// Validate reports every value that can not be, each as a sentence that starts with
+// its key.
 func (l ListenerConfig) Validate() error {
 	scheme, rest, found := strings.Cut(l.Address, "://")
 	secure, web := scheme == "tls" || scheme == "wss", l.web()
-	badOrigin := slices.IndexFunc(l.Origins, func(o string) bool { return !validOrigin(o) })
-	switch {
-	case !found || rest == "" || !slices.Contains([]string{"tcp", "tls", "ws", "wss", "unix"}, scheme):
-		return fmt.Errorf("address must be tcp://, tls://, ws:// or wss://host:port, or unix:///path, not %q", l.Address)
-	case web && strings.Contains(rest, "/"):
-		return fmt.Errorf("address %q must end after the port; what follows belongs into path", l.Address)
-	case l.MaxConnections < 0:
-		return fmt.Errorf("max_connections must be at least 1, or 0 for no limit of the listener, not %d", l.MaxConnections)
-	case l.ConnectTimeout != 0 && l.ConnectTimeout < time.Second:
-		return fmt.Errorf("connect_timeout must be at least 1s, not %v", l.ConnectTimeout)
-	case !web && l.Path != "":
-		return fmt.Errorf("path is for WebSocket, but the address %q is neither ws:// nor wss://", l.Address)
-	case l.Path != "" && (l.Path[0] != '/' || strings.ContainsAny(l.Path, "?#% ")):
-		return fmt.Errorf("path must begin with / and have none of ? # %% and space, not %q", l.Path)
-	case !web && len(l.Origins) > 0:
-		return fmt.Errorf("origins is for WebSocket, but the address %q is neither ws:// nor wss://", l.Address)
-	case badOrigin >= 0:
-		return fmt.Errorf(`origins[%d] must be scheme://host, scheme://host:port or "*", not %q`, badOrigin, l.Origins[badOrigin])
-	case !secure && !l.TLS.isZero():
-		return fmt.Errorf("tls is set, but the address %q is neither tls:// nor wss://", l.Address)
-	case secure && (l.TLS.Cert == "" || l.TLS.Key == ""):
-		return fmt.Errorf("tls.cert and tls.key must name the certificate and key of %s", l.Address)
-	case l.TLS.Identity != "" && l.TLS.Identity != "cn":
-		return fmt.Errorf(`tls.identity must be "cn" or left out, not %q`, l.TLS.Identity)
-	case l.TLS.Identity != "" && l.TLS.ClientCA == "":
-		return fmt.Errorf("tls.identity needs tls.client_ca: without it a certificate proves nothing")
+	var errs []error
+	fail := func(wrong bool, format string, args ...any) {
+		if wrong {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
 	}
-	return nil
+	known := found && rest != "" && slices.Contains([]string{"tcp", "tls", "ws", "wss", "unix"}, scheme)
+	fail(!known, "address must be tcp://, tls://, ws:// or wss://host:port, or unix:///path, not %q", l.Address)
+	fail(known && web && strings.Contains(rest, "/"), "address %q must end after the port; what follows belongs into path", l.Address)
+	fail(known && !web && l.Path != "", "path is for WebSocket, but the address %q is neither ws:// nor wss://", l.Address)
+	fail(web && l.Path != "" && (l.Path[0] != '/' || strings.ContainsAny(l.Path, "?#% ")), "path must begin with / and have none of ? # %% and space, not %q", l.Path)
+	fail(known && !web && len(l.Origins) > 0, "origins is for WebSocket, but the address %q is neither ws:// nor wss://", l.Address)
+	for i, origin := range l.Origins {
+		fail(web && !validOrigin(origin), `origins[%d] must be scheme://host, scheme://host:port or "*", not %q`, i, origin)
+	}
+	fail(known && !secure && !l.TLS.isZero(), "tls is set, but the address %q is neither tls:// nor wss://", l.Address)
+	fail(secure && (l.TLS.Cert == "" || l.TLS.Key == ""), "tls.cert and tls.key must name the certificate and key of %s", l.Address)
+	fail(l.TLS.Identity != "" && l.TLS.Identity != "cn", `tls.identity must be "cn" or left out, not %q`, l.TLS.Identity)
+	fail(l.TLS.Identity == "cn" && l.TLS.ClientCA == "", "tls.identity needs tls.client_ca: without it a certificate proves nothing")
+	fail(l.MaxConnections < 0, "max_connections must be at least 1, or 0 for no limit of the listener, not %d", l.MaxConnections)
+	fail(l.ConnectTimeout != 0 && l.ConnectTimeout < time.Second, "connect_timeout must be at least 1s, not %v", l.ConnectTimeout)
+	return errors.Join(errs...)
 }

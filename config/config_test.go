@@ -175,6 +175,8 @@ func TestTheValueOfAMistakePointsAtItself(t *testing.T) {
 		{"Home Assistant forgets", strings.Replace(cloudUp("#"), "to", "retain = false, to", 1) + "[home_assistant]\nvia = 'acme'", `8:7: home_assistant.via "acme": the route up that takes homeassistant/device/x/config says retain = false, so Home Assistant would know nothing of it after its restart; leave retain out`},
 		{"Home Assistant sees no state", cloudUp("homeassistant/#") + "[home_assistant]\nvia = 'acme'", `8:7: home_assistant.via "acme": no route up of this cloud takes p/a/state, which Home Assistant needs of every device; add one such as { from = "p/a/state", to = "p/a/state" }`},
 		{"broker", "[broker]\nmax_connections = 0", `2:19: broker.max_connections must be at least 1, not 0`},
+		{"every mistake of the broker", "[broker]\nmax_connections = 0\nmax_inflight = 0\n[[broker.listeners]]\naddress = 'tcp://:1'\npath = '/x'\nmax_connections = -1", "2:19: broker.max_connections must be at least 1, not 0\n3:16: broker.max_inflight must be from 1 to 30000, not 0\n" +
+			"6:8: broker.listeners.path is for WebSocket, but the address \"tcp://:1\" is neither ws:// nor wss://\n7:19: broker.listeners.max_connections must be at least 1, or 0 for no limit of the listener, not -1"},
 		{"listener", "[[broker.listeners]]\naddress = 'x'", `2:11: broker.listeners.address must be tcp://, tls://, ws:// or wss://host:port, or unix:///path, not "x"`},
 		{"every mistake of a section", "[buffer]\nsync = '2h'\nlazy = '2h'", "2:8: buffer.sync must be between 0s and 1m0s\n3:8: buffer.lazy must be between 0s and 1h0m0s"},
 		{"status", "[status]\naddress = '8080'", `2:11: status.address "8080" must be host:port, e.g. "127.0.0.1:8080", or "" to switch the page off`},

@@ -46,15 +46,19 @@ func (o Options) Reach(root string) (missing error) {
 		if err == nil {
 			_, err = src.read()
 		}
-		switch {
-		case err == nil, errors.Is(err, errNone):
-		case missing == nil:
-			missing = err
-		default:
-			missing = fmt.Errorf("%w; %w", missing, err) // on one line
+		if err != nil && !errors.Is(err, errNone) {
+			missing = both(missing, err)
 		}
 	}
 	return missing
+}
+
+// both joins two errors on one line; the first may be nil.
+func both(a, b error) error {
+	if a == nil {
+		return b
+	}
+	return fmt.Errorf("%w; %w", a, b)
 }
 
 // Kind returns the kind host. Its channels are those that this machine has.
@@ -123,7 +127,7 @@ func (d *device) Sample(context.Context) (drivers.Reading, error) {
 	for _, s := range d.sources {
 		values, err := s.read()
 		if err != nil {
-			r.Fault = errors.Join(r.Fault, err)
+			r.Fault = both(r.Fault, err)
 			for _, c := range s.channels {
 				r.Bad = append(r.Bad, c.Name)
 			}
