@@ -130,7 +130,7 @@ function cloud(c, link) {
       c.rejected ? ['rejected by it', count.format(c.rejected)] : null,
       c.server ? ['server', c.server] : null,
     ]),
-    c.last_error ? el(c.connected ? 'p.note.soft' : 'p.note.bad', c.connected ? 'last error: ' : '', c.last_error) : null);
+    c.last_error ? el(c.connected ? 'p.note.soft' : 'p.note.bad', c.connected ? 'last error: ' : '', c.last_error, known(c.last_error_seconds) ? ` · ${ago(c.last_error_seconds)}` : '') : null);
 }
 
 // What waited for each cloud since this page was opened, at most three minutes back.

@@ -242,3 +242,19 @@ func TestReportInventsNothing(t *testing.T) {
 		t.Errorf("a cloud with a backlog: %+v", d)
 	}
 }
+
+func TestTheLastErrorOfACloudHasAnAge(t *testing.T) {
+	src := quiet()
+	src.Clouds = []status.CloudSource{
+		fakeCloud{Name: "a", LastError: "no route", LastErrorAt: time.Now().Add(-time.Hour)},
+		fakeCloud{Name: "b"},
+	}
+	var r status.Report
+	_, body := get(t, newServer(t, src), "/v1/status")
+	if err := json.Unmarshal([]byte(body), &r); err != nil {
+		t.Fatal(err)
+	}
+	if a := r.Clouds[0].ErrAge; a == nil || *a < 3600 || *a > 3700 || r.Clouds[1].ErrAge != nil {
+		t.Errorf("got %v and %v", a, r.Clouds[1].ErrAge)
+	}
+}

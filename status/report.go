@@ -113,6 +113,7 @@ type Cloud struct {
 	SessionsLost int64    `json:"sessions_lost"`                  // times the cloud had forgotten the gateway's session
 	SessionKept  float64  `json:"session_kept_seconds,omitempty"` // how long the cloud keeps the session after a cut; absent: for ever, or not known
 	LastError    string   `json:"last_error,omitempty"`
+	ErrAge       *float64 `json:"last_error_seconds,omitempty"` // how long ago that was
 	SentRate     *float64 `json:"sent_per_second"`
 
 	Draining *Draining `json:"draining,omitempty"` // a backlog is on its way; absent: none is

@@ -86,7 +86,7 @@ func cloudReport(c cloud.Status, now time.Time) Cloud {
 		Queued: int64(c.Queued), QueuedBytes: c.QueuedBytes, Oldest: age(now, c.Oldest),
 		Sent: c.Sent, Received: c.Received, Resent: c.Resent, Dropped: c.Dropped, Expired: c.Expired, Replaced: c.Replaced, Purged: c.Purged, Rejected: c.Rejected, Refused: c.Refused,
 		Connects: c.Connects, SessionsLost: c.SessionsLost, LastError: c.LastError,
-		SessionKept: c.SessionExpiry.Seconds(),
+		ErrAge: age(now, c.LastErrorAt), SessionKept: c.SessionExpiry.Seconds(),
 	}
 	if d := c.Draining; d != nil {
 		r.Draining = &Draining{Left: int64(d.Left), Rate: d.Rate}

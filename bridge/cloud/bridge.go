@@ -73,6 +73,7 @@ type Bridge struct {
 	told     manner     // what the log knows of a link that is down, and one more; 0: nothing
 	setAside string     // why a message was rejected last, in this run
 	fault    string     // what went wrong on a link that is up; "" nothing
+	faultAt  time.Time
 }
 
 type counts struct {

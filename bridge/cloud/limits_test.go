@@ -137,7 +137,7 @@ func TestServerWithoutWildcards(t *testing.T) {
 		if len(asked) == 0 || asked[0] != "acme/g/pump/go" || strings.ContainsAny(strings.Join(asked, ""), "+#") {
 			t.Errorf("subscribed to %q", asked)
 		}
-		if !st.Connected || st.Connects != 1 || !strings.Contains(st.LastError, "does not support wildcards") {
+		if !st.Connected || st.Connects != 1 || !strings.Contains(st.LastError, "does not support wildcards") || st.LastErrorAt.IsZero() {
 			t.Errorf("status %+v", st)
 		}
 	})

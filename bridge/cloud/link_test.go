@@ -206,5 +206,7 @@ func TestDialErrors(t *testing.T) {
 	cfg.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("cut on purpose") }
 	r := newRig(t, cfg, nil)
 	r.run()
-	r.until("the error is shown", func(st cloud.Status) bool { return strings.Contains(st.LastError, "cut on purpose") })
+	r.until("the error is shown", func(st cloud.Status) bool {
+		return strings.Contains(st.LastError, "cut on purpose") && time.Since(st.LastErrorAt) < patience
+	})
 }

@@ -65,7 +65,7 @@ func (b *Bridge) failed(err error, v verdict) {
 		text += " (" + v.say + ")"
 	}
 	b.mu.Lock()
-	b.status.LastError = text
+	b.status.LastError, b.status.LastErrorAt = text, time.Now()
 	known := b.told > v.manner
 	b.told = max(b.told, v.manner+1)
 	server := b.status.Server
@@ -84,7 +84,7 @@ func (b *Bridge) failed(err error, v verdict) {
 // proved notes that the connection has lasted.
 func (b *Bridge) proved() {
 	b.mu.Lock()
-	b.status.LastError = ""
+	b.status.LastError, b.status.LastErrorAt = "", time.Time{}
 	b.mu.Unlock()
 	b.tell()
 }
@@ -94,7 +94,7 @@ func (b *Bridge) proved() {
 func (b *Bridge) note(err error) {
 	b.mu.Lock()
 	first := b.fault == ""
-	b.fault = err.Error()
+	b.fault, b.faultAt = err.Error(), time.Now()
 	b.mu.Unlock()
 	if first {
 		b.log.Warn("cloud link has a fault", "err", err)
@@ -116,7 +116,7 @@ func (b *Bridge) Status() Status {
 	b.mu.Lock()
 	s, l := b.status, b.link
 	if s.LastError == "" {
-		s.LastError = b.fault
+		s.LastError, s.LastErrorAt = b.fault, b.faultAt
 	}
 	b.mu.Unlock()
 	s.Queued, s.QueuedBytes, s.Oldest = q.Messages, q.Bytes, q.Oldest

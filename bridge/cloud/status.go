@@ -41,5 +41,6 @@ type Status struct {
 
 	// LastError says why the link was lost, until the next one has lasted, else
 	// what went wrong on the link that is up; "": nothing.
-	LastError string
+	LastError   string
+	LastErrorAt time.Time // with its monotonic reading
 }

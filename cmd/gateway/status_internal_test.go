@@ -26,6 +26,20 @@ func TestStatusTellsHowFarABacklogIs(t *testing.T) {
 	}
 }
 
+func TestStatusTellsWhenACloudHadItsLastError(t *testing.T) {
+	seconds := 60.0
+	for want, c := range map[string]status.Cloud{
+		"    last error, 60 s ago: no route\n": {LastError: "no route", ErrAge: &seconds},
+		"    last error: no route\n":           {LastError: "no route"},
+	} {
+		var out strings.Builder
+		printClouds(&out, []status.Cloud{c})
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("got\n%s\nwithout\n%s", out.String(), want)
+		}
+	}
+}
+
 func TestStatusTellsTheAlarms(t *testing.T) {
 	since := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 	var out strings.Builder

@@ -250,7 +250,11 @@ func printClouds(w io.Writer, clouds []status.Cloud) {
 			fmt.Fprintf(w, "    the cloud keeps the session for %s: exactly once holds through cuts as long as that\n", showSeconds(c.SessionKept))
 		}
 		if c.LastError != "" {
-			fmt.Fprintf(w, "    last error: %s\n", c.LastError)
+			when := ""
+			if c.ErrAge != nil {
+				when = ", " + ago(c.ErrAge)
+			}
+			fmt.Fprintf(w, "    last error%s: %s\n", when, c.LastError)
 		}
 	}
 }
