@@ -131,6 +131,37 @@ func TestTheLogSaysThatACommandWasNotCarriedOut(t *testing.T) {
 	}
 }
 
+func TestTheLogSaysOnceThatAMeasuredChannelGivesText(t *testing.T) {
+	log, br, f, done := new(syncBuffer), openBroker(t), newFake(), make(results, 100)
+	if err := br.Local("test", broker.Rights{}).Subscribe("p/x/state", broker.SubscribeOptions{QoS: 1}, done); err != nil {
+		t.Fatal(err)
+	}
+	c := device("x", "w")
+	c.Channels = map[string]field.ChannelConfig{"t": {Unit: "°C", Scale: 1, Round: -1}}
+	b, err := field.New(field.Config{Prefix: "p", Devices: []field.DeviceConfig{c}}, br, []drivers.Kind{kind("w", f, watcher{f})}, drivers.Ports{}, slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := b.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	for i, text := range []string{"ERR", "21,5"} {
+		f.readings <- drivers.Reading{Values: values("t", text, "n", float64(i))}
+		if state := await(t, "the state", done); !bytes.Contains([]byte(state), []byte(`"t":null`)) {
+			t.Errorf("%s: %s", text, state)
+		}
+	}
+	cancel()
+	running.Wait()
+	if log.count("gives text") != 1 || log.count("channel=t text=ERR") != 1 {
+		t.Errorf("the log says\n%s", log)
+	}
+}
+
 type results chan string
 
 func (r results) Deliver(d *broker.Delivery) { r <- string(d.Message.Payload) }

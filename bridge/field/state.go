@@ -13,6 +13,8 @@ type trait struct {
 	cfg    ChannelConfig
 	window window
 
+	wordy bool // that it gives text was logged
+
 	published any // value in the state that was published last
 	known     bool
 }
@@ -142,6 +144,10 @@ func (d *device) process(v drivers.Value, now time.Time) {
 		return
 	}
 	if v.V = t.cfg.convert(v.V); !t.cfg.usable(v.V) {
+		if text, is := v.V.(string); is && !t.wordy {
+			t.wordy = true
+			d.log.Warn("a channel that the configuration calls measured gives text, which is bad; this is said once", "channel", v.Channel, "text", text[:min(len(text), 40)])
+		}
 		d.spoil([]string{v.Channel}, now)
 		return
 	}
