@@ -45,6 +45,11 @@ func TestWrongOptions(t *testing.T) {
 			t.Errorf("%s: %v, want %s", options, err, want)
 		}
 	}
+	// Nobody knows which addresses are right when it is not known what they are counted from.
+	err := modbus.RTUKind().Check(with(onPort + "count_from = 40001\npoints = [{ name = \"a\", address = 108 }]"))
+	if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "count_from must be 0 or 1") {
+		t.Errorf("one mistake: %v", err)
+	}
 	for options, want := range map[string]string{
 		``:                                 "address is missing: it is a host",
 		`address = "a:b:c"`:                "address must be",
