@@ -112,7 +112,7 @@ board_files() {
 	fetch "$arch" "$image" busybox-static
 	for file in "$work/deb-$arch/$image"_*.deb "$work/deb-$arch"/busybox-static_*.deb; do dpkg-deb -x "$file" "$tree"; done
 	[ "$name" != pc ] || gpio_sim "$release" "$tree/lib/modules/$release/extra"
-	mkdir -p "$dir"/root/{bin,dev,proc,sys,tmp,etc,work,lib/modules/"$release"}
+	mkdir -p "$dir"/root/{bin,dev,proc,sys,tmp,etc,test,lib/modules/"$release"}
 	cp "$tree/bin/busybox" "$dir/root/bin/"
 	depmod -b "$tree" "$release"
 	for file in "$@"; do
@@ -172,10 +172,10 @@ init() { # init CONSOLE MODULE...
 	mount -t configfs configfs /sys/kernel/config
 	echo root:x:0:0::/:/bin/sh >/etc/passwd; echo lab:x:1000:1000::/tmp:/bin/sh >>/etc/passwd
 	echo root:x:0: >/etc/group; echo lab:x:1000: >>/etc/group
-	cd /work
+	cd /test
 	./gpio.test -test.run '^TestKernel' -test.v -test.timeout 30s
 	lines=\$?
-	./e2e.test -board $board -gateway /work/gateway -test.run '^TestOnABoard\$' -test.v -test.timeout 200s
+	./e2e.test -board $board -gateway /test/gateway -test.run '^TestOnABoard\$' -test.v -test.timeout 200s
 	code=\$?; [ \$lines -eq 0 ] || code=\$lines; echo; echo "the board ends with \$code"
 	sleep 60
 	END
@@ -186,13 +186,13 @@ init() { # init CONSOLE MODULE...
 run() {
 	local board=$1 arch=$2 console=$3 modules=$4 out=$work/$1.out root=$work/$1.root
 	shift 4
-	mkdir -p "$root/work"
+	mkdir -p "$root/test"
 	# shellcheck disable=SC2086 # words
 	init "$console" $modules >"$root/init"
 	chmod 755 "$root/init"
-	GOARCH=$arch GOARM=6 CGO_ENABLED=0 go build -trimpath -o "$root/work/gateway" ./cmd/gateway
-	GOARCH=$arch GOARM=6 CGO_ENABLED=0 go test -c -o "$root/work/e2e.test" ./e2e
-	GOARCH=$arch GOARM=6 CGO_ENABLED=0 go test -c -o "$root/work/gpio.test" ./drivers/gpio
+	GOARCH=$arch GOARM=6 CGO_ENABLED=0 go build -trimpath -o "$root/test/gateway" ./cmd/gateway
+	GOARCH=$arch GOARM=6 CGO_ENABLED=0 go test -c -o "$root/test/e2e.test" ./e2e
+	GOARCH=$arch GOARM=6 CGO_ENABLED=0 go test -c -o "$root/test/gpio.test" ./drivers/gpio
 	{
 		(cd "$cache/$board/root" && find . | cpio -o -H newc --quiet)
 		(cd "$root" && find . | cpio -o -H newc --quiet)
