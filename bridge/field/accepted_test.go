@@ -28,14 +28,7 @@ type life struct {
 func startIn(t *testing.T, dir string, kinds []drivers.Kind, devices ...field.DeviceConfig) life {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	store, err := buffer.Open(filepath.Join(dir, "store"), buffer.DefaultConfig(), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	br, err := broker.New(broker.DefaultConfig(), store, log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	store, br := open(t, dir)
 	r := &rig{t: t, broker: br, got: make(chan broker.Message, 1000)}
 	r.client = br.Local("test", broker.Rights{})
 	for _, filter := range []string{"p/+/availability", "p/+/result", "reply/#"} {
@@ -43,6 +36,7 @@ func startIn(t *testing.T, dir string, kinds []drivers.Kind, devices ...field.De
 			t.Fatal(err)
 		}
 	}
+	var err error
 	if r.bridge, err = field.New(field.Config{Prefix: "p", Devices: devices}, br, kinds, drivers.Ports{}, log); err != nil {
 		t.Fatal(err)
 	}

@@ -3,12 +3,10 @@ package field
 import (
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"edgegateway/broker"
-	"edgegateway/buffer"
 	"edgegateway/drivers"
 )
 
@@ -17,15 +15,7 @@ import (
 // in a second.
 func BenchmarkReading(b *testing.B) {
 	log := slog.New(slog.DiscardHandler)
-	store, err := buffer.Open(filepath.Join(b.TempDir(), "store"), buffer.DefaultConfig(), log)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer store.Close()
-	br, err := broker.New(broker.DefaultConfig(), store, log)
-	if err != nil {
-		b.Fatal(err)
-	}
+	br := openBroker(b, log)
 	bridge := &Bridge{cfg: Config{Prefix: "p"}, local: br.Local(localName, broker.Rights{}), log: log}
 	d := newDevice(bridge, DeviceConfig{Name: "x", QoS: 1}, drivers.Kind{}, drivers.Ports{})
 	var got counter

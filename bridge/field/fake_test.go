@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -141,21 +140,28 @@ func device(name, kind string) field.DeviceConfig {
 
 func openBroker(t *testing.T) *broker.Broker {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	store, err := buffer.Open(filepath.Join(t.TempDir(), "store"), buffer.DefaultConfig(), log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	store, br := open(t, t.TempDir())
 	t.Cleanup(func() {
 		if err := store.Close(); err != nil {
 			t.Error(err)
 		}
 	})
+	return br
+}
+
+// open opens a broker on the store in dir, which the caller closes.
+func open(t *testing.T, dir string) (*buffer.Store, *broker.Broker) {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	store, err := buffer.Open(filepath.Join(dir, "store"), buffer.DefaultConfig(), log)
+	if err != nil {
+		t.Fatal(err)
+	}
 	br, err := broker.New(broker.DefaultConfig(), store, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return br
+	return store, br
 }
 
 // start runs a bridge with these devices.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,7 +13,6 @@ import (
 
 	"edgegateway/bridge/field"
 	"edgegateway/broker"
-	"edgegateway/buffer"
 	"edgegateway/drivers"
 )
 
@@ -87,19 +85,12 @@ func (c *tally) resumed(t *testing.T, want ...any) {
 // cleanly.
 func oneRun(t *testing.T, dir string, kind drivers.Kind, c field.DeviceConfig, log io.Writer, fn func(r *rig)) {
 	t.Helper()
-	silent := slog.New(slog.DiscardHandler)
-	store, err := buffer.Open(filepath.Join(dir, "store"), buffer.DefaultConfig(), silent)
-	if err != nil {
-		t.Fatal(err)
-	}
-	br, err := broker.New(broker.DefaultConfig(), store, silent)
-	if err != nil {
-		t.Fatal(err)
-	}
+	store, br := open(t, dir)
 	r := &rig{t: t, broker: br, got: make(chan broker.Message, 1000), client: br.Local("test", broker.Rights{})}
 	if err := r.client.Subscribe("#", broker.SubscribeOptions{QoS: 2}, r); err != nil {
 		t.Fatal(err)
 	}
+	var err error
 	if r.bridge, err = field.New(field.Config{Prefix: "p", Devices: []field.DeviceConfig{c}}, br, []drivers.Kind{kind}, drivers.Ports{},
 		slog.New(slog.NewTextHandler(log, nil))); err != nil {
 		t.Fatal(err)
@@ -235,15 +226,8 @@ func TestMetersThatMoveShareACommitEachMinute(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		silent := slog.New(slog.DiscardHandler)
-		store, err := buffer.Open(filepath.Join(dir, "store"), buffer.DefaultConfig(), silent)
-		if err != nil {
-			t.Fatal(err)
-		}
+		store, br := open(t, dir)
 		defer store.Close()
-		br, err := broker.New(broker.DefaultConfig(), store, silent)
-		if err != nil {
-			t.Fatal(err)
-		}
 		meters := []*tally{newTally(), newTally(), newTally()}
 		var kinds []drivers.Kind
 		var devices []field.DeviceConfig
@@ -297,15 +281,8 @@ func TestWhatAMeterWasSetToIsKeptAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		silent := slog.New(slog.DiscardHandler)
-		store, err := buffer.Open(filepath.Join(dir, "store"), buffer.DefaultConfig(), silent)
-		if err != nil {
-			t.Fatal(err)
-		}
+		store, br := open(t, dir)
 		defer store.Close()
-		br, err := broker.New(broker.DefaultConfig(), store, silent)
-		if err != nil {
-			t.Fatal(err)
-		}
 		meter := newTally()
 		kind := drivers.KindOf("tally", "a fake", "", func() tallyOptions { return tallyOptions{} },
 			func(context.Context, tallyOptions, drivers.Ports) (drivers.Device, error) {

@@ -39,19 +39,26 @@ func (s *states) take() string {
 	return text
 }
 
-// inBubble gives fn an opened device of this configuration, and what it publishes.
-func inBubble(t *testing.T, c DeviceConfig, channels []drivers.Channel, fn func(d *device, got *states)) {
+// openBroker opens a broker on a store of its own, until the end of the test.
+func openBroker(t testing.TB, log *slog.Logger) *broker.Broker {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
 	store, err := buffer.Open(filepath.Join(t.TempDir(), "store"), buffer.DefaultConfig(), log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
+	t.Cleanup(func() { store.Close() })
 	br, err := broker.New(broker.DefaultConfig(), store, log)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return br
+}
+
+// inBubble gives fn an opened device of this configuration, and what it publishes.
+func inBubble(t *testing.T, c DeviceConfig, channels []drivers.Channel, fn func(d *device, got *states)) {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	br := openBroker(t, log)
 	got := new(states)
 	if err := br.Local("test", broker.Rights{}).Subscribe("p/x/state", broker.SubscribeOptions{QoS: 1}, got); err != nil {
 		t.Fatal(err)

@@ -3,27 +3,17 @@ package field
 import (
 	"context"
 	"log/slog"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"edgegateway/broker"
-	"edgegateway/buffer"
 	"edgegateway/drivers"
 )
 
 // The broker holds its lock while it delivers a command: nothing may be published there.
 func TestACommandThatComesInTheMomentOfTheStopIsRefused(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
-	store, err := buffer.Open(filepath.Join(t.TempDir(), "store"), buffer.DefaultConfig(), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { store.Close() })
-	br, err := broker.New(broker.DefaultConfig(), store, log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	br := openBroker(t, log)
 	b := &Bridge{cfg: Config{Prefix: "p"}, local: br.Local(localName, broker.Rights{}), log: log, refused: make(chan outcome, 1)}
 	b.notes = b.local.Notes()
 	for qos := range byte(3) {
