@@ -84,7 +84,7 @@ func TestSentences(t *testing.T) {
 		{"GPRMC,083559.00,A,4717.1,N,18000.1,E,1,2,091202", `fault: a sentence can not be read: field 5 is "18000.1" and not a longitude`},
 		{"GPRMC,083559.00,A,4717.1,N,00833.9,E,x,2,091202", `fault: a sentence can not be read: field 7 is "x" and not a number`},
 		{"GPRMC,083559.00,A,4717.1,N,00833.9,E,1,2,311102", "fault: a sentence can not be read: 311102 083559.00 is no date and time"},
-		{"GPGGA,1,4717.1,N,00833.9,E,NaN,1,1,1,M", `fault: a sentence can not be read: field 6 is "NaN" and not a number`},
+		{"GPGGA,1,4717.1,N,00833.9,E,NaN,1,1,1,M", `fault: a sentence can not be read: field 6 is "NaN" and not a whole number`},
 		{"GPGGA,1,4717.1,N,00833.9,E,9,1,1,1,M", "fault: a sentence can not be read: the quality is 9"},
 		{"GPGSA,A,4,", "fault: a sentence can not be read: the fix is 4"},
 	} {

@@ -95,6 +95,20 @@ func (p *sentenceParser) number(i int) (f float64, ok bool) {
 	return f, true
 }
 
+// whole reads a field of digits, as 08; ok is false if it is empty or wrong.
+func (p *sentenceParser) whole(i int) (n int64, ok bool) {
+	text := p.at(i)
+	if text == "" {
+		return 0, false
+	}
+	u, err := strconv.ParseUint(text, 10, 31)
+	if err != nil {
+		p.fail("field %d is %q and not a whole number", i, text)
+		return 0, false
+	}
+	return int64(u), true
+}
+
 func (p *sentenceParser) fail(format string, args ...any) {
 	if p.err == nil {
 		p.err = fmt.Errorf("a sentence can not be read: "+format, args...)
@@ -170,18 +184,18 @@ func (p *sentenceParser) rmc() {
 func (p *sentenceParser) gga() {
 	p.epoch = p.at(1)
 	qualities := []string{"none", "gps", "dgps", "pps", "rtk", "float-rtk", "estimated", "manual", "simulator"}
-	quality, ok := p.number(6)
+	quality, ok := p.whole(6)
 	if !ok {
 		return
 	}
-	if quality < 0 || int(quality) >= len(qualities) {
-		p.fail("the quality is %v", quality)
+	if quality >= int64(len(qualities)) {
+		p.fail("the quality is %d", quality)
 		return
 	}
 	p.add("valid", quality >= 1)
-	p.add("fix_quality", qualities[int(quality)])
-	if n, ok := p.number(7); ok {
-		p.add("satellites", int64(n))
+	p.add("fix_quality", qualities[quality])
+	if n, ok := p.whole(7); ok {
+		p.add("satellites", n)
 	}
 	if quality < 1 {
 		return // HDOP is 99.99 now, or so
@@ -203,16 +217,16 @@ func (p *sentenceParser) vtg() {
 
 // gsa: M or A, fix, twelve satellites, PDOP, HDOP, VDOP.
 func (p *sentenceParser) gsa() {
-	fix, ok := p.number(2)
+	fix, ok := p.whole(2)
 	switch {
 	case !ok:
 	case fix == 1:
 		p.add("fix", "none")
 	case fix == 2, fix == 3:
-		p.add("fix", fmt.Sprintf("%.0fd", fix))
+		p.add("fix", fmt.Sprintf("%dd", fix))
 		p.take(15, "pdop", 1, 2)
 	default:
-		p.fail("the fix is %v", fix)
+		p.fail("the fix is %d", fix)
 	}
 }
 
