@@ -20,11 +20,16 @@ type Config struct {
 // DefaultConfig serves the page to this machine only.
 func DefaultConfig() Config { return Config{Address: "127.0.0.1:8080"} }
 
-// Validate reports the first value that can not work, as a sentence that starts with its key.
+// Validate reports the values that can not work, each in a sentence that starts with its key.
 func (c Config) Validate() error {
+	err := c.validateAddress()
 	if c.PasswordFile != "" {
-		return errors.New("password_file is not supported yet: remove it, keep address on loopback and reach the page through ssh -L 8080:127.0.0.1:8080")
+		err = errors.Join(err, errors.New("password_file is not supported yet: remove it, keep address on loopback and reach the page through ssh -L 8080:127.0.0.1:8080"))
 	}
+	return err
+}
+
+func (c Config) validateAddress() error {
 	if c.Address == "" {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package status_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -26,5 +27,12 @@ func TestAddressBeyondLoopbackIsRefused(t *testing.T) {
 	}
 	if err := (status.Config{Address: "127.0.0.1:1", PasswordFile: "x"}).Validate(); err == nil || !strings.HasPrefix(err.Error(), "password_file ") {
 		t.Errorf("password_file: %v", err)
+	}
+}
+
+func TestAllMistakesAreSaidInOneRun(t *testing.T) {
+	err := status.Config{Address: "0.0.0.0:8080", PasswordFile: "x"}.Validate()
+	if text := fmt.Sprint(err); !strings.Contains(text, "address ") || !strings.Contains(text, "password_file ") {
+		t.Errorf("%v", err)
 	}
 }

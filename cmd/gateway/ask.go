@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -165,24 +166,22 @@ func (a *answerHere) Write(b []byte) (n int, err error) {
 // wordsOf parses flags that stand between and behind the words of a command line. A
 // negative number is a word, and so is all that stands behind "--".
 func wordsOf(f *flag.FlagSet, args []string) (words []string, err error) {
+	var plain []string
+	if at := slices.Index(args, "--"); at >= 0 {
+		args, plain = args[:at], args[at+1:]
+	}
 	for len(args) > 0 {
-		if args[0] == "--" {
-			return append(words, args[1:]...), nil
-		}
 		_, notNumber := strconv.ParseFloat(args[0], 64)
 		if strings.HasPrefix(args[0], "-") && args[0] != "-" && notNumber != nil {
-			switch err := f.Parse(args); {
-			case errors.Is(err, flag.ErrHelp):
+			if err := f.Parse(args); err != nil {
 				return nil, err
-			case err != nil:
-				return nil, usageError(err.Error())
 			}
 			args = f.Args()
 			continue
 		}
 		words, args = append(words, args[0]), args[1:]
 	}
-	return words, nil
+	return append(words, plain...), nil
 }
 
 // understand decodes the answer of a gateway into v.

@@ -369,6 +369,9 @@ func TestNegativeNumbersAreWordsAndNotFlags(t *testing.T) {
 		{"a -5 -n 3", "a -5", 3},
 		{"-n 3 a -1e3", "a -1e3", 3},
 		{"a -- -n", "a -n", 0},
+		{"-- a -n", "a -n", 0},
+		{"-n 3 -- a -x", "a -x", 3},
+		{"-n 3 a -- -- -x", "a -- -x", 3},
 		{"a -n 3 -", "a -", 3},
 	} {
 		f := flag.NewFlagSet("x", flag.ContinueOnError)
@@ -376,6 +379,18 @@ func TestNegativeNumbersAreWordsAndNotFlags(t *testing.T) {
 		words, err := wordsOf(f, strings.Fields(c.line))
 		if got := strings.Join(words, " "); got != c.words || *n != c.n || err != nil {
 			t.Errorf("%s: %q, n %d, %v", c.line, got, *n, err)
+		}
+	}
+
+	file := filepath.Join(t.TempDir(), "gateway.toml")
+	text := "id = \"g\"\n[[devices]]\nname = \"heater\"\nkind = \"sim\"\n[devices.options]\nchannels = [{ name = \"target\", wave = \"setpoint\", min = -10, max = 10 }]\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for value, want := range map[string]string{"-x": `"-x" is not a number`, "-5": ""} {
+		code, out, errOut := at(t.Context(), t, drivers.Ports{}, "set", "-config", file, "-for", "10ms", "--", "heater", value)
+		if want == "" && (code != 0 || !strings.Contains(out, "heater: target = -5\n")) || want != "" && (code != 1 || !strings.Contains(errOut, want)) {
+			t.Errorf("%s: %d %s%s", value, code, out, errOut)
 		}
 	}
 }

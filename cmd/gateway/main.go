@@ -89,13 +89,13 @@ func (v verb) run(ctx context.Context, p *process, args []string) int {
 	flags := flag.NewFlagSet(v.name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // its errors are printed below, once, with what to type next
 	act := v.setup(flags)
-	err := flags.Parse(args)
+	words, err := wordsOf(flags, args)
 	if err == nil {
-		err = act(ctx, p, flags.Args())
+		err = act(ctx, p, words)
 	} else if !errors.Is(err, flag.ErrHelp) {
-		err = usageError(unparsed(err, flags, args))
+		err = usageError(unparsed(err, flags))
 	}
-	if errors.Is(err, flag.ErrHelp) { // also behind the words of read and set
+	if errors.Is(err, flag.ErrHelp) {
 		v.help(p.stdout, flags)
 		return exitOK
 	}
@@ -110,7 +110,7 @@ func (v verb) run(ctx context.Context, p *process, args []string) int {
 }
 
 // unparsed says what is wrong with the flags. Package flag calls a duration that it can not read a parse error.
-func unparsed(err error, flags *flag.FlagSet, args []string) string {
+func unparsed(err error, flags *flag.FlagSet) string {
 	text := err.Error()
 	said, broken := strings.CutSuffix(text, ": parse error")
 	_, name, found := strings.Cut(said, " for flag -")

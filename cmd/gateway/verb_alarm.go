@@ -26,11 +26,8 @@ func alarmVerb() verb {
 		setup: func(f *flag.FlagSet) action {
 			asJSON := f.Bool("json", false, "ls as JSON")
 			where := socketFlags(f)
-			return func(ctx context.Context, p *process, args []string) error {
-				words, err := wordsOf(f, args)
+			return func(ctx context.Context, p *process, words []string) error {
 				switch {
-				case err != nil:
-					return err
 				case len(words) == 1 && words[0] == "ls":
 					return listAlarms(ctx, p, where, *asJSON)
 				case len(words) == 2 && words[0] == "clear":

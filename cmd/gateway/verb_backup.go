@@ -25,11 +25,7 @@ func backupVerb() verb {
 		setup: func(f *flag.FlagSet) action {
 			force := f.Bool("force", false, "replace FILE if it exists")
 			where := socketFlags(f)
-			return func(ctx context.Context, p *process, args []string) error {
-				words, err := wordsOf(f, args)
-				if err != nil {
-					return err
-				}
+			return func(ctx context.Context, p *process, words []string) error {
 				if len(words) != 1 {
 					return usageError("name one file for the backup")
 				}
@@ -109,11 +105,7 @@ func restoreVerb() verb {
 		example: "systemctl stop gateway\ngateway restore -config /etc/gateway/gateway.toml /mnt/usb/gateway.backup\nsystemctl start gateway",
 		setup: func(f *flag.FlagSet) action {
 			file := f.String("config", "", "the `FILE` that the gateway is started with")
-			return func(_ context.Context, p *process, args []string) error {
-				words, err := wordsOf(f, args)
-				if err != nil {
-					return err
-				}
+			return func(_ context.Context, p *process, words []string) error {
 				if len(words) != 1 {
 					return usageError("name one backup")
 				}

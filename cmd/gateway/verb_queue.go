@@ -46,11 +46,7 @@ func queueVerb() verb {
 			f.BoolVar(&v.rejected, "rejected", false, "peek, export, purge: those that the receiver will never take")
 			f.BoolVar(&v.json, "json", false, "ls as JSON")
 			f.BoolVar(&v.yes, "yes", false, "purge without asking")
-			return func(ctx context.Context, p *process, args []string) error {
-				words, err := wordsOf(f, args)
-				if err != nil {
-					return err
-				}
+			return func(ctx context.Context, p *process, words []string) error {
 				if len(words) == 0 {
 					return usageError("say what to do: ls, peek, export, purge, requeue or mv")
 				}

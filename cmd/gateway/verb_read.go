@@ -35,11 +35,8 @@ func readVerb() verb {
 			f.DurationVar(&v.timeout, "timeout", 15*time.Second, "`TIME` to wait for a reading")
 			f.BoolVar(&v.json, "json", false, "print JSON; with -follow and -every one object per line")
 			f.BoolVar(&v.open, "open", false, "open an output as well, which brings it into its initial and then into its safe state")
-			return func(ctx context.Context, p *process, args []string) error {
-				words, err := wordsOf(f, args)
+			return func(ctx context.Context, p *process, words []string) error {
 				switch {
-				case err != nil:
-					return err
 				case len(words) != 1:
 					return usageError("name one device: gateway read DEVICE")
 				case v.timeout <= 0 || v.timeout > mostPatience:

@@ -21,7 +21,8 @@ func setVerb() verb {
 		name:    "set",
 		args:    "[flags] DEVICE[/CHANNEL] VALUE",
 		summary: "give a device a command, and tell what came of it",
-		about: "VALUE is on or off, a number, a text, or JSON. CHANNEL can be left out where there is one to set.\n\n" +
+		about: "VALUE is on or off, a number, a text, or JSON; a text that begins with - stands behind \"--\". CHANNEL\n" +
+			"can be left out where there is one to set.\n\n" +
 			"The running gateway carries the command out as it does any other: the device validates it, it waits\n" +
 			"its turn, and it is not carried out any more when -timeout is over.\n\n" +
 			"While no gateway is running, the device is opened here, which brings an output into its initial state,\n" +
@@ -34,11 +35,7 @@ func setVerb() verb {
 			v := &setFlags{where: socketFlags(f)}
 			f.DurationVar(&v.timeout, "timeout", 10*time.Second, "`TIME` to wait for the outcome")
 			f.DurationVar(&v.keep, "for", 0, "hold a device that is opened here for `TIME`, and not until Ctrl-C")
-			return func(ctx context.Context, p *process, args []string) error {
-				words, err := wordsOf(f, args)
-				if err != nil {
-					return err
-				}
+			return func(ctx context.Context, p *process, words []string) error {
 				if len(words) != 2 {
 					return usageError("name a device and a value: gateway set DEVICE[/CHANNEL] VALUE")
 				}
