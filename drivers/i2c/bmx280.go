@@ -140,20 +140,46 @@ func (d *bmx280) settle(ctx context.Context, takes time.Duration, bit byte) erro
 	})
 }
 
+// What a measurement that was skipped gives: sections 5.4.7 to 5.4.9. Each is also the
+// value of a true one: in some chips that of 22.97 °C, in others that of 26.46 °C.
+const bmxSkipped, bmxSkippedHumidity = 0x80000, 0x8000
+
+// bmxTries is how often that is looked at. Without oversampling the steps are the largest,
+// those of 16 bits, and the noise is about one of them (sections 3.4.3 and 3.6): what was
+// measured moves on.
+const bmxTries = 5
+
 func (d *bmx280) measure(ctx context.Context) ([]any, error) {
+	for range bmxTries {
+		raw, err := d.look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if raw.p != bmxSkipped && raw.t != bmxSkipped && !(d.humid && raw.h == bmxSkippedHumidity) {
+			return d.values(raw)
+		}
+	}
+	return nil, d.faulty("it does not measure all that it is told to; power-cycle it")
+}
+
+// A bmxRaw is what the registers from 0xF7 on hold.
+type bmxRaw struct{ p, t, h uint32 }
+
+// look measures once.
+func (d *bmx280) look(ctx context.Context) (raw bmxRaw, err error) {
 	if d.humid { // takes effect with the write of ctrl_meas behind it: section 5.4.3
 		if err := d.write(ctx, bmxCtrlHum, d.exponent); err != nil {
-			return nil, err
+			return raw, err
 		}
 	}
 	if err := d.write(ctx, bmxConfig, 0); err != nil { // no filter
-		return nil, err
+		return raw, err
 	}
 	if err := d.write(ctx, bmxCtrlMeas, d.exponent<<5|d.exponent<<2|bmxForced); err != nil {
-		return nil, err
+		return raw, err
 	}
 	if err := d.settle(ctx, d.duration, bmxMeasuring); err != nil {
-		return nil, err
+		return raw, err
 	}
 	n := 6
 	if d.humid {
@@ -161,21 +187,20 @@ func (d *bmx280) measure(ctx context.Context) ([]any, error) {
 	}
 	b, err := d.read(ctx, bmxData, n) // in one go, so that all are of one measurement: section 4.1
 	if err != nil {
-		return nil, err
+		return raw, err
 	}
-	return d.values(b)
+	raw.p = uint32(b[0])<<12 | uint32(b[1])<<4 | uint32(b[2])>>4
+	raw.t = uint32(b[3])<<12 | uint32(b[4])<<4 | uint32(b[5])>>4
+	if d.humid {
+		raw.h = uint32(b[6])<<8 | uint32(b[7])
+	}
+	return raw, nil
 }
 
-// values computes what the registers from 0xF7 on mean.
-func (d *bmx280) values(b []byte) ([]any, error) {
-	const skipped, skippedHumidity = 0x80000, 0x8000 // sections 5.4.7 to 5.4.9
-	rawP := uint32(b[0])<<12 | uint32(b[1])<<4 | uint32(b[2])>>4
-	rawT := uint32(b[3])<<12 | uint32(b[4])<<4 | uint32(b[5])>>4
-	if rawP == skipped || rawT == skipped {
-		return nil, d.faulty("it has not measured; power-cycle it")
-	}
-	t, fine := d.trim.temperature(rawT)
-	p := d.trim.pressure(rawP, fine)
+// values computes what was measured.
+func (d *bmx280) values(raw bmxRaw) ([]any, error) {
+	t, fine := d.trim.temperature(raw.t)
+	p := d.trim.pressure(raw.p, fine)
 	// Sections 1.1 to 1.4 of the datasheet: what the chip can measure.
 	if err := d.within("a temperature", t, -40, 85); err != nil {
 		return nil, err
@@ -186,9 +211,5 @@ func (d *bmx280) values(b []byte) ([]any, error) {
 	if !d.humid {
 		return []any{drivers.Round(t, 2), drivers.Round(p/100, 2)}, nil
 	}
-	rawH := uint32(b[6])<<8 | uint32(b[7])
-	if rawH == skippedHumidity {
-		return nil, d.faulty("it has not measured the humidity; power-cycle it")
-	}
-	return []any{drivers.Round(t, 2), drivers.Round(d.trim.humidity(rawH, fine), 2), drivers.Round(p/100, 2)}, nil
+	return []any{drivers.Round(t, 2), drivers.Round(d.trim.humidity(raw.h, fine), 2), drivers.Round(p/100, 2)}, nil
 }
