@@ -59,6 +59,11 @@ docker0:   7777    6497    0    0    0     0          0         0     7777    38
 
 func tree(t *testing.T, parts ...map[string]string) (root string) {
 	root = t.TempDir()
+	put(t, root, parts...)
+	return root
+}
+
+func put(t *testing.T, root string, parts ...map[string]string) {
 	for _, part := range parts {
 		for name, text := range part {
 			path := filepath.Join(root, name)
@@ -70,7 +75,6 @@ func tree(t *testing.T, parts ...map[string]string) (root string) {
 			}
 		}
 	}
-	return root
 }
 
 func with(options string) func(any) error {
@@ -206,6 +210,70 @@ func TestTrafficOfAnInterfaceThatIsPulledOut(t *testing.T) {
 			if got != want[i] || err != nil {
 				t.Errorf("%s %d: %v, %v; want %v", options, i, got, err, want[i])
 			}
+		}
+	}
+}
+
+// Some drivers count in an unsigned long, which on a kernel of 32 bits ends at 4 GiB.
+func TestACounterThatBeginsAnewLeavesTheOtherDirectionAlone(t *testing.T) {
+	root := tree(t, common)
+	count := func(received, sent int64) {
+		line := fmt.Sprintf("wlan0: %d 1 0 0 0 0 0 0 %d 1 0 0 0 0 0 0\n", received, sent)
+		if err := os.WriteFile(filepath.Join(root, "proc/net/dev"), []byte(line), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count(4294967000, 500)
+	d, err := open(t, root, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ received, sent, wantReceived, wantSent int64 }{
+		{300, 600, 4294967300, 600},
+		{400, 4294967295, 4294967400, 4294967295},
+		{500, 5, 4294967500, 4294967300},
+	} {
+		count(c.received, c.sent)
+		if got := values(t, d); got["network_received"] != c.wantReceived || got["network_sent"] != c.wantSent {
+			t.Errorf("%d and %d, want %d and %d", got["network_received"], got["network_sent"], c.wantReceived, c.wantSent)
+		}
+	}
+}
+
+// The kernel numbers the chips anew when an adapter is plugged in again, and another one
+// may get the number.
+func TestASensorWithAnotherNumberIsFoundAgain(t *testing.T) {
+	chip := func(number, name, temperature string) map[string]string {
+		dir := "sys/class/hwmon/hwmon" + number + "/"
+		return map[string]string{dir + "name": name + "\n", dir + "temp1_input": temperature + "\n"}
+	}
+	root := tree(t, common, chip("3", "tmp105", "4000"))
+	d, err := open(t, root, `sensor = "tmp105"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range []struct {
+		chips []map[string]string
+		want  any
+	}{
+		{[]map[string]string{chip("3", "tmp105", "4500")}, 4.5},
+		{nil, nil},
+		{[]map[string]string{chip("3", "drivetemp", "55000")}, nil},
+		{[]map[string]string{chip("3", "drivetemp", "55000"), chip("4", "tmp105", "5000")}, 5.0},
+	} {
+		if err := os.RemoveAll(filepath.Join(root, "sys/class/hwmon")); err != nil {
+			t.Fatal(err)
+		}
+		put(t, root, c.chips...)
+		r, err := d.Sample(t.Context())
+		var got any
+		for _, v := range r.Values {
+			if v.Channel == "cpu_temperature" {
+				got = v.V
+			}
+		}
+		if got != c.want || err != nil || slices.Contains(r.Bad, "cpu_temperature") != (c.want == nil) {
+			t.Errorf("%d: %v, %v, bad: %v; want %v", i, got, err, r.Bad, c.want)
 		}
 	}
 }

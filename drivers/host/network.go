@@ -14,7 +14,8 @@ import (
 // network adds up the bytes of interfaces since the kernel started, proc_pid_net(5).
 // Without names these are the ones that have a device behind them: bridges, tunnels
 // and containers would count the same bytes twice. Interfaces may come and go, and then
-// count from zero again: the sum never falls.
+// count from zero again; with some drivers (brcmfmac, of a Raspberry Pi's WLAN) and a
+// kernel of 32 bits each direction does so behind 4 GiB. The sum never falls.
 func (m machine) network(names []string) (source, error) {
 	s := source{
 		channels: []drivers.Channel{
@@ -22,7 +23,7 @@ func (m machine) network(names []string) (source, error) {
 			{Name: "network_sent", Quantity: drivers.DataSize, Unit: "B", Type: drivers.Int, Cumulative: true},
 		},
 	}
-	var before traffic               // of interfaces that have begun anew
+	var before traffic               // of counters that have begun anew
 	last := make(map[string]traffic) // what each has counted, by name
 	s.read = func() ([]any, error) {
 		text, err := m.text("proc/net/dev")
@@ -46,8 +47,11 @@ func (m machine) network(names []string) (source, error) {
 				return nil, fmt.Errorf("read /proc/net/dev: %w", err)
 			}
 			now, was := traffic{int64(r), int64(t)}, last[name]
-			if now.received < was.received || now.sent < was.sent {
-				before = before.plus(was)
+			if now.received < was.received {
+				before.received += was.received
+			}
+			if now.sent < was.sent {
+				before.sent += was.sent
 			}
 			last[name] = now
 			counted++

@@ -24,38 +24,38 @@ func processorSensors() []string {
 // temperature reads one sensor of the kernel, in thousandths of a degree Celsius:
 // /sys/class/thermal (Documentation/driver-api/thermal/sysfs-api.rst) or
 // /sys/class/hwmon (Documentation/hwmon/sysfs-interface.rst). Numbers of zones and
-// chips change from boot to boot, so it is chosen by name. One that was asked for may
-// come later, with its driver; it is looked for as long as it is not there.
+// chips change from boot to boot, and when an adapter is plugged in again, so it is chosen
+// by name, each time that it is not where it was. One that was asked for may come later.
 func (m machine) temperature(name string) (source, error) {
 	wanted := []string{name}
 	if name == "" {
 		wanted = processorSensors()
 	}
-	file, err := m.find(wanted)
+	at, err := m.find(wanted)
 	if err != nil && name == "" {
 		return source{}, errNone
 	}
 	return source{
 		channels: []drivers.Channel{{Name: "cpu_temperature", Quantity: drivers.Temperature, Unit: "°C", Type: drivers.Float}},
 		read: func() ([]any, error) {
-			if file == "" {
-				if file, err = m.find(wanted); err != nil {
+			if !at.there() {
+				if at, err = m.find(wanted); err != nil {
 					return nil, err
 				}
 			}
-			t, err := degrees(file)
+			t, err := degrees(at.file)
 			return []any{t}, err
 		},
 	}, nil
 }
 
-// find returns the file of the first of these sensors that there is.
-func (m machine) find(wanted []string) (file string, err error) {
+// find returns the first of these sensors that there is.
+func (m machine) find(wanted []string) (sensor, error) {
 	found := m.sensors()
 	for _, want := range wanted {
 		for _, s := range found {
 			if s.name == want {
-				return s.file, nil
+				return s, nil
 			}
 		}
 	}
@@ -67,10 +67,16 @@ func (m machine) find(wanted []string) (file string, err error) {
 	if len(names) > 0 {
 		check = "this machine has " + strings.Join(slices.Compact(slices.Sorted(slices.Values(names))), ", ")
 	}
-	return "", &drivers.MissingError{What: fmt.Sprintf("the temperature sensor %q", wanted[0]), Check: check}
+	return sensor{}, &drivers.MissingError{What: fmt.Sprintf("the temperature sensor %q", wanted[0]), Check: check}
 }
 
-type sensor struct{ name, file string }
+type sensor struct{ name, nameFile, file string }
+
+// there tells whether the file is still that of the sensor.
+func (s sensor) there() bool {
+	name, err := machine("").text(s.nameFile)
+	return err == nil && name == s.name
+}
 
 // sensors lists what can be read now; zones that are switched off cannot.
 func (m machine) sensors() (found []sensor) {
@@ -84,7 +90,7 @@ func (m machine) sensors() (found []sensor) {
 			for _, value := range values {
 				file := filepath.Join(dir, value)
 				if _, err := degrees(file); err == nil {
-					found = append(found, sensor{name, file})
+					found = append(found, sensor{name, filepath.Join(dir, nameFile), file})
 					break
 				}
 			}
