@@ -40,20 +40,27 @@ const (
 
 type bh1750 struct {
 	*link
+	usual bhMode
+}
+
+// A bhMode is a way to measure, once.
+type bhMode struct {
 	opcode   byte
 	counts   float64 // per lx
 	duration time.Duration
 }
 
+func bhOneLux() bhMode { return bhMode{0x20, 1.2, 180 * time.Millisecond} }
+
 // openBH1750: instructions on page 5, longest times on page 2.
 func openBH1750(ctx context.Context, o BH1750Options, ports drivers.Ports) (drivers.Device, error) {
 	return attach(ctx, "BH1750", o.Place, ports, func(_ context.Context, c *link) (*sensor, error) {
-		d := &bh1750{c, 0x20, 1.2, 180 * time.Millisecond}
+		d := &bh1750{c, bhOneLux()}
 		switch o.Resolution {
 		case "0.5":
-			d.opcode, d.counts = 0x21, 2.4
+			d.usual.opcode, d.usual.counts = 0x21, 2.4
 		case "4":
-			d.opcode, d.duration = 0x23, 24*time.Millisecond
+			d.usual.opcode, d.usual.duration = 0x23, 24*time.Millisecond
 		}
 		return &sensor{
 			channels: []drivers.Channel{{Name: "illuminance", Quantity: drivers.Illuminance, Unit: "lx", Type: drivers.Float}},
@@ -63,31 +70,31 @@ func openBH1750(ctx context.Context, o BH1750Options, ports drivers.Ports) (driv
 }
 
 // measure takes a second, shorter look when the first one is dazzled: the sun gives
-// 100,000 lx, and the chip can tell 54,612 in its usual window.
+// 100,000 lx, and the chip can tell 54,612 in its usual window, with 0.5 lx a half of it.
 func (d *bh1750) measure(ctx context.Context) ([]any, error) {
-	raw, err := d.look(ctx, bhWindow)
-	window := bhWindow
+	mode, window := d.usual, bhWindow
+	raw, err := d.look(ctx, mode, bhWindow)
 	if err == nil && raw == 0xffff {
-		window = bhLeast
-		if raw, err = d.look(ctx, bhLeast); err == nil && raw == 0xffff {
+		mode, window = bhOneLux(), bhLeast
+		if raw, err = d.look(ctx, mode, bhLeast); err == nil && raw == 0xffff {
 			err = d.faulty("it is brighter than the chip can tell, or the chip gives nothing but ones; shade it, or check its wiring")
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	return []any{drivers.Round(float64(raw)/d.counts*bhWindow/float64(window), 1)}, nil
+	return []any{drivers.Round(float64(raw)/mode.counts*bhWindow/float64(window), 1)}, nil
 }
 
 // look measures once. The chip goes to sleep by itself behind it.
-func (d *bh1750) look(ctx context.Context, window byte) (uint16, error) {
+func (d *bh1750) look(ctx context.Context, mode bhMode, window byte) (uint16, error) {
 	// One instruction per transfer: page 10.
-	for _, code := range []byte{0x40 | window>>5, 0x60 | window&0x1f, d.opcode} {
+	for _, code := range []byte{0x40 | window>>5, 0x60 | window&0x1f, mode.opcode} {
 		if err := d.write(ctx, code); err != nil {
 			return 0, err
 		}
 	}
-	if err := d.pause(ctx, d.duration); err != nil {
+	if err := d.pause(ctx, mode.duration); err != nil {
 		return 0, err
 	}
 	b := make([]byte, 2)

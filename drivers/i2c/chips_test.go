@@ -121,6 +121,10 @@ func TestBH1750(t *testing.T) {
 	want(t, got, "illuminance=2.5")
 	got = measured(t, i2c.BH1750Kind(), 0x23, i2ctest.Recorded("42\n65\n20\n> ff ff\n40\n7f\n20\n> d2 f0"), "", 1)
 	want(t, got, "illuminance=100161.3")
+	got = measured(t, i2c.BH1750Kind(), 0x23, i2ctest.Recorded("42\n65\n21\n> ff ff\n40\n7f\n20\n> d2 f0"), "resolution = 0.5", 1)
+	want(t, got, "illuminance=100161.3")
+	got = measured(t, i2c.BH1750Kind(), 0x23, i2ctest.Recorded("42\n65\n23\n> ff ff\n40\n7f\n20\n> d2 f0"), "resolution = 4", 1)
+	want(t, got, "illuminance=100161.3")
 }
 
 // The example of the datasheet SBOS448G, section 8.5.2 with table 8: 11.98 V, 20 mV over 2 mΩ.
