@@ -151,9 +151,23 @@ func TestSCD4x(t *testing.T) {
 		> 80 06 04
 		ec 05
 		> 01 f4 33 66 67 a2 5e b9 3c
+		e4 b8
+		> 80 00 a2        # nothing new
 		3f 86
 	`), "altitude = 1950", 2)
-	want(t, got, "", "co2=500 temperature=25 humidity=37")
+	want(t, got, "co2=500 temperature=25 humidity=37", "")
+}
+
+func TestSCD4xThatNeverMeasuresGivesNoReadingAndNoSilence(t *testing.T) {
+	got := measured(t, i2c.SCD4xKind(), 0x62, i2ctest.Recorded(`
+		36 f6
+		3f 86
+		36 82
+		> f8 96 31 9f 07 c2 3b be 89
+		24 27 00 00 81
+		21 b1
+	`+strings.Repeat("e4 b8\n> 80 00 a2\n", 17)+"3f 86"), "", 1)
+	want(t, got, "the SCD4x at address 0x62 on I2C bus 1: it has stopped measuring; it is started again: the device is gone")
 }
 
 func TestSCD4xThatStoppedMeasuringIsStartedAgain(t *testing.T) {

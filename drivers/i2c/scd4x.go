@@ -27,8 +27,10 @@ func (o SCD4xOptions) Validate() error {
 
 // SCD4xKind returns the kind scd4x.
 func SCD4xKind() drivers.Kind {
-	return drivers.KindOf("scd4x", "Carbon dioxide, temperature and humidity by an SCD40 or SCD41 on an I2C bus.", scd4xExample,
+	k := drivers.KindOf("scd4x", "Carbon dioxide, temperature and humidity by an SCD40 or SCD41 on an I2C bus.", scd4xExample,
 		func() SCD4xOptions { return SCD4xOptions{at(0x62), 0} }, openSCD4x)
+	k.Timeout = 2 * scdFirst // of the first sample
+	return k
 }
 
 // Commands: datasheet SCD4x, version 1.3, table 9.
@@ -48,11 +50,14 @@ const (
 	// The chip measures every 5 s. One that has had nothing for so long has lost its
 	// supply meanwhile, and with it the order to measure.
 	scdSilence = 20 * time.Second
+	scdFirst   = 8 * time.Second        // the same since the start
+	scdLook    = 500 * time.Millisecond // how often it is asked for the first one
 )
 
 type scd4x struct {
 	*link
-	last time.Time // of a measurement
+	last     time.Time // of a measurement, or the start
+	measured bool      // since then
 }
 
 // openSCD4x starts the measurement that the chip repeats by itself.
@@ -107,23 +112,35 @@ func (d *scd4x) ask(ctx context.Context, code uint16, n int) ([]uint16, error) {
 	return d.words(ctx, n)
 }
 
-// measure returns nothing while the chip has nothing new.
+// measure returns nothing while the chip has nothing new. For the first one it waits:
+// the next sample may be an hour away.
 func (d *scd4x) measure(ctx context.Context) ([]any, error) {
-	status, err := d.ask(ctx, scdReady, 1)
-	if err != nil {
-		return nil, err
-	}
-	if status[0]&0x07ff == 0 { // section 3.8.2
-		if time.Since(d.last) > scdSilence {
-			return nil, d.faulty("it has stopped measuring; it is started again: %w", drivers.ErrGone)
+	for {
+		status, err := d.ask(ctx, scdReady, 1)
+		if err != nil {
+			return nil, err
 		}
-		return nil, nil
+		since := time.Since(d.last)
+		switch {
+		case status[0]&0x07ff != 0: // section 3.8.2
+			return d.values(ctx)
+		case since > scdSilence, since > scdFirst && !d.measured:
+			return nil, d.faulty("it has stopped measuring; it is started again: %w", drivers.ErrGone)
+		case d.measured:
+			return nil, nil
+		}
+		if err := d.pause(ctx, scdLook); err != nil {
+			return nil, err
+		}
 	}
+}
+
+func (d *scd4x) values(ctx context.Context) ([]any, error) {
 	w, err := d.ask(ctx, scdRead, 3)
 	if err != nil {
 		return nil, err
 	}
-	d.last = time.Now()
+	d.last, d.measured = time.Now(), true
 	co2, t, h := w[0], -45+175*fraction(w[1]), 100*fraction(w[2]) // section 3.5.2
 	if co2 == 0 {
 		return nil, d.faulty("it tells 0 ppm of carbon dioxide, which is no measurement; power-cycle it if it goes on")
