@@ -25,6 +25,10 @@ type Wire interface {
 	// Tx makes one transfer: w is written, then r is read behind a repeated start.
 	Tx(address uint16, w, r []byte) error
 
+	// Left tells whether the bus is not there any more, without a transfer. It is called
+	// like Tx.
+	Left() bool
+
 	Close() error
 }
 
@@ -57,6 +61,7 @@ type bus struct {
 	mu     sync.Mutex // guards what follows
 	holder uint16     // whose transfer is under way
 	closed bool
+	look   *time.Timer
 }
 
 // Chip gives one address on a bus to the caller, who closes it. It is the I2C of
@@ -72,6 +77,7 @@ func (s *Buses) Chip(c drivers.I2CConfig) (drivers.I2CChip, error) {
 		}
 		b = &bus{number: c.Bus, wire: wire, turn: make(chan struct{}, 1), users: make(map[uint16]bool)}
 		s.used[c.Bus] = b
+		s.watch(b)
 	}
 	if b.users[c.Address] {
 		return nil, fmt.Errorf("%s is used by another device of this gateway", who(drivers.I2CConfig{Bus: c.Bus, Address: c.Address}))
@@ -132,9 +138,7 @@ func (c *chip) transfer(w, r []byte) (culprit uint16, err error) {
 	err = b.wire.Tx(c.Address, w, r)
 	c.slow = time.Since(began) > longTransfer
 	if errors.Is(err, syscall.ENODEV) {
-		// At once, and not when the last chip has been sampled: the kernel's work on
-		// the whole USB port waits for the file of an adapter that was pulled out.
-		b.close()
+		b.close() // at once, and not when the last chip has been sampled: see watch
 	}
 	return c.buses.low.note(c.I2CConfig, err), err
 }
@@ -165,6 +169,34 @@ func (l *lowLines) note(c drivers.I2CConfig, err error) (culprit uint16) {
 	return l.since[c.Bus]
 }
 
+// lookAgain is how late it is noticed that a bus has left which nobody uses at the time.
+const lookAgain = time.Second
+
+// watch closes a bus that has left, as long as it is open: its next transfer may be an
+// hour away, and the kernel's work on the whole USB port waits for the file of an adapter
+// that was pulled out (i2c_del_adapter in i2c-core-base.c). Until then the adapter is not
+// found when it is plugged in again, and neither is anything else behind that hub.
+func (s *Buses) watch(b *bus) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.look = time.AfterFunc(lookAgain, func() {
+		select {
+		case b.turn <- struct{}{}:
+			if b.wire.Left() {
+				b.close()
+				s.drop(b)
+			}
+			<-b.turn
+		default: // a transfer is under way, which finds that out
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if !b.closed {
+			b.look.Reset(lookAgain)
+		}
+	})
+}
+
 // close closes the file of the bus, once.
 func (b *bus) close() error {
 	b.mu.Lock()
@@ -173,6 +205,7 @@ func (b *bus) close() error {
 		return nil
 	}
 	b.closed = true
+	b.look.Stop()
 	return b.wire.Close()
 }
 

@@ -106,6 +106,48 @@ func TestTransfersOfOneBusDoNotOverlap(t *testing.T) {
 	})
 }
 
+// The kernel waits for the file of an adapter that was pulled out, and with it everything
+// behind the same USB hub.
+func TestABusThatHasLeftIsClosedBeforeItsNextTransfer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := new(i2ctest.Bus).Attach(0x48, good()).Attach(0x49, i2ctest.Func(func(_, _ []byte) error {
+			time.Sleep(3 * time.Second)
+			return nil
+		}))
+		p := i2ctest.Ports(map[int]*i2ctest.Bus{1: bus})
+		first, slow := chip(t, p, 1, 0x48), chip(t, p, 1, 0x49)
+		time.Sleep(time.Hour)
+		if err := first.Tx(t.Context(), []byte{0}, nil); err != nil || bus.Open() != 1 {
+			t.Fatalf("%v, open %d times", err, bus.Open())
+		}
+		go slow.Tx(t.Context(), []byte{0}, nil)
+		synctest.Wait()
+		bus.Unplug()
+		time.Sleep(2500 * time.Millisecond)
+		if bus.Open() != 1 {
+			t.Error("the file was closed during a transfer")
+		}
+		time.Sleep(2500 * time.Millisecond)
+		if bus.Open() != 0 {
+			t.Error("the file is open as before")
+		}
+		bus.Plug()
+		if err := first.Tx(t.Context(), []byte{0}, nil); !errors.Is(err, drivers.ErrGone) {
+			t.Errorf("%v, but whoever has set the chip up must do it again", err)
+		}
+		again := chip(t, p, 1, 0x48)
+		if err := again.Tx(t.Context(), []byte{0}, nil); err != nil {
+			t.Error(err)
+		}
+		for _, c := range []drivers.I2CChip{first, slow, again} {
+			c.Close()
+		}
+		if bus.Open() != 0 {
+			t.Errorf("the bus is open %d times", bus.Open())
+		}
+	})
+}
+
 // listener is the Events of a device under test.
 type listener struct {
 	start time.Time

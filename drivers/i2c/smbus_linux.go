@@ -116,7 +116,7 @@ func (w wire) ask(address uint16, r *smbusRequest) error {
 	switch {
 	case errno == 0:
 		return nil
-	case w.left():
+	case w.Left():
 		return syscall.ENODEV
 	case errno == syscall.ENODEV:
 		return syscall.ENXIO // i2c-stub.c says so of an address without a chip

@@ -132,9 +132,9 @@ func taken(root string, bus int, address uint16) *TakenError {
 	return e
 }
 
-// left tells whether the bus is not there any more: the driver of a USB adapter that
-// was pulled out may go on with EIO, as if the wires were bad.
-func (w wire) left() bool {
+// Left looks for the file: the driver of a USB adapter that was pulled out may go on with
+// EIO, as if the wires were bad.
+func (w wire) Left() bool {
 	_, err := os.Stat(w.Name())
 	return errors.Is(err, fs.ErrNotExist)
 }
@@ -181,7 +181,7 @@ func (w wire) Probe(address uint16) error {
 func (w wire) transfer(t *transfer) error {
 	done, _, errno := unix.Syscall(unix.SYS_IOCTL, w.Fd(), ioctlRDWR, uintptr(unsafe.Pointer(t)))
 	switch {
-	case errno != 0 && w.left():
+	case errno != 0 && w.Left():
 		return syscall.ENODEV
 	case errno != 0:
 		return errno

@@ -163,6 +163,14 @@ func (w *wire) Tx(address uint16, out, in []byte) error {
 	return chip.Tx(out, in)
 }
 
+// Left tells it until the bus is opened anew.
+func (w *wire) Left() bool {
+	w.bus.mu.Lock()
+	defer w.bus.mu.Unlock()
+	w.dead = w.dead || w.bus.gone
+	return w.dead
+}
+
 func (w *wire) Close() error {
 	w.bus.mu.Lock()
 	defer w.bus.mu.Unlock()
