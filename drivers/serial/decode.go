@@ -27,14 +27,28 @@ const (
 
 func newDecoder(o LineOptions) decoder {
 	var parse decoder
+	read := scalar
+	if o.Decimal == "," {
+		read = commaScalar
+	}
 	switch o.Format {
 	case "kv":
-		parse = parsePairs
+		between := " \t,;&"
+		if o.Decimal == "," {
+			between = " \t;&"
+		}
+		parse = func(line []byte) ([]drivers.Value, error) { return parsePairs(line, between, read) }
 	case "csv":
-		parse = func(line []byte) ([]drivers.Value, error) { return parseColumns(line, o.Separator, o.Columns) }
+		mixed := regexp.MustCompile(decimalComma)
+		parse = func(line []byte) ([]drivers.Value, error) {
+			if part := mixed.Find(line); part != nil && o.Separator == "," {
+				return nil, fmt.Errorf("%q looks like a number with a comma; are separator = \";\" and decimal = \",\" meant?", bytes.Trim(part, ";,\t "))
+			}
+			return parseColumns(line, o.Separator, o.Columns, read)
+		}
 	case "regex":
 		pattern := regexp.MustCompile(o.Pattern) // Validate has compiled it
-		parse = func(line []byte) ([]drivers.Value, error) { return parsePattern(line, pattern) }
+		parse = func(line []byte) ([]drivers.Value, error) { return parsePattern(line, pattern, read) }
 	default:
 		parse = parseJSON
 	}
@@ -134,21 +148,26 @@ func flatten(object map[string]any, prefix string, depth int, values *[]drivers.
 }
 
 // parsePairs takes key=value or key:value, between blanks, commas or semicolons.
-func parsePairs(line []byte) ([]drivers.Value, error) {
+func parsePairs(line []byte, between string, read func(string) any) ([]drivers.Value, error) {
 	var values []drivers.Value
-	for _, pair := range strings.FieldsFunc(string(line), func(r rune) bool { return strings.ContainsRune(" \t,;&", r) }) {
+	for _, pair := range strings.FieldsFunc(string(line), func(r rune) bool { return strings.ContainsRune(between, r) }) {
 		at := strings.IndexAny(pair, "=:")
 		if at <= 0 {
 			return nil, fmt.Errorf("%q is not a pair", pair)
 		}
-		values = append(values, drivers.Value{Channel: pair[:at], V: scalar(pair[at+1:])})
+		values = append(values, drivers.Value{Channel: pair[:at], V: read(pair[at+1:])})
 	}
 	return values, nil
 }
 
+// decimalComma is two whole numbers with a comma between them, and a semicolon or a tab at
+// their side: the 22,5 of 22,5;51. With the comma as separator 22 would be a value like any
+// other.
+const decimalComma = `(^|[;\t,]) *[-+]?\d+,\d+ *[;\t]|[;\t] *[-+]?\d+,\d+ *($|[;\t,])`
+
 // parseColumns takes the columns by their order. A line with more or fewer is cut
 // or of another kind.
-func parseColumns(line []byte, separator string, names []string) ([]drivers.Value, error) {
+func parseColumns(line []byte, separator string, names []string, read func(string) any) ([]drivers.Value, error) {
 	cells := strings.Split(string(line), separator)
 	if len(cells) != len(names) {
 		return nil, fmt.Errorf("%d columns instead of %d", len(cells), len(names))
@@ -156,7 +175,7 @@ func parseColumns(line []byte, separator string, names []string) ([]drivers.Valu
 	var values []drivers.Value
 	for i, cell := range cells {
 		if names[i] != "" {
-			values = append(values, drivers.Value{Channel: names[i], V: scalar(cell)})
+			values = append(values, drivers.Value{Channel: names[i], V: read(cell)})
 		}
 	}
 	return values, nil
@@ -184,7 +203,7 @@ func groupsOf(pattern string) ([]string, error) {
 
 // parsePattern takes the named groups. A group that took no part in the match has
 // no value; of groups with the same name the first that took part counts.
-func parsePattern(line []byte, pattern *regexp.Regexp) ([]drivers.Value, error) {
+func parsePattern(line []byte, pattern *regexp.Regexp, read func(string) any) ([]drivers.Value, error) {
 	at := pattern.FindSubmatchIndex(line)
 	if at == nil {
 		return nil, errNoMatch
@@ -195,7 +214,7 @@ func parsePattern(line []byte, pattern *regexp.Regexp) ([]drivers.Value, error) 
 		if name == "" || taken || at[2*i] < 0 {
 			continue
 		}
-		values = append(values, drivers.Value{Channel: name, V: scalar(string(line[at[2*i]:at[2*i+1]]))})
+		values = append(values, drivers.Value{Channel: name, V: read(string(line[at[2*i]:at[2*i+1]]))})
 	}
 	return values, nil
 }
@@ -223,4 +242,21 @@ func scalar(s string) any {
 		s = s[1 : n-1]
 	}
 	return s
+}
+
+// commaScalar is scalar where numbers have a comma. One with a point is none: 1.234 may
+// be a thousand, and more.
+func commaScalar(s string) any {
+	pointed := strings.Contains(s, ".")
+	if !pointed {
+		switch v := scalar(strings.Replace(s, ",", ".", 1)).(type) {
+		case int64, float64:
+			return v
+		}
+	}
+	v := scalar(s)
+	if _, float := v.(float64); float && pointed {
+		return strings.TrimSpace(s)
+	}
+	return v
 }

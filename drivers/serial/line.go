@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"edgegateway/drivers"
@@ -22,6 +23,7 @@ type LineOptions struct {
 	LineEnding string        `toml:"line_ending"`    // "" = CR, LF or both
 	MaxLine    int64         `toml:"max_line,bytes"` // longer lines are dropped and counted
 	Separator  string        `toml:"separator"`      // csv: between columns
+	Decimal    string        `toml:"decimal"`        // csv, kv, regex: "." as in 21.5, or "," as in 21,5
 	Columns    []string      `toml:"columns"`        // csv: names in order, "" = not wanted
 	Pattern    string        `toml:"pattern"`        // regex: with a named group (?P<name>...) for each value
 	Fields     []Field       `toml:"fields"`         // names and units; empty = everything as it comes
@@ -37,7 +39,7 @@ type Field struct {
 }
 
 func lineDefaults() LineOptions {
-	return LineOptions{PortOptions: DefaultPort(115200), Format: "json", MaxLine: 1024, Separator: ","}
+	return LineOptions{PortOptions: DefaultPort(115200), Format: "json", MaxLine: 1024, Separator: ",", Decimal: "."}
 }
 
 // Validate checks what can be checked without a port.
@@ -51,6 +53,9 @@ func (o LineOptions) Validate() error {
 	m.If(o.Format == "csv" && len(o.Columns) == 0, "columns must name the columns of a csv line, like [\"temperature\", \"humidity\"]")
 	m.If(known && o.Format != "csv" && len(o.Columns) > 0, "columns is for format = \"csv\"; format is %q", o.Format)
 	m.If(o.Format == "csv" && o.Separator == "", "separator must not be empty")
+	m.If(o.Decimal != "." && o.Decimal != ",", "decimal must be \".\" or \",\", not %q", o.Decimal)
+	m.If(o.Decimal == "," && o.Format == "json", "decimal is for csv, kv and regex; the numbers of JSON have a point")
+	m.If(o.Decimal == "," && o.Format == "csv" && strings.Contains(o.Separator, ","), "separator must not hold the comma that decimal = \",\" says is that of the numbers")
 	m.If(known && o.Format != "regex" && o.Pattern != "", "pattern is for format = \"regex\"; format is %q", o.Format)
 	m.Add("", validateSilence(o.Silence))
 	m.Add("", o.validateNames())
