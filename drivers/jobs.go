@@ -94,8 +94,8 @@ func (r *runner) taken(job Job) {
 // movable tells whether a job may have to touch the device.
 func movable(dev Device) bool {
 	_, acts := dev.(Actuator)
-	_, careful := dev.(Failsafe)
-	return acts || careful
+	_, safe := dev.(Failsafe)
+	return acts || safe
 }
 
 // carrier is what a job asks of the device; nil is nothing, and touches it not. The
@@ -105,8 +105,8 @@ func (r *runner) carrier(dev Device, job Job) (op string, carryOut func(context.
 		return "sample", sampleOf(dev), nil
 	}
 	if job.Safe {
-		if careful, ok := dev.(Failsafe); ok {
-			return "actuate", careful.Safe, nil
+		if device, ok := dev.(Failsafe); ok {
+			return "actuate", device.Safe, nil
 		}
 		return "", nil, errors.New("this device has no safe state")
 	}

@@ -16,13 +16,6 @@ type Kind struct {
 	Summary string // one sentence, for a list of all kinds
 	Example string // a complete [[devices]] block of TOML that opens
 
-	// Moves says that something in the world may move when a device is opened, and
-	// again when it is closed: an output goes to its initial and to its safe state.
-	Moves bool
-
-	// Failsafe says that its devices have a safe state: that they are a Failsafe.
-	Failsafe bool
-
 	// Timeout limits one Sample and one Actuate of devices that may have to wait for
 	// their turn; 0 = 5 s.
 	Timeout time.Duration
@@ -39,6 +32,15 @@ type Kind struct {
 	// Resumes decodes the options and lists the channels that a Resumer of this kind
 	// goes on from. What they say must reach the state as it is.
 	Resumes func(decode func(dst any) error) ([]string, error)
+
+	// Moves decodes the options and says whether something in the world may move when the
+	// device is opened, and again when it is closed: an output goes to its initial and to
+	// its safe state. Nil: nothing moves by any device of the kind.
+	Moves func(decode func(dst any) error) bool
+
+	// Failsafe decodes the options and says whether the device has a safe state: whether it
+	// is a Failsafe. Nil: none of the kind is.
+	Failsafe func(decode func(dst any) error) bool
 
 	// Reach decodes the options and says why this process could not open the device now,
 	// as far as that shows without touching it: something is not there, or its group
@@ -83,6 +85,14 @@ type reacher interface{ Reach(root string) error }
 // options of a kind whose devices go on from what these channels said last.
 type resumer interface{ Resumes() []string }
 
+// options of a kind that may have devices that move when they are opened and closed, and
+// of one that may have devices with a safe state. Both may be asked about options that are
+// wrong.
+type (
+	mover   interface{ Moves() bool }
+	careful interface{ Failsafe() bool }
+)
+
 // KindOf makes a Kind of its options' defaults and of a function that opens a
 // device with options that are valid.
 func KindOf[O Options](name, summary, example string, defaults func() O, open func(context.Context, O, Ports) (Device, error)) Kind {
@@ -93,7 +103,21 @@ func KindOf[O Options](name, summary, example string, defaults func() O, open fu
 		}
 		return o, o.Validate()
 	}
+	var moves, failsafe func(decode func(any) error) bool
+	if _, ok := any(*new(O)).(mover); ok {
+		moves = func(decode func(any) error) bool {
+			o, _ := options(decode) // Check says what is wrong
+			return any(o).(mover).Moves()
+		}
+	}
+	if _, ok := any(*new(O)).(careful); ok {
+		failsafe = func(decode func(any) error) bool {
+			o, _ := options(decode)
+			return any(o).(careful).Failsafe()
+		}
+	}
 	return Kind{
+		Moves: moves, Failsafe: failsafe,
 		Name: name, Summary: summary, Example: example,
 		Check: func(decode func(any) error) error {
 			_, err := options(decode)

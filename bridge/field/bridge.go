@@ -97,8 +97,12 @@ func Check(cfg Config, kinds []drivers.Kind) error {
 			errs = append(errs, c.fault("kind", "there is no kind %q%s; `gateway devices` lists them", c.Kind, nearest(c.Kind, kinds)))
 			continue
 		}
-		if c.SafeWithout.wanted() && !kind.Failsafe {
+		switch {
+		case !c.SafeWithout.wanted():
+		case kind.Failsafe == nil:
 			errs = append(errs, c.fault("safe_without", "the kind %q has no safe state that safe_without could take it to; those with one are %s", c.Kind, safe))
+		case !kind.Failsafe(c.options()):
+			errs = append(errs, c.fault("safe_without", "there is no safe state that safe_without could take the device to: nothing in its options has a safe value"))
 		}
 		if err := kind.Check(c.options()); err != nil {
 			errs = append(errs, c.place(err))
@@ -113,7 +117,7 @@ func Check(cfg Config, kinds []drivers.Kind) error {
 func safeKinds(kinds []drivers.Kind) string {
 	var names []string
 	for _, k := range kinds {
-		if k.Failsafe {
+		if k.Failsafe != nil {
 			names = append(names, k.Name)
 		}
 	}

@@ -42,7 +42,7 @@ func (r *relay) kind() drivers.Kind {
 			r.on = true // its initial state
 			return r, r.broken
 		})
-	k.Failsafe = true
+	k.Failsafe = func(func(any) error) bool { return true }
 	return k
 }
 
@@ -539,6 +539,8 @@ func TestAStopIsNoFailureToBeSafe(t *testing.T) {
 func TestWhatIsWrongWithSafeWithout(t *testing.T) {
 	r := new(relay)
 	plain := kind("plain", newFake(), nil)
+	board := kind("board", newFake(), nil) // its devices have one or not
+	board.Failsafe = func(func(any) error) bool { return false }
 	for _, c := range []struct {
 		kind    string
 		without field.SafeWithout
@@ -547,7 +549,8 @@ func TestWhatIsWrongWithSafeWithout(t *testing.T) {
 		{"relay", heartbeat, "<nil>"},
 		{"relay", field.SafeWithout{After: time.Minute}, "<nil>"},
 		{"plain", field.SafeWithout{After: time.Minute}, "<nil>"},
-		{"plain", heartbeat, `device "x": the kind "plain" has no safe state that safe_without could take it to; those with one are relay`},
+		{"plain", heartbeat, `device "x": the kind "plain" has no safe state that safe_without could take it to; those with one are board, relay`},
+		{"board", heartbeat, `device "x": there is no safe state that safe_without could take the device to: nothing in its options has a safe value`},
 		{"relay", field.SafeWithout{After: 30 * time.Second}, `device "x": safe_without.after needs a cloud or a heartbeat beside it, that the device must not be without so long`},
 		{"relay", field.SafeWithout{Cloud: "a", After: time.Millisecond}, `device "x": safe_without.after must be at least 1s, not 1ms`},
 		{"relay", field.SafeWithout{Heartbeat: "a/#", After: time.Minute}, `device "x": safe_without.heartbeat "a/#" must be a topic without + and #, not start with $, and have at most 1024 bytes`},
@@ -556,7 +559,7 @@ func TestWhatIsWrongWithSafeWithout(t *testing.T) {
 	} {
 		d := device("x", c.kind)
 		d.SafeWithout = c.without
-		if got := fmt.Sprint(field.Check(field.Config{Prefix: "p", Devices: []field.DeviceConfig{d}}, []drivers.Kind{plain, r.kind()})); got != c.want {
+		if got := fmt.Sprint(field.Check(field.Config{Prefix: "p", Devices: []field.DeviceConfig{d}}, []drivers.Kind{plain, board, r.kind()})); got != c.want {
 			t.Errorf("%+v: got %s, want %s", c.without, got, c.want)
 		}
 	}

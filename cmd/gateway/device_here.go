@@ -65,7 +65,7 @@ func (c *socketChoice) whereIs(ctx context.Context, p *process, name string) (w 
 
 // mayMove says why this process must not open a device that moves.
 func (w whereabouts) mayMove() error {
-	if w.next && kindOf(*w.here).Moves {
+	if w.next && moves(*w.here) {
 		return fmt.Errorf("the running gateway does not have %s yet, and only it knows what must not be on together: start it again with this configuration first", w.here.Name)
 	}
 	return nil
@@ -103,6 +103,20 @@ func kindOf(d field.DeviceConfig) drivers.Kind {
 	return kinds[slices.IndexFunc(kinds, func(k drivers.Kind) bool { return k.Name == d.Kind })]
 }
 
+// optionsOf decodes the options of a device, which may have none.
+func optionsOf(d field.DeviceConfig) func(dst any) error {
+	if d.Options == nil {
+		return func(any) error { return nil }
+	}
+	return d.Options
+}
+
+// moves tells whether something moves when a device is opened.
+func moves(d field.DeviceConfig) bool {
+	kind := kindOf(d)
+	return kind.Moves != nil && kind.Moves(optionsOf(d))
+}
+
 // visitDevice opens a device; its events begin to come. The caller ends it.
 func visitDevice(ctx context.Context, p *process, d field.DeviceConfig) *visit {
 	v := &visit{events: make(chan visitEvent), jobs: make(chan drivers.Job, 1), ended: make(chan error, 1)}
@@ -110,7 +124,7 @@ func visitDevice(ctx context.Context, p *process, d field.DeviceConfig) *visit {
 	open := kind.Open
 	kind.Open = func(ctx context.Context, decode func(any) error, ports drivers.Ports) (drivers.Device, error) {
 		dev, err := open(ctx, decode, ports)
-		if err == nil && kind.Failsafe {
+		if _, ok := dev.(drivers.Failsafe); ok && err == nil {
 			v.holds.Store(true)
 		}
 		if _, ok := dev.(drivers.Resumer); ok && err == nil {
@@ -118,12 +132,8 @@ func visitDevice(ctx context.Context, p *process, d field.DeviceConfig) *visit {
 		}
 		return dev, err
 	}
-	decode := d.Options
-	if decode == nil {
-		decode = func(any) error { return nil }
-	}
 	ctx, v.stop = context.WithCancel(ctx)
-	spec := drivers.Spec{Name: d.Name, Kind: kind, Decode: decode, Ports: p.ports(), Every: d.Every, Jobs: v.jobs, Log: slog.New(slog.DiscardHandler)}
+	spec := drivers.Spec{Name: d.Name, Kind: kind, Decode: optionsOf(d), Ports: p.ports(), Every: d.Every, Jobs: v.jobs, Log: slog.New(slog.DiscardHandler)}
 	go func() { v.ended <- drivers.Run(ctx, spec, visitor{ctx, v.events}) }()
 	return v
 }

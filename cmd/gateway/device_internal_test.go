@@ -361,6 +361,35 @@ func TestARegisterIsSetAndLetGo(t *testing.T) {
 	})
 }
 
+// One with a safe value is held as an output is, and is safe again at the end.
+func TestARegisterWithASafeValueIsHeld(t *testing.T) {
+	file := configOf(t, "id = \"g\"\n[[devices]]\nname = \"heater\"\nkind = \"modbus-rtu\"\n[devices.options]\npath = \"/dev/ttyUSB0\"\n"+
+		`points = [{ name = "target", address = 1, writable = true, safe = 5 }]`)
+	unit := &modbustest.Unit{Holding: map[int]uint16{1: 200}}
+	port := serialtest.New()
+	port.Respond(func(sent []byte) string {
+		var out strings.Builder
+		_ = modbustest.ServeRTU(struct {
+			io.Reader
+			io.Writer
+		}{bytes.NewReader(sent), &out}, map[byte]*modbustest.Unit{1: unit}) // it ends with the request
+		return out.String()
+	})
+	code, _, errOut := at(t.Context(), t, port.Ports(), "read", "-config", file, "heater")
+	if code != 1 || !strings.Contains(errOut, "to open it would move it") || unit.Asked() != 0 {
+		t.Errorf("%d, %d requests, %s", code, unit.Asked(), errOut)
+	}
+	code, out, errOut := at(t.Context(), t, port.Ports(), "set", "-config", file, "-for", "10ms", "heater", "21")
+	if code != 0 || !strings.HasSuffix(out, "heater: target = 21\nHeld for 10ms, or until Ctrl-C.\nheater: closed, in its safe state\n") {
+		t.Errorf("%d %s%s", code, out, errOut)
+	}
+	unit.Change(func(u *modbustest.Unit) {
+		if u.Holding[1] != 5 {
+			t.Errorf("the register holds %d", u.Holding[1])
+		}
+	})
+}
+
 func TestNegativeNumbersAreWordsAndNotFlags(t *testing.T) {
 	for _, c := range []struct {
 		line, words string

@@ -131,11 +131,7 @@ func (c *checker) devices(cfg config.Config) {
 		for _, doubt := range quantityDoubts(d) {
 			c.warning("device "+d.Name, "%v", doubt)
 		}
-		decode := d.Options
-		if decode == nil {
-			decode = func(any) error { return nil }
-		}
-		if err := kindOf(d).Reach(decode, ""); err != nil { // it may be plugged in later
+		if err := kindOf(d).Reach(optionsOf(d), ""); err != nil { // it may be plugged in later
 			c.warning("device "+d.Name, "%v", err)
 			continue
 		}

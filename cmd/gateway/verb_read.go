@@ -137,7 +137,7 @@ func (v *readFlags) readHere(ctx context.Context, p *process, at whereabouts) (e
 	if v.every > 0 {
 		d.Every = v.every
 	}
-	if kindOf(d).Moves && !v.open {
+	if moves(d) && !v.open {
 		return fmt.Errorf("no gateway holds %s, and to open it would move it: it goes to its initial state, and at the end to its safe state. -open does that", d.Name)
 	}
 	if err := at.mayMove(); err != nil {

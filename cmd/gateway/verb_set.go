@@ -105,7 +105,7 @@ func (v *setFlags) setHere(ctx context.Context, p *process, d field.DeviceConfig
 		return fmt.Errorf("%s: %w", d.Name, err)
 	}
 	fmt.Fprintf(p.stdout, "No running gateway has the device %q; it is opened here", d.Name)
-	if kindOf(d).Moves {
+	if moves(d) {
 		fmt.Fprint(p.stdout, ", which brings it into its initial state; at the end it goes into its safe state")
 	}
 	fmt.Fprintln(p.stdout, ".")

@@ -94,8 +94,9 @@ func TestEveryExampleOpens(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, failsafe := dev.(drivers.Failsafe); failsafe != k.Failsafe {
-				t.Errorf("the kind says %v of having a safe state, its device %v", k.Failsafe, failsafe)
+			said := k.Failsafe != nil && k.Failsafe(example.Options)
+			if _, failsafe := dev.(drivers.Failsafe); failsafe != said {
+				t.Errorf("the kind says %v of having a safe state, its device %v", said, failsafe)
 			}
 			if len(dev.Channels()) == 0 {
 				t.Error("no channels")

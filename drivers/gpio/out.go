@@ -62,12 +62,16 @@ func (o OutOptions) Uses() []drivers.Use {
 	return uses
 }
 
+// Moves: opening and closing drive the line.
+func (OutOptions) Moves() bool { return true }
+
+// Failsafe: every output has a safe state.
+func (OutOptions) Failsafe() bool { return true }
+
 // OutKind returns the kind gpio-out: a relay, a valve, a lamp.
 func OutKind() drivers.Kind {
-	k := drivers.KindOf("gpio-out", "A relay, valve or lamp on a GPIO line, set by commands.", outExample,
+	return drivers.KindOf("gpio-out", "A relay, valve or lamp on a GPIO line, set by commands.", outExample,
 		func() OutOptions { return OutOptions{InterlockPause: defaultPause} }, openOut)
-	k.Moves, k.Failsafe = true, true
-	return k
 }
 
 type output struct {

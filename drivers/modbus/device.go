@@ -48,7 +48,7 @@ func RTUKind() drivers.Kind {
 			if err := ln.use(ctx, func(carrier) error { return nil }); err != nil {
 				return nil, errors.Join(err, d.Close())
 			}
-			return d, nil
+			return start(ctx, d)
 		})
 }
 
@@ -57,7 +57,7 @@ func RTUKind() drivers.Kind {
 func TCPKind() drivers.Kind {
 	var shared lines
 	return drivers.KindOf("modbus-tcp", "A meter, inverter or controller in the network that speaks Modbus TCP.",
-		tcpExample, tcpDefaults, func(_ context.Context, o TCPOptions, _ drivers.Ports) (drivers.Device, error) {
+		tcpExample, tcpDefaults, func(ctx context.Context, o TCPOptions, _ drivers.Ports) (drivers.Device, error) {
 			address := o.hostPort()
 			ln, err := shared.join(address, o.settings(), true, func(ctx context.Context) (carrier, error) {
 				conn, err := dial(ctx, address, o.Timeout)
@@ -72,7 +72,7 @@ func TCPKind() drivers.Kind {
 			if err != nil {
 				return nil, err
 			}
-			return newDevice(ln, o.UnitOptions, 0, o.Framing == "tcp"), nil
+			return start(ctx, newDevice(ln, o.UnitOptions, 0, o.Framing == "tcp"))
 		})
 }
 
@@ -209,25 +209,11 @@ func (d *device) value(p Point, s span, data []byte) (any, error) {
 }
 
 func (d *device) Check(c drivers.Command) (drivers.Command, error) {
-	c, channel, err := drivers.Resolve(c, d.Channels())
+	c, _, err := drivers.Resolve(c, d.Channels())
 	if err != nil {
 		return c, err
 	}
-	if channel.Type == drivers.Bool {
-		c.Value, err = drivers.ParseBool(c.Value)
-		return c, err
-	}
-	number, err := drivers.ParseNumber(c.Value, channel.Range)
-	if err != nil {
-		return c, err
-	}
-	// The result says what is written, also of a point that is not read back.
-	written := d.points[d.index(c.Channel)].step(number)
-	if _, err := drivers.ParseNumber(written, channel.Range); err != nil {
-		return c, fmt.Errorf("the register cannot hold %v, and %w", number, err)
-	}
-	c.Value = written
-	_, err = d.request(c)
+	c.Value, err = d.points[d.index(c.Channel)].settle(c.Value)
 	return c, err
 }
 

@@ -34,6 +34,7 @@ type Point struct {
 	Max      float64 `toml:"max"`
 	Function int     `toml:"write_function"` // 5, 6, 15 or 16; 0 = 5 for a coil, 6 for one register, 16 for more
 	NoRead   bool    `toml:"write_only"`     // it is never read
+	Safe     any     `toml:"safe"`           // what it is set to when the device is opened, closed or to be safe; without it, it stays
 }
 
 func tables() []string { return []string{"coil", "discrete", "holding", "input"} }
@@ -147,8 +148,8 @@ func (p Point) validateType(fail func(key, format string, args ...any)) {
 // such a type.
 func (p Point) validateWriting(fail func(key, format string, args ...any), known bool) {
 	switch {
-	case (p.Min != p.Max || p.NoRead) && !p.Writable:
-		fail("writable", "must be true for min, max and write_only")
+	case (p.Min != p.Max || p.NoRead || p.Safe != nil) && !p.Writable:
+		fail("writable", "must be true for min, max, write_only and safe")
 	case p.Writable && (p.Table == "discrete" || p.Table == "input"):
 		fail("writable", "cannot be: the table %s can only be read; is coil or holding meant?", p.Table)
 	case p.Writable && p.Bit != nil:
@@ -165,6 +166,11 @@ func (p Point) validateWriting(fail func(key, format string, args ...any), known
 		fits = []int{writeSingleRegister, writeMultipleRegisters}
 	default:
 		fits = []int{writeMultipleRegisters}
+	}
+	if p.Safe != nil && p.Writable && p.Bit == nil {
+		if _, err := p.settle(p.Safe); err != nil {
+			fail("safe", "cannot be set: %v", err)
+		}
 	}
 	if !slices.Contains(fits, p.Function) {
 		fail("write_function", "must be %s, not %d", strings.Trim(strings.Join(strings.Fields(fmt.Sprint(fits)), " or "), "[]"), p.Function)
@@ -293,6 +299,26 @@ func (p Point) step(value float64) float64 {
 		return next
 	}
 	return value
+}
+
+// settle brings a value that somebody wants into the one that is written, or says why it
+// cannot be.
+func (p Point) settle(v any) (any, error) {
+	if p.Type == "bool" {
+		return drivers.ParseBool(v)
+	}
+	limits := p.limits()
+	number, err := drivers.ParseNumber(v, limits)
+	if err != nil {
+		return v, err
+	}
+	// The result says what is written, also of a point that is not read back.
+	written := p.step(number)
+	if _, err := drivers.ParseNumber(written, limits); err != nil {
+		return v, fmt.Errorf("the register cannot hold %v, and %w", number, err)
+	}
+	_, err = p.write(written, 0)
+	return written, err
 }
 
 // write makes the request that sets a normal point. value is a bool, or a number

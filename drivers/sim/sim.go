@@ -110,12 +110,13 @@ func (o Options) Resumes() []string {
 	return names
 }
 
+// Failsafe: what commands set goes back to what it was at the start.
+func (Options) Failsafe() bool { return true }
+
 // Kind returns the kind sim.
 func Kind() drivers.Kind {
-	k := drivers.KindOf("sim", "A made-up device of waveforms and switches, to try things without hardware.",
+	return drivers.KindOf("sim", "A made-up device of waveforms and switches, to try things without hardware.",
 		example, func() Options { return Options{} }, open)
-	k.Failsafe = true
-	return k
 }
 
 // device generates its values when it is asked.
