@@ -22,6 +22,11 @@ const (
 	birthFirst = time.Second     // Home Assistant subscribes before it says that it is there; a moment is polite
 	deepest    = 8               // levels of a prefix under which an earlier one is looked for
 	birthMost  = 5 * time.Second // it then hears from every gateway at once, but for this
+
+	// How long what goes away is kept for a Home Assistant that has not said that it is
+	// there. At the broker of the gateway it is away whenever the gateway starts, and
+	// back after 10 s, or when it has started itself.
+	unborn = 5 * time.Minute
 )
 
 // An announcer tells Home Assistant of the devices.
@@ -39,6 +44,7 @@ type announcer struct {
 	// What follows belongs to run.
 	told     map[string][]byte // payloads by topic
 	deaf     map[string]bool   // devices of which commands have no way, that was logged
+	leaves   bool              // something of them goes away
 	reported string            // the last error
 }
 
@@ -49,9 +55,6 @@ func newAnnouncer(b *Bridge, br *broker.Broker) (*announcer, error) {
 		local:   br.Local(announcerName, broker.Rights{}),
 		changed: make(chan struct{}, 1), born: make(chan struct{}, 1),
 		told: make(map[string][]byte), deaf: make(map[string]bool),
-	}
-	if !a.cfg.Discovery {
-		return a, nil
 	}
 	if birth, ok := a.site.Receives(a.cfg.Birth()); ok {
 		return a, a.local.Subscribe(birth, broker.SubscribeOptions{QoS: 1, RetainHandling: packet.NoRetained}, a)
@@ -83,11 +86,8 @@ func signal(c chan struct{}) {
 // run tells and takes back until ctx ends. What was told stays: the devices come
 // back.
 func (a *announcer) run(ctx context.Context) {
-	a.takeBack()
-	if !a.cfg.Discovery {
-		return
-	}
-	a.tell(a.cfg.OfGateway(a.gateway, a.site))
+	a.tellGateway()
+	late := time.After(unborn)
 	var due, again <-chan time.Time
 	for {
 		select {
@@ -103,13 +103,33 @@ func (a *announcer) run(ctx context.Context) {
 			}
 		case <-due:
 			due = nil
-			a.tellDevices()
+			a.tellDevices(false)
 		case <-again:
 			again = nil
 			clear(a.told)
-			a.tell(a.cfg.OfGateway(a.gateway, a.site))
-			a.tellDevices()
+			a.settle()
+		case <-late:
+			late = nil
+			a.settle()
 		}
+		if a.leaves && late == nil {
+			late = time.After(unborn)
+		}
+	}
+}
+
+// settle tells all, and clears what has gone away: Home Assistant has heard of it.
+func (a *announcer) settle() {
+	a.takeBack()
+	a.tellGateway()
+	a.leaves = false
+	a.tellDevices(true)
+}
+
+func (a *announcer) tellGateway() {
+	if a.cfg.Discovery {
+		m, err := a.cfg.OfGateway(a.gateway, a.site)
+		a.tell(m, err)
 	}
 }
 
@@ -139,7 +159,11 @@ func (a *announcer) takeBack() {
 	}
 }
 
-func (a *announcer) tellDevices() {
+// tellDevices tells what is new of them. forget leaves out what was told to go away.
+func (a *announcer) tellDevices(forget bool) {
+	if !a.cfg.Discovery {
+		return
+	}
 	for _, d := range a.b.devices {
 		channels, complete := d.announced()
 		if len(channels) == 0 {
@@ -147,16 +171,19 @@ func (a *announcer) tellDevices() {
 		}
 		topic, _ := a.cfg.Topic(a.gateway.ID, d.cfg.Name, a.site)
 		one := homeassistant.Device{
-			Name: d.cfg.Name, Title: d.cfg.Title, Kind: d.cfg.Kind, Base: d.base, QoS: d.cfg.QoS, Channels: channels,
-		}
-		if !complete {
-			one.Earlier = a.before(topic)
+			Name: d.cfg.Name, Title: d.cfg.Title, Kind: d.cfg.Kind, Base: d.base, QoS: d.cfg.QoS,
+			Channels: channels, Complete: complete, Earlier: a.before(topic),
 		}
 		m, readOnly, err := a.cfg.OfDevice(a.gateway, one, a.site)
 		if len(readOnly) > 0 && !a.deaf[d.cfg.Name] {
 			a.deaf[d.cfg.Name] = true
 			a.b.log.Warn("Home Assistant can look at these channels, and not set them: the cloud has no route down for their commands",
 				"device", d.cfg.Name, "channels", readOnly, "cloud", a.site.Name)
+		}
+		if err == nil {
+			var leaves bool
+			m.Payload, leaves = homeassistant.Farewell(one.Earlier, m.Payload, forget)
+			a.leaves = a.leaves || leaves
 		}
 		a.tell(m, err)
 	}
@@ -173,9 +200,6 @@ func (a *announcer) tell(m homeassistant.Message, err error) {
 	}
 	if string(a.told[m.Topic]) == string(m.Payload) {
 		return
-	}
-	if interim := homeassistant.Interim(a.before(m.Topic), m.Payload); interim != nil {
-		a.publish(m.Topic, interim)
 	}
 	a.told[m.Topic] = m.Payload
 	a.publish(m.Topic, m.Payload)

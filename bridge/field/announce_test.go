@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -71,6 +72,13 @@ func (h *home) during(cfg homeassistant.Config, fn func(), kinds []drivers.Kind,
 	running.Wait()
 }
 
+// born has Home Assistant say that it has started, or is connected again, and waits until
+// the gateway has answered.
+func (h *home) born() {
+	h.client.Publish(broker.Message{Topic: "homeassistant/status", Payload: []byte("online")})
+	sleep(2 * birthTime)
+}
+
 func TestHomeAssistantHearsOfEveryDeviceOnceAndAgainWhenItIsBorn(t *testing.T) {
 	h := newHome(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -119,7 +127,7 @@ func TestADeviceThatIsGoneIsTakenBackAlsoOverARestart(t *testing.T) {
 				kinds = append(kinds, kind(name, f, actuator{f}))
 				devices = append(devices, device(name, name))
 			}
-			h.during(cfg, func() { sleep(2 * gatherTime) }, kinds, devices...)
+			h.during(cfg, func() { sleep(unbornTime + gatherTime) }, kinds, devices...)
 		})
 		return h.heard()
 	}
@@ -130,7 +138,7 @@ func TestADeviceThatIsGoneIsTakenBackAlsoOverARestart(t *testing.T) {
 	if got := run(cfg, "x", "y"); strings.Count(got, "config {\"") != 3 {
 		t.Errorf("first: %s", got)
 	}
-	if got := run(cfg, "y"); !strings.Contains(got, "homeassistant/device/pi_x/config \n") || strings.Count(got, "config \n") != 1 {
+	if got := run(cfg, "y"); !strings.Contains(got, "homeassistant/device/pi_x/config \n") && !strings.HasSuffix(got, "homeassistant/device/pi_x/config ") || strings.Count(got+"\n", "config \n") != 1 {
 		t.Errorf("x is gone: %s", got)
 	}
 	cfg.Prefix = "a/b/c"
@@ -146,7 +154,7 @@ func TestADeviceThatIsGoneIsTakenBackAlsoOverARestart(t *testing.T) {
 	cfg.Prefix = "homeassistant"
 	run(cfg, "y")
 	cfg.Prefix = "ha"
-	if got := run(cfg, "y"); !strings.Contains(got, "homeassistant/device/pi_y/config \n") || !strings.Contains(got, "homeassistant/device/pi/config \n") || !strings.Contains(got, "ha/device/pi_y/config {") {
+	if got := run(cfg, "y") + "\n"; !strings.Contains(got, "homeassistant/device/pi_y/config \n") || !strings.Contains(got, "homeassistant/device/pi/config \n") || !strings.Contains(got, "ha/device/pi_y/config {") {
 		t.Errorf("another prefix: %s", got)
 	}
 	cfg.Discovery = false
@@ -158,19 +166,89 @@ func TestADeviceThatIsGoneIsTakenBackAlsoOverARestart(t *testing.T) {
 	}
 }
 
-func TestAChannelThatIsGoneIsTakenBack(t *testing.T) {
-	h := newHome(t)
-	for _, channels := range [][]drivers.Channel{{valve, flow}, {valve}} {
-		h.heard()
+// A Home Assistant at the broker of the gateway is not connected when the gateway has
+// just started: what was cleared then it would never hear of.
+func TestWhatIsGoneWaitsForHomeAssistant(t *testing.T) {
+	for _, discovery := range []bool{true, false} {
+		h := newHome(t)
 		synctest.Test(t, func(t *testing.T) {
-			f := newFake(channels...)
-			h.during(homeassistant.DefaultConfig(), func() { sleep(2 * gatherTime) }, []drivers.Kind{kind("a", f, actuator{f})}, device("x", "a"))
+			cfg := homeassistant.DefaultConfig()
+			run := func(fn func(), names ...string) {
+				var kinds []drivers.Kind
+				var devices []field.DeviceConfig
+				for _, name := range names {
+					f := newFake(flow)
+					kinds = append(kinds, kind(name, f, actuator{f}))
+					devices = append(devices, device(name, name))
+				}
+				h.during(cfg, fn, kinds, devices...)
+			}
+			run(func() { sleep(2 * gatherTime) }, "x", "y")
+			h.heard()
+			cfg.Discovery = discovery
+			run(func() {
+				sleep(unbornTime / 2)
+				if got := h.heard(); strings.Contains(got+"\n", "config \n") {
+					t.Errorf("discovery %v: before anybody is there: %s", discovery, got)
+				}
+				h.born()
+				if got := h.heard() + "\n"; !strings.Contains(got, "homeassistant/device/pi_y/config \n") {
+					t.Errorf("discovery %v: Home Assistant is there, and hears %s", discovery, got)
+				}
+			}, "x")
 		})
 	}
-	lines := strings.Split(strings.TrimSpace(h.heard()), "\n")
-	if len(lines) != 3 || !strings.Contains(lines[1], `"flow":{"platform":"sensor"}`) || strings.Contains(lines[2], "flow") {
-		t.Errorf("got %s", strings.Join(lines, "\n"))
-	}
+}
+
+func TestAChannelThatIsGoneIsTakenBack(t *testing.T) {
+	h := newHome(t)
+	synctest.Test(t, func(t *testing.T) {
+		run := func(fn func(), channels ...drivers.Channel) {
+			f := newFake(channels...)
+			h.during(homeassistant.DefaultConfig(), func() { sleep(2 * gatherTime); fn() }, []drivers.Kind{kind("a", f, actuator{f})}, device("x", "a"))
+		}
+		retained := func() string { return string(h.broker.Retained("homeassistant/device/pi_x/config", 1)[0].Payload) }
+		run(func() {}, valve, flow)
+		for range 2 { // also over a restart
+			run(func() {
+				if got := retained(); !strings.Contains(got, `"flow":{"platform":"sensor"}`) || !strings.Contains(got, `"valve":{"platform":"switch","unique_id"`) {
+					t.Errorf("for who comes later there is %s", got)
+				}
+			}, valve)
+		}
+		// A device that comes late.
+		run(func() {}, valve, flow)
+		var there atomic.Bool
+		f := newFake(valve)
+		late := drivers.KindOf("a", "a fake", "", func() options { return options{} }, func(context.Context, options, drivers.Ports) (drivers.Device, error) {
+			if !there.Load() {
+				return nil, drivers.ErrGone
+			}
+			return actuator{f}, nil
+		})
+		h.during(homeassistant.DefaultConfig(), func() {
+			sleep(2 * unbornTime)
+			there.Store(true)
+			sleep(unbornTime / 2)
+			if got := retained(); !strings.Contains(got, `"flow":{"platform":"sensor"}`) {
+				t.Errorf("of one that comes late there is %s", got)
+			}
+			sleep(unbornTime)
+			if got := retained(); strings.Contains(got, "flow") {
+				t.Errorf("of one that came late there is %s", got)
+			}
+		}, []drivers.Kind{late}, device("x", "a"))
+
+		for name, heard := range map[string]func(){"that was heard": h.born, "nobody has come": func() { sleep(unbornTime) }} {
+			run(func() {}, valve, flow)
+			run(func() {
+				heard()
+				if got := retained(); strings.Contains(got, "flow") {
+					t.Errorf("when %s there is %s", name, got)
+				}
+			}, valve)
+		}
+	})
 }
 
 func TestChannelsThatOnlyReadingsNameAreAnnouncedByTheirValues(t *testing.T) {

@@ -254,6 +254,7 @@ const (
 	gatherTime = time.Second
 	birthLeast = time.Second
 	birthTime  = 5 * time.Second
+	unbornTime = 5 * time.Minute
 )
 
 // sleep lets the time of a bubble pass, and what it brings.

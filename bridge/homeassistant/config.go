@@ -12,7 +12,7 @@ const Local = "local"
 // Config is the section [home_assistant].
 type Config struct {
 	// Discovery tells Home Assistant of every device. When it is turned off, what was
-	// told is taken back at the next start.
+	// told is taken back, at the latest five minutes after the start.
 	Discovery bool `toml:"discovery"`
 
 	// Prefix is the discovery prefix that Home Assistant is set to.

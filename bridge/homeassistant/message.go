@@ -28,9 +28,13 @@ type Device struct {
 	QoS      byte
 	Channels []Channel
 
-	// Earlier is the payload that was announced before, if the device may still have
-	// channels of it that it has not shown yet: they stay. Else nil.
+	// Earlier is the payload that is retained, nil if there is none: Home Assistant knows
+	// the entities by the keys that they have there.
 	Earlier []byte
+
+	// Complete says that Channels are all that the device has; else those of Earlier that
+	// it has not shown yet stay.
+	Complete bool
 }
 
 // Channel is one channel of a device. Its type is known.
@@ -152,8 +156,13 @@ func (c Config) OfDevice(g Gateway, d Device, s Site) (m Message, readOnly []str
 	if out.Device.Name == "" {
 		out.Device.Name = d.Name
 	}
-	for name, one := range componentsOf(d.Earlier) {
-		out.Components[name] = one
+	earlier := componentsOf(d.Earlier)
+	if !d.Complete {
+		for key, one := range earlier {
+			if !one.leaves() {
+				out.Components[key] = one.text
+			}
+		}
 	}
 	for _, ch := range d.Channels {
 		command := ""
@@ -167,7 +176,12 @@ func (c Config) OfDevice(g Gateway, d Device, s Site) (m Message, readOnly []str
 		}
 		one := componentOf(ch, command)
 		one.UniqueID = identifier(g.ID, d.Name) + "/" + ch.Name
-		out.Components[ch.Name] = one
+		for key, was := range earlier {
+			if was.UniqueID == one.UniqueID {
+				delete(out.Components, key)
+			}
+		}
+		out.Components[keyOf(earlier, out.Components, ch.Name, one)] = one
 	}
 	m, err = c.message(out, s, objectID(g.ID, d.Name))
 	return m, readOnly, err
@@ -191,7 +205,7 @@ func (c Config) message(m config, s Site, object string) (Message, error) {
 const unlimited = 1e9
 
 func componentOf(c Channel, command string) component {
-	one := component{Name: c.Title, ValueTemplate: valueTemplate(c.Name)}
+	one := component{Name: c.Title, ValueTemplate: numberTemplate(c.Name)}
 	if one.Name == "" {
 		one.Name = titleOf(c.Name)
 	}
@@ -203,7 +217,7 @@ func componentOf(c Channel, command string) component {
 			one.Platform, one.CommandTopic = "switch", command
 		}
 	case c.Type == drivers.Text:
-		one.Platform = "sensor"
+		one.Platform, one.ValueTemplate = "sensor", textTemplate(c.Name)
 		if command != "" {
 			one.Platform, one.CommandTopic = "text", command
 		}
@@ -229,15 +243,22 @@ func componentOf(c Channel, command string) component {
 	return one
 }
 
-// valueTemplate takes a value out of the state. A channel that is not there yet
-// gives nothing, which Home Assistant passes over; null gives None, which is unknown.
-func valueTemplate(channel string) string {
-	return "{{ value_json[" + literal(channel) + "] | default('') }}"
+// The templates take a value out of the state. A channel that is not there yet gives
+// nothing, which Home Assistant passes over; null gives None, which is unknown. So does
+// what is of another type, such as a text where there was a number: for Home Assistant
+// it would be an error for each state, and it would go on to show the last number.
+func numberTemplate(channel string) string {
+	return "{% set v = value_json[" + literal(channel) + "] %}{% if v is number and v is not boolean %}{{ v }}{% elif v is defined %}None{% endif %}"
 }
 
 func boolTemplate(channel string) string {
-	v := "value_json[" + literal(channel) + "]"
-	return "{% if " + v + " is boolean %}{{ 'ON' if " + v + " else 'OFF' }}{% elif " + v + " is none %}None{% endif %}"
+	return "{% set v = value_json[" + literal(channel) + "] %}{% if v is boolean %}{{ 'ON' if v else 'OFF' }}{% elif v is defined %}None{% endif %}"
+}
+
+// textTemplate gives at most the 255 characters that a state of Home Assistant may have.
+// Nothing would be an empty text.
+func textTemplate(channel string) string {
+	return "{% set v = value_json[" + literal(channel) + "] %}{{ (v | string)[:255] if v is string or v is number else None }}"
 }
 
 // literal writes a string as Jinja reads it: the escapes of JSON are among its own.

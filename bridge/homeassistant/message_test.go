@@ -3,6 +3,9 @@ package homeassistant_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,7 +35,7 @@ func TestTheMessageOfADevice(t *testing.T) {
 		`"origin":{"name":"edgegateway","sw_version":"1.2.3"},"state_topic":"farm/boiler/state","qos":1,` +
 		`"availability":[{"topic":"farm/status"},{"topic":"farm/boiler/availability"}],"availability_mode":"all",` +
 		`"components":{"temperature":{"platform":"sensor","unique_id":"edgegateway/pi/boiler/temperature","name":"Temperature",` +
-		`"value_template":"{{ value_json[\"temperature\"] | default('') }}","device_class":"temperature","state_class":"measurement","unit_of_measurement":"°C"}}}`
+		`"value_template":"{% set v = value_json[\"temperature\"] %}{% if v is number and v is not boolean %}{{ v }}{% elif v is defined %}None{% endif %}","device_class":"temperature","state_class":"measurement","unit_of_measurement":"°C"}}}`
 	if got := string(m.Payload); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -114,7 +117,7 @@ func TestChannelsBecomeEntities(t *testing.T) {
 func TestAChannelOfAnyNameIsQuotedAndNotSet(t *testing.T) {
 	name := `a"/b` + "\n}}"
 	one := components(t, homeassistant.Site{}, plain(drivers.Channel{Name: name, Type: drivers.Float, Writable: true}))[name]
-	if got, want := one["value_template"], `{{ value_json["a\"/b\n}}"] | default('') }}`; got != want {
+	if got, want := one["value_template"], `{% set v = value_json["a\"/b\n}}"] %}{% if v is number and v is not boolean %}{{ v }}{% elif v is defined %}None{% endif %}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	if one["platform"] != "sensor" {
@@ -167,36 +170,139 @@ func TestAtACloudTheTopicsAreThoseOfTheCloud(t *testing.T) {
 	}
 }
 
-func TestWhatGoesAwayIsTakenBackFirst(t *testing.T) {
+func TestWhatGoesAwayIsToldByItsPlatform(t *testing.T) {
 	payload := func(components string) []byte {
 		return []byte(`{"device":{"identifiers":["x"]},"origin":{"name":"o"},"components":{` + components + `}}`)
 	}
-	const a, b, c = `"a":{"platform":"sensor","unique_id":"1"}`, `"b":{"platform":"switch","unique_id":"2"}`, `"b":{"platform":"sensor","unique_id":"2"}`
-	for _, step := range []struct{ name, old, next, want string }{
-		{"the same", a, a, ""},
-		{"more", a, a + "," + b, ""},
-		{"one goes", a + "," + b, a, `"components":{"a":{"platform":"sensor","unique_id":"1"},"b":{"platform":"switch"}}`},
-		{"another platform", b, c, `"components":{"b":{"platform":"switch"}}`},
+	const a, b, gone = `"a":{"platform":"sensor","unique_id":"1"}`, `"b":{"platform":"switch","unique_id":"2"}`, `"b":{"platform":"switch"}`
+	for _, step := range []struct {
+		name, old, next string
+		forget          bool
+		want            string // "": next as it is
+	}{
+		{"the same", a, a, false, ""},
+		{"more", a, a + "," + b, false, ""},
+		{"one goes", a + "," + b, a, false, a + "," + gone},
+		{"one goes only now", a + "," + b, a, true, a + "," + gone},
+		{"one is going", a + "," + gone, a, false, a + "," + gone},
+		{"one is gone", a + "," + gone, a, true, ""},
+		{"one comes again", a + "," + gone, a + "," + b, false, ""},
+		{"nothing is left", b, "", false, gone},
 	} {
-		got := string(homeassistant.Interim(payload(step.old), payload(step.next)))
-		if (got == "") != (step.want == "") || !strings.Contains(got, step.want) {
-			t.Errorf("%s: got %s, want %s", step.name, got, step.want)
+		got, leaves := homeassistant.Farewell(payload(step.old), payload(step.next), step.forget)
+		want := payload(step.next)
+		if leaves != (step.want != "") {
+			t.Errorf("%s: leaves is %v", step.name, leaves)
 		}
-		if got != "" && !strings.Contains(got, `"origin":{"name":"o"}`) {
-			t.Errorf("%s: not complete: %s", step.name, got)
+		if leaves {
+			want = payload(step.want)
+		}
+		var is, should any
+		if json.Unmarshal(got, &is) != nil || json.Unmarshal(want, &should) != nil || !reflect.DeepEqual(is, should) {
+			t.Errorf("%s:\ngot  %s\nwant %s", step.name, got, want)
 		}
 	}
-	if got := homeassistant.Interim([]byte("not JSON"), payload(a)); got != nil {
-		t.Errorf("got %s", got)
+	for _, broken := range []string{"not JSON", "[]", `{"components":3}`} {
+		if got, leaves := homeassistant.Farewell([]byte(broken), payload(a), false); leaves || string(got) != string(payload(a)) {
+			t.Errorf("after %s: %s", broken, got)
+		}
+		if got, leaves := homeassistant.Farewell(payload(a), []byte(broken), false); leaves || string(got) != broken {
+			t.Errorf("before %s: %s", broken, got)
+		}
+	}
+}
+
+// Home Assistant knows an entity by the platform and the key of its component.
+func TestAnEntityKeepsItsKeyAndAnotherPlatformGetsAnotherOne(t *testing.T) {
+	var earlier []byte
+	for _, step := range []struct {
+		name     string
+		writable bool
+		forget   bool
+		want     []string // keys with their platforms, "-" for one that goes
+	}{
+		{"first", false, false, []string{"a sensor"}},
+		{"set", true, false, []string{"a -sensor", "a.number number"}},
+		{"again", true, false, []string{"a -sensor", "a.number number"}},
+		{"heard", true, true, []string{"a.number number"}},
+		{"still", true, false, []string{"a.number number"}},
+		{"back", false, false, []string{"a sensor", "a.number -number"}},
+		{"set before that was heard", true, false, []string{"a -sensor", "a.number number"}},
+	} {
+		one := homeassistant.Device{Name: "x", Base: "farm/x", Earlier: earlier, Complete: true, Channels: []homeassistant.Channel{
+			plain(drivers.Channel{Name: "a", Type: drivers.Float, Writable: step.writable}),
+		}}
+		m, _, err := homeassistant.DefaultConfig().OfDevice(gateway, one, homeassistant.Site{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		earlier, _ = homeassistant.Farewell(earlier, m.Payload, step.forget)
+		if got := keys(t, earlier); !slices.Equal(got, step.want) {
+			t.Errorf("%s: %q, want %q", step.name, got, step.want)
+		}
+	}
+}
+
+func keys(t *testing.T, payload []byte) (all []string) {
+	t.Helper()
+	var m struct {
+		Components map[string]struct {
+			Platform string `json:"platform"`
+			UniqueID string `json:"unique_id"`
+		} `json:"components"`
+	}
+	if err := json.Unmarshal(payload, &m); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range slices.Sorted(maps.Keys(m.Components)) {
+		c := m.Components[key]
+		if c.UniqueID == "" {
+			c.Platform = "-" + c.Platform
+		}
+		all = append(all, key+" "+c.Platform)
+	}
+	return all
+}
+
+// Home Assistant splits the identifiers of its components at spaces.
+func TestNoKeyHasASpaceAndNoTwoAreTheSame(t *testing.T) {
+	var earlier []byte
+	channels := []homeassistant.Channel{
+		plain(drivers.Channel{Name: "pm 2.5", Type: drivers.Float}), plain(drivers.Channel{Name: "pm_2.5", Type: drivers.Float}),
+		plain(drivers.Channel{Name: "a", Type: drivers.Float}), plain(drivers.Channel{Name: "a.number", Type: drivers.Float, Writable: true}),
+	}
+	for _, want := range [][]string{
+		{"a sensor", "a.number number", "pm_2.5 sensor", "pm_2.5_1fb980cd sensor"},
+		{"a -sensor", "a.number number", "a.number.number number", "pm_2.5 sensor", "pm_2.5_1fb980cd sensor"},
+		{"a -sensor", "a.number number", "a.number.number number", "a.number.number.sensor sensor", "pm_2.5 sensor", "pm_2.5_1fb980cd sensor"},
+	} {
+		m, _, err := homeassistant.DefaultConfig().OfDevice(gateway, homeassistant.Device{Name: "x", Base: "farm/x", Earlier: earlier, Complete: true, Channels: channels}, homeassistant.Site{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		earlier, _ = homeassistant.Farewell(earlier, m.Payload, false)
+		if got := keys(t, earlier); !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if channels[2].Writable {
+			channels = append(channels, plain(drivers.Channel{Name: "a.number.number", Type: drivers.Float}))
+		}
+		channels[2].Writable = true
 	}
 }
 
 func TestChannelsThatAreNotSeenYetStay(t *testing.T) {
-	earlier := []byte(`{"components":{"old":{"platform":"sensor","unique_id":"u"},"a":{"platform":"text"}}}`)
+	earlier := []byte(`{"components":{"old":{"platform":"sensor","unique_id":"u"},"going":{"platform":"sensor"},"a":{"platform":"text","unique_id":"edgegateway/pi/x/a"}}}`)
 	one := homeassistant.Device{Name: "x", Base: "farm/x", Earlier: earlier, Channels: []homeassistant.Channel{plain(drivers.Channel{Name: "a", Type: drivers.Bool})}}
-	m, _, err := homeassistant.DefaultConfig().OfDevice(gateway, one, homeassistant.Site{})
-	if err != nil || !strings.Contains(string(m.Payload), `"old":{"platform":"sensor","unique_id":"u"}`) || !strings.Contains(string(m.Payload), `"a":{"platform":"binary_sensor"`) {
-		t.Errorf("%v %s", err, m.Payload)
+	for complete, want := range map[bool][]string{false: {"a.binary_sensor binary_sensor", "old sensor"}, true: {"a.binary_sensor binary_sensor"}} {
+		one.Complete = complete
+		m, _, err := homeassistant.DefaultConfig().OfDevice(gateway, one, homeassistant.Site{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := keys(t, m.Payload); !slices.Equal(got, want) {
+			t.Errorf("complete %v: %q, want %q", complete, got, want)
+		}
 	}
 }
 
