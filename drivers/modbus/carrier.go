@@ -14,6 +14,10 @@ import (
 type carrier interface {
 	// ask returns the PDU of the answer. It returns soon after ctx ends.
 	ask(ctx context.Context, unit byte, r request, w waits) ([]byte, error)
+
+	// numbered tells whether an answer says which request it belongs to.
+	numbered() bool
+
 	Close() error
 }
 

@@ -18,11 +18,15 @@ var rtuExample string
 //go:embed tcp.toml
 var tcpExample string
 
+// mostTime is for one sample or command: of a dozen units on a line of 2400 bit/s each has
+// to wait for all others before each of its requests.
+const mostTime = 30 * time.Second
+
 // RTUKind returns the kind modbus-rtu. Devices that are opened by one Kind and name
 // the same port share it.
 func RTUKind() drivers.Kind {
 	var shared lines
-	return drivers.KindOf("modbus-rtu", "A meter, inverter or controller on a serial line that speaks Modbus RTU.",
+	k := drivers.KindOf("modbus-rtu", "A meter, inverter or controller on a serial line that speaks Modbus RTU.",
 		rtuExample, rtuDefaults, func(ctx context.Context, o RTUOptions, p drivers.Ports) (drivers.Device, error) {
 			if p.Serial == nil {
 				return nil, errors.New("this gateway has no serial ports")
@@ -43,20 +47,22 @@ func RTUKind() drivers.Kind {
 			if err != nil {
 				return nil, err
 			}
-			d := newDevice(ln, o.UnitOptions, o.Delay, false)
+			d := newDevice(ln, o.UnitOptions, o.Delay)
 			// The port is opened now, so that what is wrong with it is said at once.
 			if err := ln.use(ctx, func(carrier) error { return nil }); err != nil {
 				return nil, errors.Join(err, d.Close())
 			}
 			return start(ctx, d)
 		})
+	k.Timeout = mostTime
+	return k
 }
 
 // TCPKind returns the kind modbus-tcp. Devices that are opened by one Kind and name
 // the same address share a connection: many a Modbus gateway has only one.
 func TCPKind() drivers.Kind {
 	var shared lines
-	return drivers.KindOf("modbus-tcp", "A meter, inverter or controller in the network that speaks Modbus TCP.",
+	k := drivers.KindOf("modbus-tcp", "A meter, inverter or controller in the network that speaks Modbus TCP.",
 		tcpExample, tcpDefaults, func(ctx context.Context, o TCPOptions, _ drivers.Ports) (drivers.Device, error) {
 			address := o.hostPort()
 			ln, err := shared.join(address, o.settings(), true, func(ctx context.Context) (carrier, error) {
@@ -72,8 +78,10 @@ func TCPKind() drivers.Kind {
 			if err != nil {
 				return nil, err
 			}
-			return start(ctx, newDevice(ln, o.UnitOptions, 0, o.Framing == "tcp"))
+			return start(ctx, newDevice(ln, o.UnitOptions, 0))
 		})
+	k.Timeout = mostTime
+	return k
 }
 
 // A device is one unit.
@@ -87,7 +95,6 @@ type device struct {
 	apart   time.Time // since when they are not the same
 
 	answered bool // the unit has answered since it was opened
-	doubt    doubt
 }
 
 var (
@@ -95,8 +102,8 @@ var (
 	_ drivers.Actuator = (*device)(nil)
 )
 
-func newDevice(ln *line, o UnitOptions, delay time.Duration, numbered bool) *device {
-	d := &device{line: ln, options: o, delay: delay, doubt: doubt{never: numbered}}
+func newDevice(ln *line, o UnitOptions, delay time.Duration) *device {
+	d := &device{line: ln, options: o, delay: delay}
 	var wanted []int
 	for i, p := range o.Points {
 		d.points = append(d.points, p.normal())
@@ -127,12 +134,8 @@ func (d *device) Close() error { return d.line.leave() }
 // has not answered yet: one that is off would take the time of its neighbours. A
 // write is never repeated, since it may have been carried out.
 func (d *device) ask(ctx context.Context, r request) ([]byte, error) {
-	if err := d.doubt.wait(ctx, r); err != nil {
-		return nil, unsentError{err}
-	}
 	for try := 0; ; try++ {
-		data, turn, err := d.line.ask(ctx, byte(d.options.UnitID), r, waits{d.options.Timeout, d.delay})
-		d.doubt.note(r, turn, err)
+		data, err := d.line.ask(ctx, byte(d.options.UnitID), r, waits{d.options.Timeout, d.delay})
 		var exception *ExceptionError
 		refused := errors.As(err, &exception)
 		if err == nil || refused && exception.Code != pathUnavailable && exception.Code != targetSilent {

@@ -1,7 +1,6 @@
 package modbus
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -13,54 +12,53 @@ import (
 // that the unit was too slow for: an answer of RTU does not say. What is read again has
 // one answer too many, and the next read, of other registers, would take that for its own.
 type doubt struct {
-	never bool // answers say what they belong to
-
-	unanswered time.Time // when the first read was sent that had no answer; zero: all had
-	slow       time.Duration
-	last       request
-	until      time.Time // when all answers to it will have come
+	since  time.Time // when the first read was sent that may have an answer to come
+	slow   time.Duration
+	last   request
+	until  time.Time // when all answers to it will have come
+	wanted time.Time // and another read has been waiting for that
 }
 
 // slowest is how long an answer is reckoned with while nobody knows how slow a unit is.
 const slowest = 5 * time.Second
 
-// note takes down what became of a read that had its turn at a moment. If the answer that
-// came was the one to the first read, the unit is so slow, and the others come as late.
+// note takes down what became of a read that had its turn at a moment. The first answer
+// that comes after one was missing is to a read since then, which tells how slow the unit
+// is at most; the others come as late.
 func (d *doubt) note(r request, turn time.Time, err error) {
-	if d.never || r.writes() { // an answer to a write is its repetition
+	var unsent unsentError
+	var refused *ExceptionError
+	if r.writes() || errors.As(err, &unsent) { // an answer to a write is its repetition
 		return
 	}
-	now := time.Now()
-	var silent *drivers.NoAnswerError
+	doubtful := turn.Before(d.until)
+	d.last = r
 	switch {
-	case errors.As(err, &silent):
-		if now.Sub(d.unanswered) > slowest {
-			d.unanswered = turn
+	case err != nil && !errors.As(err, &refused): // noise, too, or a stop; the answer may still come
+		if !doubtful {
+			d.since = turn
 		}
-		d.slow, d.last, d.until = slowest, r, turn.Add(slowest)
-	case err == nil:
-		late := now.Sub(d.unanswered) <= slowest
-		if late {
-			d.slow = now.Sub(d.unanswered)
-		}
-		if late || now.Before(d.until) {
-			// Before it was sent the line may have been listened to for one patience; the
-			// other one is for a unit that is not always as slow.
-			d.until = turn.Add(d.slow + 2*drivers.SerialPatience)
-		}
-		d.unanswered, d.last = time.Time{}, r
+		d.slow, d.until = slowest, turn.Add(slowest)
+	case doubtful:
+		d.slow = min(d.slow, time.Since(d.since))
+		// Before it was sent the line may have been listened to for one patience; the
+		// other one is for a unit that is not always as slow.
+		d.until = turn.Add(d.slow + 2*drivers.SerialPatience)
 	}
 }
 
-// wait waits until a read will be answered by its own answer. One that asks the same again
-// need not wait.
-func (d *doubt) wait(ctx context.Context, r request) error {
+// rest is how long to wait until a read will be answered by its own answer. One that asks
+// the same again need not wait, unless that would make another one wait for ever.
+func (d *doubt) rest(r request) time.Duration {
 	again := r.function == d.last.function && r.at == d.last.at && r.count == d.last.count
-	if r.writes() || again || !time.Now().Before(d.until) {
-		return nil
+	if r.writes() || again && !time.Now().Before(d.wanted) {
+		return 0
 	}
-	if err := pause(ctx, time.Until(d.until)); err != nil {
-		return fmt.Errorf("%v: an answer to an earlier request may still come; if the unit needs up to %v, raise timeout: %w", r, d.slow.Round(100*time.Millisecond), err)
-	}
-	return nil
+	d.wanted = d.until
+	return time.Until(d.until)
+}
+
+// late says why a read has to wait.
+func (d *doubt) late() error {
+	return fmt.Errorf("an answer to an earlier request may still come; if the unit needs up to %v, raise timeout", d.slow.Round(100*time.Millisecond))
 }

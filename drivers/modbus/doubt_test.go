@@ -1,6 +1,7 @@
 package modbus_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"edgegateway/drivers"
 	"edgegateway/drivers/modbus"
 	"edgegateway/drivers/modbus/modbustest"
+	"edgegateway/drivers/serial/serialtest"
 )
 
 // Two points of the same size that are read apart, so that the answer to one looks like
@@ -23,41 +25,114 @@ func alike() *modbustest.Unit {
 	return &modbustest.Unit{Holding: map[int]uint16{100: 1, 200: 2}}
 }
 
+// delayed makes the answers of unit 1 come later and noise at once, once slow is set.
+func delayed(l *line, latency time.Duration, noise string, slow *bool, late *sync.WaitGroup) {
+	l.spoil = func(sent, answer string) string {
+		if !*slow || sent[0] != 1 {
+			return answer
+		}
+		late.Go(func() {
+			time.Sleep(latency)
+			l.Feed(answer)
+		})
+		return noise
+	}
+}
+
+// wrongly tells which values of a reading are not those of their own points.
+func wrongly(values []drivers.Value) (wrong []drivers.Value) {
+	for _, v := range values {
+		if v.V != map[string]any{"a": int64(1), "b": int64(2)}[v.Channel] {
+			wrong = append(wrong, v)
+		}
+	}
+	return wrong
+}
+
 // A unit that has become slow answers the repetition of a request with what it owed to the
-// first one, and the next request with what it owed to the repetition.
+// first one, and the next request with what it owed to the repetition. Noise on the line
+// does not change that.
 func TestSecondAnswerToARepetitionIsNotTakenForTheNext(t *testing.T) {
-	for _, latency := range []time.Duration{700 * time.Millisecond, 1100 * time.Millisecond, 1500 * time.Millisecond, 1900 * time.Millisecond, 2700 * time.Millisecond, 4 * time.Second} {
+	for _, latency := range []time.Duration{400 * time.Millisecond, 700 * time.Millisecond, 1100 * time.Millisecond, 1500 * time.Millisecond, 1900 * time.Millisecond, 2700 * time.Millisecond, 4 * time.Second} {
 		for _, timeout := range []string{"300ms", "1s"} {
+			for _, noise := range []string{"", "\x00", "\x01\x03 with a wrong CRC"} {
+				synctest.Test(t, func(t *testing.T) {
+					l := newLine(map[byte]*modbustest.Unit{1: alike()})
+					var late sync.WaitGroup
+					slow := false
+					delayed(l, latency, noise, &slow, &late)
+					dev := open(t, modbus.RTUKind(), onPort+"timeout = \""+timeout+"\"\n"+twoAlike, l.Ports())
+					if got := sample(t, dev); got != "a=1 b=2" {
+						t.Fatal(got)
+					}
+					slow = true
+					for n := range 50 {
+						r, err := dev.(drivers.Sampler).Sample(t.Context())
+						if wrong := wrongly(r.Values); wrong != nil {
+							t.Errorf("timeout %s, answers after %v, noise %q: sample %d: %v", timeout, latency, noise, n, wrong)
+						}
+						if err != nil && !strings.HasPrefix(err.Error(), "no answer") && !strings.HasPrefix(err.Error(), "the answer is damaged") {
+							t.Error(err)
+						}
+						time.Sleep(time.Second)
+					}
+					late.Wait()
+				})
+			}
+		}
+	}
+}
+
+// A reading that is given up in the middle leaves an answer behind, too.
+func TestAnswerToAReadingThatWasGivenUp(t *testing.T) {
+	for _, latency := range []time.Duration{500 * time.Millisecond, time.Second, 3 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLine(map[byte]*modbustest.Unit{1: alike()})
+			var late sync.WaitGroup
+			slow := true
+			delayed(l, latency, "", &slow, &late)
+			dev := open(t, modbus.RTUKind(), onPort+"timeout = \"4s\"\n"+twoAlike, l.Ports())
+			if got := sample(t, dev); got != "a=1 b=2" {
+				t.Fatal(got)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), latency/2)
+			defer cancel()
+			if _, err := dev.(drivers.Sampler).Sample(ctx); err == nil {
+				t.Error("a reading in half of the time")
+			}
+			for range 3 {
+				if got := sample(t, dev); got != "a=1 b=2" {
+					t.Errorf("answers after %v: %s", latency, got)
+				}
+			}
+			late.Wait()
+		})
+	}
+}
+
+// Two devices may be the same unit, one read more often than the other, and both are closed
+// and opened again while answers are under way. The port stays open for a third one.
+func TestLateAnswersAreNotTakenForThoseOfAnotherDevice(t *testing.T) {
+	for _, latency := range []time.Duration{1400 * time.Millisecond, 2 * time.Second, 2200 * time.Millisecond, 2500 * time.Millisecond, 3 * time.Second, 4 * time.Second} {
+		for _, points := range [][]string{{twoAlike}, {`points = [{ name = "a", address = 100 }]`, `points = [{ name = "b", address = 200 }]`}} {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLine(map[byte]*modbustest.Unit{1: alike()})
+				l := newLine(map[byte]*modbustest.Unit{1: alike(), 2: alike()})
 				var late sync.WaitGroup
 				slow := false
-				l.spoil = func(_, answer string) string {
-					if !slow {
-						return answer
-					}
-					late.Go(func() {
-						time.Sleep(latency)
-						l.Feed(answer)
-					})
-					return ""
+				delayed(l, latency, "", &slow, &late)
+				kind := modbus.RTUKind()
+				var diaries []*serialtest.Diary
+				for _, options := range append(points, "unit_id = 2\n"+twoAlike) {
+					diaries = append(diaries, serialtest.Run(t, drivers.Spec{Kind: kind, Every: time.Second, Ports: l.Ports(), Decode: with(onPort + options)}))
 				}
-				dev := open(t, modbus.RTUKind(), onPort+"timeout = \""+timeout+"\"\n"+twoAlike, l.Ports())
-				if got := sample(t, dev); got != "a=1 b=2" {
-					t.Fatal(got)
-				}
+				time.Sleep(10 * time.Second)
 				slow = true
-				for n := range 50 {
-					r, err := dev.(drivers.Sampler).Sample(t.Context())
-					for _, v := range r.Values {
-						if v.V != map[string]any{"a": int64(1), "b": int64(2)}[v.Channel] {
-							t.Errorf("timeout %s, answers after %v: sample %d: %v", timeout, latency, n, r.Values)
-						}
+				time.Sleep(5 * time.Minute)
+				for _, d := range diaries {
+					d.End(t)
+					if text := d.Text(); strings.Contains(text, "a=2") || strings.Contains(text, "b=1") || !strings.Contains(text, "online") {
+						t.Errorf("answers after %v: %s", latency, text)
 					}
-					if err != nil && !strings.HasPrefix(err.Error(), "no answer") {
-						t.Error(err)
-					}
-					time.Sleep(time.Second)
 				}
 				late.Wait()
 			})
@@ -119,10 +194,8 @@ func TestLateAnswerOnANewConnection(t *testing.T) {
 	mu.Unlock()
 	for range 3 {
 		r, err := dev.(drivers.Sampler).Sample(t.Context())
-		for _, v := range r.Values {
-			if v.V != map[string]any{"a": int64(1), "b": int64(2)}[v.Channel] {
-				t.Fatalf("%v, %v", r.Values, err)
-			}
+		if wrongly(r.Values) != nil {
+			t.Fatalf("%v, %v", r.Values, err)
 		}
 	}
 }

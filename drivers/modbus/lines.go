@@ -18,7 +18,7 @@ type lines struct {
 }
 
 // A line is one port or address. Its requests go one after the other: whoever has its
-// turn owns carrier.
+// turn owns carrier and doubts.
 type line struct {
 	of   *lines
 	name string
@@ -32,7 +32,8 @@ type line struct {
 	settings string // that all users agree on
 	open     func(context.Context) (carrier, error)
 
-	carrier carrier // nil: not open
+	carrier carrier         // nil: not open
+	doubts  map[byte]*doubt // by unit; they outlive the carrier, and what the device was opened for
 }
 
 // join makes the caller a user of a line, without touching it.
@@ -44,7 +45,7 @@ func (l *lines) join(name, settings string, reconnects bool, open func(context.C
 	}
 	ln := l.by[name]
 	if ln == nil {
-		ln = &line{of: l, name: name, turn: make(chan struct{}, 1), reconnects: reconnects}
+		ln = &line{of: l, name: name, turn: make(chan struct{}, 1), reconnects: reconnects, doubts: make(map[byte]*doubt)}
 		ln.turn <- struct{}{}
 		l.by[name] = ln // and stays: there are as many as the configuration names
 	}
@@ -108,27 +109,49 @@ func (ln *line) use(ctx context.Context, work func(carrier) error) error {
 	return work(ln.carrier)
 }
 
-// ask sends a request to a unit and returns the data of a read, and when it had its turn.
-func (ln *line) ask(ctx context.Context, unit byte, r request, w waits) (data []byte, turn time.Time, err error) {
-	for again := ln.reconnects; ; again = false {
-		err = ln.use(ctx, func(c carrier) error {
-			turn = time.Now()
+// ask sends a request to a unit and returns the data of a read.
+func (ln *line) ask(ctx context.Context, unit byte, r request, w waits) (data []byte, err error) {
+	for again := ln.reconnects; ; {
+		var rest time.Duration
+		err = ln.use(ctx, func(c carrier) (err error) {
+			doubt := ln.doubt(unit)
+			if rest = doubt.rest(r); rest > 0 && !c.numbered() {
+				return doubt.late() // others may have their turn meanwhile
+			}
+			rest = 0
+			turn := time.Now()
 			pdu, err := c.ask(ctx, unit, r, w)
 			if err == nil {
 				data, err = r.parse(pdu)
 			}
+			doubt.note(r, turn, err)
 			if ln.broken(err) {
 				ln.drop() // the error that matters is there
 			}
 			return err
 		})
-		// Most devices close a connection that was idle for a while. It has taken nothing:
-		// a new one may.
 		var unsent unsentError
-		if !again || !errors.As(err, &unsent) || errors.Is(err, drivers.ErrGone) || ctx.Err() != nil {
-			return data, turn, err
+		switch {
+		case rest > 0:
+			if ended := pause(ctx, rest); ended != nil {
+				return nil, unsentError{fmt.Errorf("%w: %w", err, ended)}
+			}
+		case again && errors.As(err, &unsent) && !errors.Is(err, drivers.ErrGone) && ctx.Err() == nil:
+			// Most devices close a connection that was idle for a while. It has taken nothing:
+			// a new one may.
+			again = false
+		default:
+			return data, err
 		}
 	}
+}
+
+// doubt is that about a unit. The caller has the turn.
+func (ln *line) doubt(unit byte) *doubt {
+	if ln.doubts[unit] == nil {
+		ln.doubts[unit] = new(doubt)
+	}
+	return ln.doubts[unit]
 }
 
 // broken tells whether a carrier is of no more use after an error.

@@ -191,4 +191,6 @@ func (c *rtu) quiet(ctx context.Context, delay time.Duration) error {
 	return pause(ctx, time.Until(c.lastByte.Add(max(c.silence, delay))))
 }
 
+func (c *rtu) numbered() bool { return false }
+
 func (c *rtu) Close() error { return c.port.Close() }

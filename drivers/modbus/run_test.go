@@ -123,3 +123,56 @@ func TestUnitThatAnswersEverySecondRequest(t *testing.T) {
 		}
 	})
 }
+
+// A dozen units on a slow line, which they need three quarters of the time: each waits for
+// all others before each of its requests, and loses nothing.
+func TestManyUnitsOnASlowLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		units := make(map[byte]*modbustest.Unit)
+		for id := range byte(12) {
+			units[id+1] = one()
+		}
+		l := newLine(units)
+		var sending sync.WaitGroup
+		l.spoil = func(_, answer string) string {
+			sending.Go(func() {
+				time.Sleep(200 * time.Millisecond) // some 40 characters at 2400 bit/s
+				l.Feed(answer)
+			})
+			return ""
+		}
+		kind := modbus.RTUKind()
+		var diaries []*serialtest.Diary
+		for id := range len(units) {
+			diaries = append(diaries, serialtest.Run(t, drivers.Spec{
+				Kind: kind, Every: 10 * time.Second, Ports: l.Ports(),
+				Decode: with(onPort + fmt.Sprintf("baud = 2400\nunit_id = %d\npoints = [{name = \"a\", address = 101}, {name = \"n\", table = \"input\", address = 12}, {name = \"pump\", table = \"coil\"}]", id+1)),
+			}))
+		}
+		time.Sleep(10*time.Minute - time.Second)
+		for i, d := range diaries {
+			d.End(t)
+			if c := d.Stats.Snapshot(); c.Readings != 60 || c.Errors > 0 {
+				t.Errorf("unit %d: %d readings in 10 minutes, %d errors: %s", i+1, c.Readings, c.Errors, d.Text())
+			}
+		}
+		sending.Wait()
+	})
+}
+
+// A unit that takes its time, as timeout allows it, has it for each of its requests.
+func TestUnitThatIsAlwaysSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLine(map[byte]*modbustest.Unit{1: alike()})
+		var late sync.WaitGroup
+		slow := true
+		delayed(l, 3*time.Second, "", &slow, &late)
+		d := serialtest.Run(t, drivers.Spec{Kind: modbus.RTUKind(), Ports: l.Ports(), Decode: with(onPort + "timeout = \"4s\"\n" + twoAlike)})
+		time.Sleep(time.Minute)
+		d.End(t)
+		late.Wait()
+		if got, want := d.Text(), "online|a=1 b=2|offline: the gateway is stopping"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	})
+}

@@ -70,6 +70,8 @@ func (c *tcp) find(got []byte, unit byte) ([]byte, error) {
 	return nil, nil
 }
 
+func (c *tcp) numbered() bool { return true }
+
 func (c *tcp) Close() error { return c.conn.Close() }
 
 // A connection reads as a serial port does: it gives up after some time.
