@@ -42,6 +42,13 @@ func Open(c drivers.SerialConfig) (drivers.SerialPort, error) {
 		hold.Close()
 		return nil, explain(err, c.Path)
 	}
+	if c.Parity == "odd" || c.Parity == "even" {
+		if err := checkParity(int(hold.Fd())); err != nil {
+			tty.Close()
+			hold.Close()
+			return nil, fmt.Errorf("have the parity checked on %s: %w", c.Path, err)
+		}
+	}
 	// Not before the port is open: this would keep out ourselves.
 	if err := unix.IoctlSetInt(int(hold.Fd()), unix.TIOCEXCL, 0); err != nil {
 		tty.Close()
@@ -58,6 +65,18 @@ func Open(c drivers.SerialConfig) (drivers.SerialPort, error) {
 		p.before = &before
 	}
 	return p, nil
+}
+
+// checkParity makes a byte with wrong parity a zero, which no line of text and no checksum
+// lets pass; as the library leaves the port, such a byte is a good one. See INPCK and
+// IGNPAR in termios(3).
+func checkParity(fd int) error {
+	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return err
+	}
+	t.Iflag = t.Iflag&^unix.IGNPAR | unix.INPCK
+	return unix.IoctlSetTermios(fd, unix.TCSETS, t)
 }
 
 // claim opens a second way to the port, which holds the lock and can be polled: the
@@ -165,8 +184,7 @@ type port struct {
 const (
 	// A read that brings nothing sooner than this did not wait.
 	notWaited = drivers.SerialPatience / 3
-	// So many of them in a row are no accident: bytes with wrong parity, which the
-	// kernel drops, can end a read early, but something comes between them.
+	// So many of them in a row are no accident.
 	mostEarly = 20
 )
 

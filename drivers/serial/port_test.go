@@ -132,6 +132,9 @@ func TestPortTakesItsSettings(t *testing.T) {
 	if got.Cflag&unix.CBAUD != unix.B19200 || got.Cflag&unix.CSTOPB == 0 || got.Lflag&(unix.ICANON|unix.ECHO) != 0 {
 		t.Errorf("settings %+v", got)
 	}
+	if got.Iflag&(unix.INPCK|unix.IGNPAR|unix.PARMRK) != unix.INPCK {
+		t.Errorf("a byte with wrong parity is taken or dropped: input flags %#x", got.Iflag)
+	}
 }
 
 // A terminal has no direction to turn. The port is then as free as before.
