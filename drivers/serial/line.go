@@ -116,7 +116,9 @@ type lineDevice struct {
 	named   bool            // the configuration names what a line has
 	told    map[string]bool // otherwise: what lines have named so far
 	waiting time.Time       // since when for what comes next
+	heard   time.Time       // when the last byte came
 	cut     bool            // the line under way may have begun before the port was open
+	paused  bool            // the line under way may be the beginnings of two
 }
 
 var _ drivers.Watcher = (*lineDevice)(nil)
@@ -160,6 +162,10 @@ func (d *lineDevice) Channels() (channels []drivers.Channel) {
 
 func (d *lineDevice) Close() error { return d.port.Close() }
 
+// longestPause is how long a device may think in the middle of a line. One that was
+// switched off there begins another line when it is back: "2" and "21.5" are not 221.5.
+const longestPause = 5 * time.Second
+
 // mostTold bounds what is kept of lines that name something else each time.
 const mostTold = 256
 
@@ -170,8 +176,13 @@ func (d *lineDevice) Watch(ctx context.Context, emit func(drivers.Reading)) erro
 	err := listen(ctx, d.port, d.options.Silence, func(data []byte, now time.Time) (good bool) {
 		// What follows a read that waited in vain is the beginning of a line. When the
 		// first byte was seen would not tell: it may have lain there for long.
-		if len(data) == 0 && now.Sub(d.waiting) > drivers.SerialPatience/2 && d.split.empty() {
+		switch {
+		case len(data) > 0:
+			d.heard = now
+		case d.split.empty() && now.Sub(d.waiting) > drivers.SerialPatience/2:
 			d.cut = false
+		case !d.split.empty() && now.Sub(d.heard) > longestPause:
+			d.paused = true
 		}
 		d.waiting = now
 		d.split.feed(data, func(line []byte, err error) {
@@ -197,10 +208,13 @@ func (d *lineDevice) reading(line []byte, err error, at time.Time) (drivers.Read
 	if line = bytes.Trim(line, "\r\n"); err == nil && len(line) == 0 {
 		return drivers.Reading{}, false
 	}
-	cut := d.cut
-	d.cut = false
+	cut, paused := d.cut, d.paused
+	d.cut, d.paused = false, false
 	if cut && (err != nil || d.options.Format != "json") {
 		return drivers.Reading{}, false
+	}
+	if paused && err == nil {
+		err = fmt.Errorf("a line paused for more than %v in the middle, and may be two: %s", longestPause, excerpt(line))
 	}
 	var values []drivers.Value
 	if err == nil {

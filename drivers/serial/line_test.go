@@ -168,6 +168,36 @@ func TestLineThatBeganBeforeThePortWasOpenIsNotUsed(t *testing.T) {
 	}
 }
 
+// A device is switched off while it sends "21.5,40", and on again. One that measures in the
+// middle of its line has time for that.
+func TestBeginningOfALineIsNotGluedToTheNext(t *testing.T) {
+	for _, c := range []struct {
+		pause            time.Duration
+		begin, end, want string
+	}{
+		{4 * time.Second, "21", ".5,40", "[t=21.5 rh=40 t=21.6 rh=41]"},
+		{6 * time.Second, "2", "21.5,40", "[fault: a line paused for more than 5s in the middle, and may be two: \"221.5,40\" t=21.6 rh=41]"},
+	} {
+		for _, ending := range []string{"", "\\n", "\\r"} {
+			var told []string
+			options := onPort + "format = \"csv\"\ncolumns = [\"t\", \"rh\"]\nline_ending = \"" + ending + "\""
+			for _, r := range watch(t, serial.LineKind(), with(options), func(port *serialtest.Port) {
+				time.Sleep(time.Second)
+				port.Feed(c.begin)
+				time.Sleep(c.pause)
+				port.Feed(c.end + "\r\n")
+				time.Sleep(time.Minute)
+				port.Feed("21.6,41\r\n")
+			}) {
+				told = append(told, serialtest.Show(r))
+			}
+			if fmt.Sprint(told) != c.want {
+				t.Errorf("%q, a pause of %v, %q, ending %q: %v, want %s", c.begin, c.pause, c.end, ending, told, c.want)
+			}
+		}
+	}
+}
+
 func TestSilenceEndsTheUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		port := serialtest.New()

@@ -41,8 +41,8 @@ func (s *splitter) feed(data []byte, each func(line []byte, err error)) {
 	}
 }
 
-// empty tells whether no line is under way.
-func (s *splitter) empty() bool { return len(s.line) == 0 && !s.long }
+// empty tells whether no line is under way. The other half of a line ending is none.
+func (s *splitter) empty() bool { return len(bytes.Trim(s.line, "\r\n")) == 0 && !s.long }
 
 // ended returns how many bytes of ending the line has, 0 if it goes on.
 func (s *splitter) ended() int {
