@@ -3,6 +3,7 @@ package modbus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -60,9 +61,17 @@ func receive(ctx context.Context, port drivers.SerialPort, until time.Time, done
 // mostReceived is far more than any answer, also with noise around it.
 const mostReceived = 1024
 
+// manyRegisters is more than some units bring at once. They should say so, with exception 2
+// or 3, and some are silent.
+const manyRegisters = 10
+
 // noAnswer is the error of a unit that is silent.
-func noAnswer(what string) error {
-	return &drivers.NoAnswerError{What: what, Err: os.ErrDeadlineExceeded}
+func noAnswer(what string, r request) error {
+	err := &drivers.NoAnswerError{What: what, Err: os.ErrDeadlineExceeded}
+	if !r.bits() && !r.writes() && r.count > manyRegisters {
+		err.Hint = fmt.Sprintf("some units do not answer when as many as %d registers are asked for: then set max_count", r.count)
+	}
+	return err
 }
 
 // pause waits, at most until ctx ends.

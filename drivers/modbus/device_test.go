@@ -228,6 +228,36 @@ func TestSilentUnitIsNoAnswer(t *testing.T) {
 	})
 }
 
+// Some inverters bring 64 registers at once, and say nothing to who wants 65.
+func TestUnitThatIsSilentWhenAskedForMuch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		unit := &modbustest.Unit{Holding: make(map[int]uint16)}
+		var points []string
+		for a := range 80 {
+			unit.Holding[a] = 7
+			points = append(points, fmt.Sprintf("{ name = \"p%d\", address = %d }", a, a))
+		}
+		l := newLine(map[byte]*modbustest.Unit{1: unit})
+		l.spoil = func(sent, answer string) string {
+			if sent[5] > 64 {
+				return ""
+			}
+			return answer
+		}
+		options := onPort + "points = [" + strings.Join(points, ", ") + "]\n"
+		dev := open(t, modbus.RTUKind(), options, l.Ports())
+		want := "no answer from unit 1 on /dev/ttyUSB0; check its address, wiring and power; some units do not answer when as many as 80 registers are asked for: then set max_count"
+		if got := sample(t, dev); got != want {
+			t.Error(got)
+		}
+		dev.Close()
+		dev = open(t, modbus.RTUKind(), options+"max_count = 64", l.Ports())
+		if got := sample(t, dev); !strings.HasSuffix(got, " p79=7") {
+			t.Error(got)
+		}
+	})
+}
+
 func TestWriteIsNotRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		unit := one()

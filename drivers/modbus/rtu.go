@@ -101,7 +101,7 @@ func (c *rtu) ask(ctx context.Context, unit byte, r request, w waits) ([]byte, e
 		}
 	}
 	if err == os.ErrDeadlineExceeded || errors.Is(err, errCut) && len(answer)+len(part) == 0 {
-		return nil, noAnswer(fmt.Sprintf("unit %d on %s", unit, c.name))
+		return nil, noAnswer(fmt.Sprintf("unit %d on %s", unit, c.name), r)
 	}
 	if err != nil {
 		return nil, err

@@ -37,15 +37,29 @@ func (c *tcp) ask(ctx context.Context, unit byte, r request, w waits) ([]byte, e
 	if _, err := c.conn.Write(frame); err != nil {
 		return nil, err
 	}
-	var pdu []byte
+	var pdu, came []byte
 	err := receive(ctx, c.conn, time.Now().Add(w.answer), func(got []byte) (ready bool, err error) {
+		came = got
 		pdu, err = c.find(got, unit)
 		return pdu != nil, err
 	})
-	if err == os.ErrDeadlineExceeded {
-		return nil, noAnswer(fmt.Sprintf("unit %d at %s", unit, c.name))
+	switch {
+	case err == os.ErrDeadlineExceeded:
+		return nil, noAnswer(fmt.Sprintf("unit %d at %s", unit, c.name), r)
+	case errors.Is(err, errCut):
+		return nil, c.misfit(came)
 	}
 	return pdu, err
+}
+
+// misfit says what is wrong with what came in place of an answer. Some Modbus gateways
+// count for themselves.
+func (c *tcp) misfit(came []byte) error {
+	if len(came) >= mbap && binary.BigEndian.Uint16(came) != c.number {
+		return fmt.Errorf("%w: its transaction is %d, that of the request %d; is there newer firmware for the Modbus gateway, or can it take bytes as they are (framing = \"rtu\")?",
+			errNonsense, binary.BigEndian.Uint16(came), c.number)
+	}
+	return fmt.Errorf("%w: it ends after % x", errNonsense, came[:min(len(came), 16)])
 }
 
 // find looks for the answer to the last transaction, behind late answers to earlier

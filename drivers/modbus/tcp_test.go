@@ -106,6 +106,41 @@ func TestTCPSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+// A Modbus gateway that counts its answers by itself, one that stops in the middle, and one
+// that knows one unit only.
+func TestTCPAnswersThatDoNotFit(t *testing.T) {
+	for answer, want := range map[string]string{
+		"\x00\x02\x00\x00\x00\x05\x01\x03\x02\x00\x07": "the answer does not fit the request: its transaction is 2, that of the request 1; is there newer firmware for the Modbus gateway, or can it take bytes as they are (framing = \"rtu\")?",
+		"\x00\x01\x00\x00\x00\x05\x01\x03":             "the answer does not fit the request: it ends after 00 01 00 00 00 05 01 03",
+		"\x00\x01\x00\x00\x00\x05\x03\x03\x02\x00\x07": "the answer does not fit the request: unit 3 answers for unit 1",
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			if _, err := io.ReadFull(conn, make([]byte, 12)); err == nil {
+				io.WriteString(conn, answer)
+				io.Copy(io.Discard, conn)
+			}
+		}()
+		dev := open(t, modbus.TCPKind(), fmt.Sprintf("address = %q\ntimeout = \"300ms\"\npoints = [{ name = \"a\" }]", l.Addr()), drivers.Ports{})
+		if got := sample(t, dev); got != want {
+			t.Errorf("% x: %s", answer, got)
+		}
+		dev.Close()
+		l.Close()
+		<-served
+	}
+}
+
 func TestRTUOverTCP(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
