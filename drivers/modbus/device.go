@@ -47,7 +47,7 @@ func RTUKind() drivers.Kind {
 			if err != nil {
 				return nil, err
 			}
-			d := newDevice(ln, o.UnitOptions, o.Delay)
+			d := newDevice(ln, o.UnitOptions)
 			// The port is opened now, so that what is wrong with it is said at once.
 			if err := ln.use(ctx, func(carrier) error { return nil }); err != nil {
 				return nil, errors.Join(err, d.Close())
@@ -78,7 +78,7 @@ func TCPKind() drivers.Kind {
 			if err != nil {
 				return nil, err
 			}
-			return start(ctx, newDevice(ln, o.UnitOptions, 0))
+			return start(ctx, newDevice(ln, o.UnitOptions))
 		})
 	k.Timeout = mostTime
 	return k
@@ -88,7 +88,6 @@ func TCPKind() drivers.Kind {
 type device struct {
 	line    *line
 	options UnitOptions
-	delay   time.Duration
 	points  []Point   // normal
 	whole   []span    // as planned
 	spans   []span    // without what the unit refuses
@@ -102,8 +101,8 @@ var (
 	_ drivers.Actuator = (*device)(nil)
 )
 
-func newDevice(ln *line, o UnitOptions, delay time.Duration) *device {
-	d := &device{line: ln, options: o, delay: delay}
+func newDevice(ln *line, o UnitOptions) *device {
+	d := &device{line: ln, options: o}
 	var wanted []int
 	for i, p := range o.Points {
 		d.points = append(d.points, p.normal())
@@ -135,7 +134,7 @@ func (d *device) Close() error { return d.line.leave() }
 // write is never repeated, since it may have been carried out.
 func (d *device) ask(ctx context.Context, r request) ([]byte, error) {
 	for try := 0; ; try++ {
-		data, err := d.line.ask(ctx, byte(d.options.UnitID), r, waits{d.options.Timeout, d.delay})
+		data, err := d.line.ask(ctx, byte(d.options.UnitID), r, waits{d.options.Timeout, d.options.Delay})
 		var exception *ExceptionError
 		refused := errors.As(err, &exception)
 		if err == nil || refused && exception.Code != pathUnavailable && exception.Code != targetSilent {

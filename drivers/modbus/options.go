@@ -15,6 +15,7 @@ import (
 type UnitOptions struct {
 	UnitID    int           `toml:"unit_id"`    // of the unit; 1 to 247, over TCP 0 to 255
 	Timeout   time.Duration `toml:"timeout"`    // for the begin of an answer, in steps of 0.3 s
+	Delay     time.Duration `toml:"delay"`      // between an answer and the next request, if a converter or a unit needs more than the standard's 3.5 characters
 	Retries   int           `toml:"retries"`    // of a read that brought no answer or a damaged one
 	CountFrom int           `toml:"count_from"` // the first address: 0 as on the wire, 1 as in many manuals
 	MaxGap    int           `toml:"max_gap"`    // registers that nobody wants, read to save a request
@@ -30,6 +31,7 @@ func unitDefaults() UnitOptions {
 func (o UnitOptions) validate() error {
 	var m drivers.Mistakes
 	m.If(o.Timeout < 50*time.Millisecond || o.Timeout > 4*time.Second, "timeout must be between 50ms and 4s, not %v", o.Timeout)
+	m.If(o.Delay < 0 || o.Delay > time.Second, "delay must be between 0s and 1s, not %v", o.Delay)
 	m.If(o.Retries < 0 || o.Retries > 5, "retries must be between 0 and 5, not %d", o.Retries)
 	countable := o.CountFrom == 0 || o.CountFrom == 1
 	m.If(!countable, "count_from must be 0 or 1, not %d; of an address like 40108 only 108 counts, with count_from = 1", o.CountFrom)
@@ -57,8 +59,7 @@ type RTUOptions struct {
 	serial.PortOptions
 	UnitOptions
 
-	Delay time.Duration `toml:"delay"` // between an answer and the next request, if the standard's 3.5 characters are too few for a converter or a unit
-	Echo  bool          `toml:"echo"`  // what is sent comes back; the first read finds that out by itself
+	Echo bool `toml:"echo"` // what is sent comes back; the first read finds that out by itself
 }
 
 func rtuDefaults() RTUOptions {
@@ -71,7 +72,6 @@ func (o RTUOptions) Validate() error {
 	m.Add("", o.PortOptions.Validate())
 	m.If(o.DataBits >= 5 && o.DataBits < 8, "data_bits must be 8 for Modbus RTU, not %d", o.DataBits)
 	m.If(o.UnitID < 1 || o.UnitID > 247, "unit_id must be between 1 and 247, not %d", o.UnitID)
-	m.If(o.Delay < 0 || o.Delay > time.Second, "delay must be between 0s and 1s, not %v", o.Delay)
 	m.Add("", o.validate())
 	return m.Err()
 }

@@ -33,6 +33,7 @@ func TestWrongOptions(t *testing.T) {
 		point(`bit = 1, type = "int16"`):                                  "points.bit of",
 		point(`table = "coil", scale = 2`):                                "points.scale of",
 		point(`type = "float32", no_value = [1]`):                         "points.no_value of",
+		point(`writable = true, min = 2, max = 2`):                        "points.min of",
 		point(`writable = true, min = 2, max = 1`):                        "points.min of",
 		point(`max = 1`):                                                  "points.writable of",
 		point(`table = "input", writable = true`):                         "points.writable of",

@@ -30,7 +30,7 @@ type Point struct {
 	Cumulative bool   `toml:"cumulative"` // a counter
 
 	Writable bool    `toml:"writable"` // coil, holding
-	Min      float64 `toml:"min"`      // of commands; min = max: what the type can hold
+	Min      float64 `toml:"min"`      // of commands; both 0: what the type can hold
 	Max      float64 `toml:"max"`
 	Function int     `toml:"write_function"` // 5, 6, 15 or 16; 0 = 5 for a coil, 6 for one register, 16 for more
 	NoRead   bool    `toml:"write_only"`     // it is never read
@@ -108,8 +108,8 @@ func (p Point) validate(first int) error {
 	if last := p.Address - first + p.width() - 1; p.Address < first || last > math.MaxUint16 {
 		fail("address", "must be between %d and %d, not %d", first, first+math.MaxUint16-p.width()+1, p.Address)
 	}
-	if p.Min > p.Max {
-		fail("min", "must not be more than max")
+	if p.Min > p.Max || p.Min == p.Max && p.Min != 0 {
+		fail("min", "must be less than max")
 	}
 	switch {
 	case !known:

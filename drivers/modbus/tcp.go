@@ -19,6 +19,7 @@ type tcp struct {
 	name   string // address, for errors
 	conn   drivers.SerialPort
 	number uint16 // of the last transaction
+	heard  time.Time
 }
 
 const mbap = 7 // bytes of the header: transaction, protocol, length, unit
@@ -28,6 +29,9 @@ func (c *tcp) ask(ctx context.Context, unit byte, r request, w waits) ([]byte, e
 		if err := d.DiscardInput(); err != nil {
 			return nil, unsentError{err}
 		}
+	}
+	if err := pause(ctx, time.Until(c.heard.Add(w.delay))); err != nil {
+		return nil, unsentError{err}
 	}
 	c.number++
 	frame := make([]byte, mbap-1, 32)
@@ -39,7 +43,7 @@ func (c *tcp) ask(ctx context.Context, unit byte, r request, w waits) ([]byte, e
 	}
 	var pdu, came []byte
 	err := receive(ctx, c.conn, time.Now().Add(w.answer), func(got []byte) (ready bool, err error) {
-		came = got
+		came, c.heard = got, time.Now()
 		pdu, err = c.find(got, unit)
 		return pdu != nil, err
 	})

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"edgegateway/drivers"
 	"edgegateway/drivers/modbus"
@@ -138,6 +139,43 @@ func TestTCPAnswersThatDoNotFit(t *testing.T) {
 		dev.Close()
 		l.Close()
 		<-served
+	}
+}
+
+// A Modbus gateway that is deaf for a while after each answer.
+func TestTCPDelay(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	const deaf = 50 * time.Millisecond
+	gaps := make(chan time.Duration, 10)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		unit := alike()
+		for request := make([]byte, 12); ; {
+			waiting := time.Now()
+			if _, err := io.ReadFull(conn, request); err != nil {
+				return
+			}
+			gaps <- time.Since(waiting)
+			answer := unit.Answer(request[7:])
+			conn.Write(append([]byte{request[0], request[1], 0, 0, 0, byte(len(answer) + 1), 1}, answer...))
+		}
+	}()
+	dev := open(t, modbus.TCPKind(), fmt.Sprintf("address = %q\ndelay = %q\n", l.Addr(), 2*deaf)+twoAlike, drivers.Ports{})
+	defer dev.Close()
+	if got := sample(t, dev); got != "a=1 b=2" {
+		t.Error(got)
+	}
+	<-gaps
+	if got := <-gaps; got < deaf {
+		t.Errorf("asked again after %v", got)
 	}
 }
 

@@ -46,8 +46,8 @@ func (c Checksum) validate() error {
 	m.If(!known, "checksum.type must be one of %s, not %q", strings.Join(checksums(), ", "), c.Type)
 	m.If(c.Order != "big" && c.Order != "little", "checksum.order must be big or little, not %q", c.Order)
 	switch {
-	case c.From < 0 || c.To < 0 || c.At < 0:
-		m.If(true, "checksum.from, to and at must not be negative")
+	case min(c.From, c.To, c.At) < 0 || max(c.From, c.To, c.At) > longestFrame:
+		m.If(true, "checksum.from, to and at must be between 0 and %d", longestFrame)
 	case c.To != 0 && c.To <= c.From:
 		m.If(true, "checksum.to must be more than from: it is the first byte that is not summed")
 	case c.At != 0 && c.To == 0 && c.From >= c.At:

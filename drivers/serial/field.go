@@ -49,7 +49,7 @@ func (f FrameField) validate() error {
 	var m drivers.Mistakes
 	m.If(f.Name == "", "name must not be empty")
 	m.If(!known, "type of %q is %q; there are uint8, int8, uint16, int16, uint24, int24, uint32, int32, uint64, int64, float32, float64, bool", f.Name, f.Type)
-	m.If(f.At < 0, "at of %q must not be negative", f.Name)
+	m.If(f.At < 0 || f.At >= longestFrame, "at of %q must be between 0 and %d, not %d", f.Name, longestFrame-1, f.At)
 	m.If(f.Order != "" && f.Order != "big" && f.Order != "little", "order of %q must be big or little, not %q", f.Name, f.Order)
 	m.If(f.Mask < 0 || known && tooWide, "mask of %q does not fit its type", f.Name)
 	m.If(f.Type == "bool" && (f.Scale != 0 || f.Offset != 0 || f.Decimals != nil || len(f.NoValue) > 0), "scale, offset, decimals and no_value are not for the bool %q", f.Name)
