@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,9 +27,9 @@ func alike() *modbustest.Unit {
 }
 
 // delayed makes the answers of unit 1 come later and noise at once, once slow is set.
-func delayed(l *line, latency time.Duration, noise string, slow *bool, late *sync.WaitGroup) {
+func delayed(l *line, latency time.Duration, noise string, slow *atomic.Bool, late *sync.WaitGroup) {
 	l.spoil = func(sent, answer string) string {
-		if !*slow || sent[0] != 1 {
+		if !slow.Load() || sent[0] != 1 {
 			return answer
 		}
 		late.Go(func() {
@@ -59,13 +60,13 @@ func TestSecondAnswerToARepetitionIsNotTakenForTheNext(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					l := newLine(map[byte]*modbustest.Unit{1: alike()})
 					var late sync.WaitGroup
-					slow := false
+					var slow atomic.Bool
 					delayed(l, latency, noise, &slow, &late)
 					dev := open(t, modbus.RTUKind(), onPort+"timeout = \""+timeout+"\"\n"+twoAlike, l.Ports())
 					if got := sample(t, dev); got != "a=1 b=2" {
 						t.Fatal(got)
 					}
-					slow = true
+					slow.Store(true)
 					for n := range 50 {
 						r, err := dev.(drivers.Sampler).Sample(t.Context())
 						if wrong := wrongly(r.Values); wrong != nil {
@@ -89,7 +90,8 @@ func TestAnswerToAReadingThatWasGivenUp(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			l := newLine(map[byte]*modbustest.Unit{1: alike()})
 			var late sync.WaitGroup
-			slow := true
+			var slow atomic.Bool
+			slow.Store(true)
 			delayed(l, latency, "", &slow, &late)
 			dev := open(t, modbus.RTUKind(), onPort+"timeout = \"4s\"\n"+twoAlike, l.Ports())
 			if got := sample(t, dev); got != "a=1 b=2" {
@@ -118,7 +120,7 @@ func TestLateAnswersAreNotTakenForThoseOfAnotherDevice(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLine(map[byte]*modbustest.Unit{1: alike(), 2: alike()})
 				var late sync.WaitGroup
-				slow := false
+				var slow atomic.Bool
 				delayed(l, latency, "", &slow, &late)
 				kind := modbus.RTUKind()
 				var diaries []*serialtest.Diary
@@ -126,7 +128,7 @@ func TestLateAnswersAreNotTakenForThoseOfAnotherDevice(t *testing.T) {
 					diaries = append(diaries, serialtest.Run(t, drivers.Spec{Kind: kind, Every: time.Second, Ports: l.Ports(), Decode: with(onPort + options)}))
 				}
 				time.Sleep(10 * time.Second)
-				slow = true
+				slow.Store(true)
 				time.Sleep(5 * time.Minute)
 				for _, d := range diaries {
 					d.End(t)

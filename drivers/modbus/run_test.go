@@ -165,7 +165,8 @@ func TestUnitThatIsAlwaysSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLine(map[byte]*modbustest.Unit{1: alike()})
 		var late sync.WaitGroup
-		slow := true
+		var slow atomic.Bool
+		slow.Store(true)
 		delayed(l, 3*time.Second, "", &slow, &late)
 		d := serialtest.Run(t, drivers.Spec{Kind: modbus.RTUKind(), Ports: l.Ports(), Decode: with(onPort + "timeout = \"4s\"\n" + twoAlike)})
 		time.Sleep(time.Minute)
