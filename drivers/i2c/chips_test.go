@@ -94,6 +94,40 @@ func TestATMP105ThatLosesItsSupplyIsSetUpAgain(t *testing.T) {
 	}
 }
 
+// Both have 0 in the register before their first conversion (SBOS397C, Temperature
+// Register; DS25095A, register 5-4), and nothing else that would tell.
+func TestNothingIsToldFromBeforeTheFirstConversion(t *testing.T) {
+	for _, c := range []struct {
+		kind    drivers.Kind
+		address uint16
+		word    uint16 // -18 °C
+		chip    i2ctest.Words
+	}{
+		{i2c.TMP102Kind(), 0x48, 0xee00, i2ctest.Words{1: 0x60a0}},
+		{i2c.MCP9808Kind(), 0x18, 0x1ee0, i2ctest.Words{6: 0x0054, 7: 0x0400}},
+		{i2c.MCP9808Kind(), 0x18, 0x3ee0, i2ctest.Words{6: 0x0054, 7: 0x0400}}, // with an alarm
+	} {
+		register, alarm := byte(5), uint16(0x2000)
+		if c.kind.Name == "tmp102" {
+			register, alarm = 0, 0
+		}
+		asked := 0
+		var powered time.Time
+		got := measured(t, c.kind, c.address, i2ctest.Func(func(w, r []byte) error {
+			if len(w) == 1 && w[0] == register {
+				if asked++; asked == 2 { // its supply was away for a moment
+					powered = time.Now()
+				}
+			}
+			if c.chip[register] = c.word; time.Since(powered) < 250*time.Millisecond {
+				c.chip[register] = c.word & alarm
+			}
+			return c.chip.Tx(w, r)
+		}), "", 3)
+		want(t, got, "temperature=-18", "temperature=-18", "temperature=-18")
+	}
+}
+
 // Bits of the datasheet DS25095A, register 5-4; the three highest are alarms.
 func TestMCP9808(t *testing.T) {
 	for word, line := range map[uint16]string{

@@ -47,11 +47,16 @@ func openMCP9808(ctx context.Context, o MCP9808Options, ports drivers.Ports) (dr
 				if err == nil && (w == 0 || w == 0xffff) { // just that, or a line that does not move
 					err = identifyMCP9808(ctx, c)
 				}
+				// The three highest bits are alarms, the rest is 13 bits of 1/16 °C:
+				// register 5-4. They are 0 until the first conversion, too.
+				if err == nil && w<<3 == 0 {
+					if err = c.pause(ctx, conversion); err == nil {
+						w, err = c.word(ctx, ambient)
+					}
+				}
 				if err != nil {
 					return nil, err
 				}
-				// The three highest bits are alarms, the rest is 13 bits of 1/16 °C:
-				// register 5-4.
 				return c.celsius(float64(int16(w<<3)>>3)/16, -40, 125)
 			},
 		}, nil

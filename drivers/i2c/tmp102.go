@@ -97,6 +97,9 @@ func (d *tmp102) measure(ctx context.Context) ([]any, error) {
 		// Zero is also what the register holds before the first conversion, and what is
 		// read from a line that is held low.
 		if err = d.awake(ctx); err == nil {
+			err = d.pause(ctx, tmpConversion)
+		}
+		if err == nil {
 			w, err = d.word(ctx, tmpTemperature)
 		}
 	}
