@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 	"time"
 
 	"periph.io/x/conn/v3/gpio"
@@ -98,7 +99,11 @@ func state(on bool, at time.Time) drivers.Reading {
 // lineName is what a line is called, also towards other devices.
 func lineName(pin string) string { return "the GPIO line " + pin }
 
-// fails says what went wrong with a line.
+// fails says what went wrong with a line. A chip that has left is ENODEV; EIO is a bus of
+// an expander that is disturbed, most often for a moment, and no reason to give a line up.
 func fails(pin string, err error) error {
+	if errors.Is(err, syscall.EIO) {
+		return fmt.Errorf("%s: %w: the bus of its chip is disturbed; check the wiring of the expander", lineName(pin), err)
+	}
 	return drivers.Explain(err, lineName(pin), "gpio", "`gateway devices -scan` lists the lines of this machine")
 }

@@ -127,6 +127,32 @@ func TestAnOutputNoticesThatItsChipHasLeft(t *testing.T) {
 	}
 }
 
+// EIO is what controllers say of a bus of an expander that is disturbed for a moment; a
+// chip that has left is ENODEV.
+func TestACommandThatFailsForTheBusLeavesTheOutputAsItIs(t *testing.T) {
+	var board gpiotest.Board
+	got := play(t, gpio.OutKind(), "pin = \"GPIO27\"", &board, func(_ *diary, jobs chan<- drivers.Job) {
+		p := board.Pin("GPIO27")
+		jobs <- set("on")
+		synctest.Wait()
+		p.Fail(syscall.EIO)
+		jobs <- set("on")
+		time.Sleep(time.Second)
+		jobs <- set("off")
+		time.Sleep(time.Second)
+		p.Fail(nil)
+		time.Sleep(time.Minute)
+		if p.Level() != pin.High {
+			t.Error("the output went off by itself")
+		}
+	})
+	const failed = " result 0 the GPIO line GPIO27: input/output error: the bus of its chip is disturbed; check the wiring of the expander"
+	want := []string{"0s online", "0s false@0s", "0s true@0s", "0s result 1 <nil>", "0s" + failed, "1s" + failed}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
 // couple runs outputs on one board, by their pins.
 func couple(t *testing.T, ports drivers.Ports, options map[string]string, script func(diaries map[string]*diary, jobs map[string]chan drivers.Job)) {
 	diaries, jobs := make(map[string]*diary), make(map[string]chan drivers.Job)
