@@ -75,7 +75,9 @@ type bmx280 struct {
 	humid    bool
 	exponent byte // of oversampling, plus 1
 	duration time.Duration
-	trim     trimming
+
+	calibration []byte // the registers from 0x88 on
+	trim        trimming
 }
 
 func openBMx280(ctx context.Context, o BMx280Options, ports drivers.Ports, humid bool) (drivers.Device, error) {
@@ -155,9 +157,17 @@ func (d *bmx280) measure(ctx context.Context) ([]any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if raw.p != bmxSkipped && raw.t != bmxSkipped && !(d.humid && raw.h == bmxSkippedHumidity) {
-			return d.values(raw)
+		if raw.p == bmxSkipped || raw.t == bmxSkipped || d.humid && raw.h == bmxSkippedHumidity {
+			continue
 		}
+		values, err := d.values(raw)
+		if err != nil {
+			return nil, err
+		}
+		if err := d.same(ctx); err != nil {
+			return nil, err
+		}
+		return values, nil
 	}
 	return nil, d.faulty("it does not measure all that it is told to; power-cycle it")
 }

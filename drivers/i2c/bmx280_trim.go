@@ -1,8 +1,11 @@
 package i2c
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+
+	"edgegateway/drivers"
 )
 
 // A trimming holds what the maker measured of one BME280 or BMP280; the names are
@@ -17,11 +20,29 @@ type trimming struct {
 	h6                             int8
 }
 
+// bmxCalibLength is how many bytes there are from 0x88 on.
+const bmxCalibLength = 26
+
+// same makes sure that the chip is the one whose trimming is known. To plug another one
+// in takes a moment, too short for a device that is sampled every minute to notice; its
+// values would be wrong by some degrees from then on. A second look tells a wire with a
+// bad contact from that.
+func (d *bmx280) same(ctx context.Context) error {
+	for range 2 {
+		b, err := d.read(ctx, bmxCalib, bmxCalibLength)
+		if err != nil || bytes.Equal(b, d.calibration) {
+			return err
+		}
+	}
+	return d.faulty("its calibration is another one than before; was the chip replaced? It is opened anew: %w", drivers.ErrGone)
+}
+
 func (d *bmx280) readTrimming(ctx context.Context) error {
-	b, err := d.read(ctx, bmxCalib, 26)
+	b, err := d.read(ctx, bmxCalib, bmxCalibLength)
 	if err != nil {
 		return err
 	}
+	d.calibration = b
 	t := &d.trim
 	u := func(i int) uint16 { return binary.LittleEndian.Uint16(b[i:]) }
 	s := func(i int) int16 { return int16(u(i)) }

@@ -14,9 +14,10 @@ const (
 	bmeOpened = `
 		d0 > 60
 		f3 > 00
-		88 > 10 6e 6c 66 32 00 5d 95 b8 d5 d0 0b 77 1e 9d ff f9 ff ac 26 0a d8 bd 10 00 4b
+	` + bmeTrim + `
 		e1 > 6e 01 00 13 05 00 1e
 	`
+	bmeTrim  = "88 > 10 6e 6c 66 32 00 5d 95 b8 d5 d0 0b 77 1e 9d ff f9 ff ac 26 0a d8 bd 10 00 4b\n"
 	bmeStart = `
 		f2 01
 		f5 00
@@ -29,7 +30,7 @@ func TestBME280(t *testing.T) {
 		f3 > 08   # measuring
 		f3 > 00
 		f7 > 4a 52 c0 80 96 c0 7a 76
-	`), "", 1)
+	`+bmeTrim), "", 1)
 	want(t, got, "temperature=23.72 humidity=65.31 pressure=1009.43")
 }
 
@@ -44,6 +45,7 @@ func TestBMP280(t *testing.T) {
 		f4 b5     # 16 times
 		f3 > 00
 		f7 > 65 5a c0 7e ed 00
+		88 > 70 6b 43 67 18 fc 7d 8e 43 d6 d0 0b 27 0b 8c 00 f9 ff 8c 3c f8 c6 70 17 00 00
 	`), "address = 0x77\noversampling = 16", 1)
 	want(t, got, "temperature=25.08 pressure=1006.53")
 }
@@ -84,12 +86,21 @@ func TestBME280TellsNoNonsense(t *testing.T) {
 	want(t, measured(t, i2c.BME280Kind(), 0x76, memory, "", 1), "the BME280 at address 0x76 on I2C bus 1: it says without an end that it is busy; is it another kind of chip? power-cycle it")
 }
 
+// Another chip was plugged in between two samples. One wrong bit is none.
+func TestABME280ThatWasReplacedIsOpenedAnew(t *testing.T) {
+	const look = bmeStart + "f3 > 00\nf7 > 4a 52 c0 80 96 c0 7a 76\n"
+	other := strings.Replace(bmeTrim, "6c 66", "6c 67", 1)
+	got := measured(t, i2c.BME280Kind(), 0x76, i2ctest.Recorded(bmeOpened+look+other+bmeTrim+look+other+other), "", 2)
+	want(t, got, "temperature=23.72 humidity=65.31 pressure=1009.43",
+		"the BME280 at address 0x76 on I2C bus 1: its calibration is another one than before; was the chip replaced? It is opened anew: the device is gone")
+}
+
 // What a skipped measurement gives is also the value of a true one, that of 22.97 °C or of
 // 73.22 % in this chip: the next look shows which.
 func TestBME280HasNoHoleAtTheValuesOfASkippedMeasurement(t *testing.T) {
 	const look, good = bmeStart + "f3 > 00\nf7 > ", "4a 52 c0 80 96 c0 7a 76"
 	for _, hole := range []string{"80 00 00 80 96 c0 7a 76", "4a 52 c0 80 00 00 7a 76", "4a 52 c0 80 96 c0 80 00", "80 00 00 80 00 00 80 00"} {
-		got := measured(t, i2c.BME280Kind(), 0x76, i2ctest.Recorded(bmeOpened+look+hole+look+good), "", 1)
+		got := measured(t, i2c.BME280Kind(), 0x76, i2ctest.Recorded(bmeOpened+look+hole+look+good+"\n"+bmeTrim), "", 1)
 		want(t, got, "temperature=23.72 humidity=65.31 pressure=1009.43")
 		got = measured(t, i2c.BME280Kind(), 0x76, i2ctest.Recorded(bmeOpened+strings.Repeat(look+hole, 5)), "", 1)
 		want(t, got, "the BME280 at address 0x76 on I2C bus 1: it does not measure all that it is told to; power-cycle it")
