@@ -281,6 +281,32 @@ func TestRegisterWritesWhatItIsTold(t *testing.T) {
 	want(t, got, "a=7 b=8", `a=9 channel "b": no answer from address 0x20 on I2C bus 1...`)
 }
 
+// It may have been without its supply, or be another one now.
+func TestAChipThatDidNotAnswerIsSetUpAgain(t *testing.T) {
+	got := measured(t, i2c.RegisterKind(), 0x20, i2ctest.Recorded(`
+		01 60
+		00 > 07
+		00 > nack
+		00 > nack
+		01 60
+		00 > 08
+		00 > 09
+	`), "address = 0x20\ninit = [[1, 0x60]]\nchannels = [{ name = \"a\", register = 0 }]", 4)
+	want(t, got, "a=7", `channel "a": no answer...`, "a=8 address 0x20 on I2C bus 1: 1 of 3 transfers had no answer at the first try...", "a=9")
+	got = measured(t, i2c.TMP102Kind(), 0x48, i2ctest.Recorded(`
+		01 > 60
+		00 > 19 10
+		00 > nack
+		00 > nack
+		01 > 00       # 9 bits
+		01 60
+		01 > 60
+		00 > 19 20
+		00 > 19 20
+	`), "", 4)
+	want(t, got, "temperature=25.0625", "no answer...", "temperature=25.125 the TMP102...", "temperature=25.125")
+}
+
 func TestWrongOptions(t *testing.T) {
 	for _, c := range []struct {
 		kind          drivers.Kind

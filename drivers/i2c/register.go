@@ -18,8 +18,9 @@ var registerExample string
 // RegisterOptions are the keys of the kind i2c-register.
 type RegisterOptions struct {
 	Place
-	// Writes when the chip is opened, each a list of bytes: the register, then its new
-	// content. One that the chip does not acknowledge is repeated once.
+	// Writes when the chip is opened, and after a transfer that failed, each a list of
+	// bytes: the register, then its new content. One that the chip does not acknowledge is
+	// repeated once.
 	Init     [][]Number        `toml:"init"`
 	Start    [][]Number        `toml:"start"`    // writes before every sample, for a chip that measures on demand
 	Wait     time.Duration     `toml:"wait"`     // between Start and reading
@@ -129,13 +130,14 @@ func RegisterKind() drivers.Kind {
 
 type registers struct {
 	*link
-	o RegisterOptions
+	o     RegisterOptions
+	ready bool // init was written, and no transfer has failed since
 }
 
 func openRegister(ctx context.Context, o RegisterOptions, ports drivers.Ports) (drivers.Device, error) {
 	return attach(ctx, "", o.Place, ports, func(ctx context.Context, c *link) (*sensor, error) {
-		d := &registers{c, o}
-		if err := d.writes(ctx, "init", o.Init); err != nil {
+		d := &registers{link: c, o: o}
+		if err := d.prepare(ctx); err != nil {
 			return nil, err
 		}
 		var channels []drivers.Channel
@@ -150,6 +152,17 @@ func openRegister(ctx context.Context, o RegisterOptions, ports drivers.Ports) (
 	})
 }
 
+// prepare writes init. A chip that did not answer for a moment may have been without its
+// supply, or be another one now.
+func (d *registers) prepare(ctx context.Context) error {
+	if d.ready {
+		return nil
+	}
+	err := d.writes(ctx, "init", d.o.Init)
+	d.ready = err == nil
+	return err
+}
+
 func (d *registers) writes(ctx context.Context, key string, list [][]Number) error {
 	for i, w := range list {
 		b := make([]byte, len(w))
@@ -157,6 +170,7 @@ func (d *registers) writes(ctx context.Context, key string, list [][]Number) err
 			b[j] = byte(x)
 		}
 		if err := d.write(ctx, b...); err != nil {
+			d.ready = false
 			return fmt.Errorf("write %d of %s: %w", i+1, key, err)
 		}
 	}
@@ -166,6 +180,9 @@ func (d *registers) writes(ctx context.Context, key string, list [][]Number) err
 // measure reads one register after the other. One whose value cannot be does not keep
 // the others from being told; a transfer that fails ends the sample.
 func (d *registers) measure(ctx context.Context) ([]any, error) {
+	if err := d.prepare(ctx); err != nil {
+		return nil, err
+	}
 	if err := d.writes(ctx, "start", d.o.Start); err != nil {
 		return nil, err
 	}
@@ -179,6 +196,7 @@ func (d *registers) measure(ctx context.Context) ([]any, error) {
 	for i, c := range d.o.Channels {
 		b := make([]byte, c.width()/8)
 		if err := d.Tx(ctx, c.pointer(), b); err != nil {
+			d.ready = false
 			return values, errors.Join(faults, fmt.Errorf("channel %q: %w", c.Name, err))
 		}
 		v, err := c.value(b)

@@ -40,7 +40,8 @@ const (
 
 	// tmpTrust is how long the settings are believed to be there: a chip that lost its
 	// supply for a moment has forgotten them, and goes on with half degrees. It is long,
-	// because a second transfer moves the turns of all on a bus with a slow chip.
+	// because a second transfer moves the turns of all on a bus with a slow chip. A transfer
+	// that failed ends it.
 	tmpTrust = 10 * time.Minute
 )
 
@@ -104,6 +105,7 @@ func (d *tmp102) measure(ctx context.Context) ([]any, error) {
 		}
 	}
 	if err != nil {
+		d.checked = time.Time{}
 		return nil, err
 	}
 	return d.value(w)
