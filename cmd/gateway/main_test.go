@@ -174,6 +174,7 @@ func launchUnder(t *testing.T, under []string, config string, env ...string) *ru
 		t.Fatal(err)
 	}
 	r.cmd.Stdout, r.cmd.Stderr = in, in
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal, as under a service manager
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,9 @@ type process struct {
 
 	// lastWill runs when a second signal ends the process at once: the terminal must not stay raw.
 	lastWill atomic.Pointer[func()]
+
+	// hangup is what SIGHUP does, where it does not end the process. It must not block.
+	hangup atomic.Pointer[func()]
 }
 
 func newProcess() *process {
@@ -33,8 +36,20 @@ func newProcess() *process {
 // its group.
 const oneSignal = 300 * time.Millisecond
 
-// signals returns a context that ends with the first SIGINT or SIGTERM, or SIGHUP of a terminal that is
-// closed. The second one ends the process at once, with 128 + its number. stop gives the signals back.
+// onHangup has SIGHUP call reload from now on, if nobody closes a terminal with it: if the process has none.
+// stop gives the signal back.
+func (p *process) onHangup(reload func()) (stop func()) {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDONLY|syscall.O_NOCTTY|syscall.O_NONBLOCK, 0)
+	if err == nil {
+		tty.Close()
+		return func() {}
+	}
+	p.hangup.Store(&reload)
+	return func() { p.hangup.Store(nil) }
+}
+
+// signals returns a context that ends with the first SIGINT or SIGTERM, or SIGHUP where it is not for
+// onHangup. The second one ends the process at once, with 128 + its number. stop gives the signals back.
 func (p *process) signals(parent context.Context) (ctx context.Context, stop func()) {
 	// Without this, a journal that restarts or a closed pipe at stdout would end the gateway.
 	signal.Ignore(syscall.SIGPIPE)
@@ -46,9 +61,19 @@ func (p *process) signals(parent context.Context) (ctx context.Context, stop fun
 		signal.Notify(got, syscall.SIGHUP)
 	}
 	done := make(chan struct{})
+	next := func() (os.Signal, bool) {
+		for s := range got {
+			hangup := p.hangup.Load()
+			if s != syscall.SIGHUP || hangup == nil {
+				return s, true
+			}
+			(*hangup)()
+		}
+		return nil, false
+	}
 	go func() {
 		defer close(done)
-		first, ok := <-got
+		first, ok := next()
 		if !ok {
 			return
 		}
@@ -56,7 +81,7 @@ func (p *process) signals(parent context.Context) (ctx context.Context, stop fun
 		begun := time.Now()
 		again := first
 		for again == first && time.Since(begun) < oneSignal {
-			if again, ok = <-got; !ok {
+			if again, ok = next(); !ok {
 				return
 			}
 		}

@@ -227,13 +227,20 @@ func (g *gateway) say(topic string, payload []byte) {
 	})
 }
 
-// wait returns nil when ctx ends, or the error of the first worker that ended by itself.
-func (g *gateway) wait(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-g.layers.failures():
-		return err
+// wait returns nil when ctx ends, or when over says so, which is asked at each reload; or the error of the
+// first worker that ended by itself.
+func (g *gateway) wait(ctx context.Context, reload <-chan struct{}, over func() bool) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-g.layers.failures():
+			return err
+		case <-reload:
+			if over() {
+				return nil
+			}
+		}
 	}
 }
 

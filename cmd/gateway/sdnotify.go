@@ -61,6 +61,10 @@ const (
 // Ready says that the gateway serves; units ordered after it may start.
 func (n *notifier) Ready() error { return n.send("READY=1") }
 
+// Reloading says that the gateway stops and starts again in place, until Ready. It feeds the watchdog, too,
+// as nothing else does meanwhile; call it again when the stop is done.
+func (n *notifier) Reloading() error { return n.send("RELOADING=1\nWATCHDOG=1") }
+
 // Stopping says that a clean stop has begun.
 func (n *notifier) Stopping() error { return n.send("STOPPING=1") }
 

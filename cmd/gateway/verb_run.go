@@ -9,13 +9,11 @@ import (
 	"net"
 	"os"
 	"strings"
-	"time"
 
 	"edgegateway/bridge/field"
 	"edgegateway/config"
 	"edgegateway/config/strict"
 	"edgegateway/drivers/all"
-	"edgegateway/status"
 )
 
 func runVerb() verb {
@@ -25,7 +23,9 @@ func runVerb() verb {
 		summary: "run the gateway until Ctrl-C or SIGTERM",
 		about: "Runs the gateway. Without a file it is a broker on 127.0.0.1:1883, this machine's own sensors\n" +
 			"and a status page on 127.0.0.1:8080, with its data in $STATE_DIRECTORY or ./gateway-data.\n" +
-			"The first Ctrl-C or SIGTERM stops it cleanly, a second one at once.",
+			"The first Ctrl-C or SIGTERM stops it cleanly, a second one at once. SIGHUP to one without a terminal,\n" +
+			"as \"systemctl reload gateway\" sends it, has it read its configuration, and if there is no mistake in it,\n" +
+			"stop and start with that.",
 		example: "gateway run\ngateway run -config /etc/gateway/gateway.toml",
 		setup: func(f *flag.FlagSet) action {
 			file := f.String("config", "", "read the configuration from `FILE`")
@@ -33,12 +33,7 @@ func runVerb() verb {
 				if err := noArguments(args); err != nil {
 					return err
 				}
-				started := time.Now()
-				cfg, err := checkedConfig(*file, p.getenv)
-				if err != nil {
-					return err
-				}
-				return runGateway(ctx, p, cfg, started)
+				return runGateway(ctx, p, func() (config.Config, error) { return checkedConfig(*file, p.getenv) })
 			}
 		},
 	}
@@ -62,41 +57,6 @@ func checkedConfig(path string, getenv func(string) string) (config.Config, erro
 		return cfg, several
 	}
 	return cfg, errors.Join(err, found) // without a file there are no places
-}
-
-func runGateway(ctx context.Context, p *process, cfg config.Config, started time.Time) error {
-	journal := toJournal(p.getenv, p.stderr)
-	log := newLog(p.stderr, cfg.Log.Threshold(), cfg.Log.Format == "json", journal)
-	notify, err := newNotifier(p.getenv, os.Getpid(), log)
-	if err != nil {
-		return err
-	}
-	g, err := open(cfg, surroundings{
-		log: log, started: started, ports: p.ports(),
-		synced:  clockSynced,
-		store:   storeOptions(notify),
-		control: status.ControlPath(p.getenv, cfg.DataDir),
-	})
-	if err != nil {
-		return err
-	}
-	g.layers.start("watchdog", func(ctx context.Context) error { return notify.Run(ctx, g.health.check) })
-	g.announce(p, journal || cfg.Log.Format == "json")
-	if err := notify.Ready(); err != nil {
-		log.Warn("the service manager does not know that the gateway is ready", "err", err)
-	}
-
-	failure := g.wait(ctx)
-	log.Info("stopping")
-	if err := notify.Stopping(); err != nil {
-		log.Warn("the service manager does not know that the gateway stops", "err", err)
-	}
-	begun := time.Now()
-	err = errors.Join(failure, g.close())
-	if err == nil {
-		log.Info("stopped", "took", time.Since(begun).Round(time.Millisecond))
-	}
-	return err
 }
 
 // announce says where the gateway listens: in the log where a program reads it, else as a few lines.
