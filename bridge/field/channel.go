@@ -43,7 +43,8 @@ type ChannelConfig struct {
 	// Aggregate makes one value of those of a window: mean, min, max, last or count.
 	Aggregate string `toml:"aggregate"`
 
-	// Window is the length of it; it begins with the first value.
+	// Window is the length of it; it begins with the first value. A count is 0 when the
+	// window behind one has no value.
 	Window time.Duration `toml:"window"`
 
 	// Round is the number of decimals, 0 to 15; -1 leaves them all.
@@ -242,6 +243,7 @@ func (c *ChannelConfig) describe(ch drivers.Channel) drivers.Channel {
 type window struct {
 	ends time.Time // zero: there is none
 	n    int64     // values that can be used
+	bad  bool      // there was one that can not
 	sum  float64
 	low  float64
 	high float64
@@ -257,6 +259,7 @@ func (w *window) add(v any, now time.Time, length time.Duration) {
 		w.ends = now.Add(length)
 	}
 	if v == nil {
+		w.bad = true
 		return
 	}
 	x, _ := number(v)
@@ -277,10 +280,10 @@ func (w *window) take(how string) any {
 	_, isInt := done.last.(int64)
 	_, isNumber := number(done.last)
 	switch {
+	case how == "count" && (done.n > 0 || !done.bad):
+		return done.n
 	case done.n == 0:
 		return nil
-	case how == "count":
-		return done.n
 	case how == "last" || !isNumber:
 		return done.last
 	case how == "mean":

@@ -30,6 +30,10 @@ func (d *device) republish() {
 	}
 }
 
+// rebased is a time on the wall clock of now. That of the driver may be from before the
+// clock was set; both have the monotonic clock, unless the driver has one of its own.
+func rebased(at, now time.Time) time.Time { return now.Add(at.Sub(now)) }
+
 // near is how far a time may lie from that of its arrival to be of the same clock; a
 // GPS receiver has one of its own, which is right.
 const near = time.Minute

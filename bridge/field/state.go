@@ -68,7 +68,7 @@ func (d *device) Reading(r drivers.Reading) {
 		d.flow(now)
 		return
 	}
-	d.at, d.arrived, d.age = r.At, now, now.Sub(d.made)
+	d.at, d.arrived, d.age = rebased(r.At, now), now, now.Sub(d.made)
 	d.meter.note(r.Values)
 	d.spoil(r.Bad, now)
 	if !d.paces {
@@ -160,15 +160,21 @@ func (d *device) process(v drivers.Value, now time.Time) {
 
 // collect puts a value into the window of its channel, nil for one that cannot be used.
 func (d *device) collect(v drivers.Value, t *trait, now time.Time) {
-	if t.window.over(now) {
+	for t.window.over(now) {
 		d.conclude(v.Channel, t)
 	}
 	t.window.add(v.V, now, t.cfg.Window)
 }
 
-// conclude ends the window of a channel.
+// conclude ends the window of a channel. Behind a count the next one begins at once: when
+// nothing comes in it, the count is none, and not for ever what it was.
 func (d *device) conclude(name string, t *trait) {
-	if v := t.window.take(t.cfg.Aggregate); v != nil {
+	ends := t.window.ends
+	v := t.window.take(t.cfg.Aggregate)
+	if n, ok := v.(int64); ok && n > 0 && t.cfg.Aggregate == "count" {
+		t.window.ends = ends.Add(t.cfg.Window)
+	}
+	if v != nil {
 		d.settle(drivers.Value{Channel: name, V: v}, t)
 	} else {
 		d.ruin(name)
@@ -205,7 +211,7 @@ func (d *device) tick() {
 	}
 	now := time.Now()
 	for name, t := range d.traits {
-		if t.window.over(now) {
+		for t.window.over(now) {
 			d.conclude(name, t)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"edgegateway/broker"
 	"edgegateway/buffer"
@@ -179,7 +180,8 @@ func TestAWindowBecomesOneValue(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			expect(t, how, got, want)
 			time.Sleep(time.Minute)
-			expect(t, how+" of nothing", got, ``)
+			nothing := map[string]string{"count": `"t":0`}[how]
+			expect(t, how+" of nothing", got, nothing)
 			say(d, "t", 7.5)
 			say(d, "t", 7.5)
 			time.Sleep(10 * time.Second)
@@ -426,4 +428,48 @@ func TestAWindowLeavesOutWhatCannotBeUsed(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		expect(t, "and good again", got, `"t":1`)
 	})
+}
+
+func TestACountGoesBackToZeroWhenNothingMoreComes(t *testing.T) {
+	c := channel(func(c *ChannelConfig) { c.Aggregate, c.Window, c.Valid = "count", 10*time.Second, []float64{0, 100} })
+	inBubble(t, DeviceConfig{Channels: c}, nil, func(d *device, got *states) {
+		for range 3 {
+			say(d, "t", 1.0)
+			time.Sleep(time.Second)
+		}
+		time.Sleep(8 * time.Second)
+		expect(t, "after the window", got, `"t":3`)
+		time.Sleep(time.Hour)
+		expect(t, "after one of nothing", got, `"t":0`)
+		say(d, "t", 1.0)
+		time.Sleep(10 * time.Second)
+		expect(t, "the next one", got, `"t":1`)
+		time.Sleep(5 * time.Second)
+		say(d, "t", 1.0)
+		time.Sleep(6 * time.Second)
+		expect(t, "without a gap", got, `"t":1`)
+		time.Sleep(time.Second)
+		say(d, "t", 200.0) // not valid
+		time.Sleep(10 * time.Second)
+		expect(t, "of values that can not be used", got, `"t":null,"quality":{"t":"bad"}`)
+	})
+}
+
+// A time that a driver takes before it measures has the wall clock of that moment.
+func TestAClockThatIsSetDuringAMeasurement(t *testing.T) {
+	before := time.Now()
+	at := before
+	// 50 years off the seconds of the wall clock, which are 33 bits above 30 (type Time in
+	// package time); the monotonic clock stays.
+	*(*uint64)(unsafe.Pointer(&at)) -= 50 * 365 * 24 * 3600 << 30
+	if at.Year() > before.Year()-49 || !at.Equal(before) {
+		t.Fatalf("package time has changed: %v is not %v with another wall clock", at, before)
+	}
+	if got := rebased(at, before.Add(5*time.Second)).Round(0); !got.Equal(before.Round(0)) {
+		t.Errorf("got %v, want %v", got, before)
+	}
+	gps := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	if got := rebased(gps, before); !got.Round(0).Equal(gps) {
+		t.Errorf("a clock of its own: got %v, want %v", got, gps)
+	}
 }
