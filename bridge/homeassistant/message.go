@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -98,6 +99,10 @@ type (
 	}
 )
 
+// mostComponents bounds what is told of a device whose channels are named by what it
+// receives: with each start it may have others.
+const mostComponents = 512
+
 // maker is who made the devices, as far as Home Assistant is concerned.
 const maker = "edgegateway"
 
@@ -158,9 +163,9 @@ func (c Config) OfDevice(g Gateway, d Device, s Site) (m Message, readOnly []str
 	}
 	earlier := componentsOf(d.Earlier)
 	if !d.Complete {
-		for key, one := range earlier {
-			if !one.leaves() {
-				out.Components[key] = one.text
+		for _, key := range slices.Sorted(maps.Keys(earlier)) {
+			if !earlier[key].leaves() && len(out.Components)+len(d.Channels) < mostComponents {
+				out.Components[key] = earlier[key].text
 			}
 		}
 	}

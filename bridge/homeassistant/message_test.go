@@ -306,6 +306,28 @@ func TestChannelsThatAreNotSeenYetStay(t *testing.T) {
 	}
 }
 
+// A receiver of what all the neighbours send names other channels every day.
+func TestADeviceThatNamesEverNewChannelsIsBounded(t *testing.T) {
+	var earlier []byte
+	for run := range 10 {
+		one := homeassistant.Device{Name: "x", Base: "farm/x", Earlier: earlier}
+		for i := range 200 {
+			one.Channels = append(one.Channels, plain(drivers.Channel{Name: fmt.Sprintf("c%d_%d", run, i), Type: drivers.Float}))
+		}
+		m, _, err := homeassistant.DefaultConfig().OfDevice(gateway, one, homeassistant.Site{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(keys(t, m.Payload)); n != min(200*(run+1), 512) {
+			t.Errorf("run %d: %d components", run, n)
+		}
+		earlier, _ = homeassistant.Farewell(earlier, m.Payload, true)
+	}
+	if n := len(keys(t, earlier)); n > 2*512 {
+		t.Errorf("%d with those that go", n)
+	}
+}
+
 func TestWhatTheSectionMayHold(t *testing.T) {
 	for _, c := range []struct {
 		edit func(*homeassistant.Config)
