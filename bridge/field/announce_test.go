@@ -276,6 +276,28 @@ func TestChannelsThatOnlyReadingsNameAreAnnouncedByTheirValues(t *testing.T) {
 	})
 }
 
+func TestAChannelThatWasBadAtFirstIsAnnouncedWithItsFirstValue(t *testing.T) {
+	h := newHome(t)
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		h.during(homeassistant.DefaultConfig(), func() {
+			f.readings <- drivers.Reading{At: noon, Values: values("a", 1.0), Bad: []string{"b"}}
+			sleep(2 * gatherTime)
+			h.heard()
+			f.readings <- drivers.Reading{At: noon, Values: values("a", 1.0, "b", 2.0)}
+			sleep(2 * gatherTime)
+			if got := h.heard(); !strings.Contains(got, `"b":{"platform":"sensor","unique_id"`) {
+				t.Errorf("got %q", got)
+			}
+			f.readings <- drivers.Reading{At: noon, Values: values("a", 1.0), Bad: []string{"b"}}
+			sleep(2 * gatherTime)
+			if got := h.heard(); got != "" {
+				t.Errorf("bad again: %q", got)
+			}
+		}, []drivers.Kind{kind("w", f, watcher{f})}, device("x", "w"))
+	})
+}
+
 // A text line of a device may hold only some of what the configuration names.
 func TestAListedChannelWhoseTypeIsNotKnownYetStays(t *testing.T) {
 	h := newHome(t)

@@ -234,6 +234,9 @@ func (d *device) merge(values []drivers.Value) {
 		switch {
 		case at >= 0:
 			d.held = d.held || d.values[at].V != v.V
+			if d.values[at].V == nil && v.V != nil {
+				d.bridge.tells.look() // its type may be known only now
+			}
 			d.values[at] = v
 		case len(d.values) < mostChannels:
 			rank := d.rank(v.Channel)
