@@ -20,7 +20,6 @@ const announcerName = "homeassistant"
 const (
 	gather     = time.Second     // channels of a new device are waited for, so that it is told of once
 	birthFirst = time.Second     // Home Assistant subscribes before it says that it is there; a moment is polite
-	deepest    = 8               // levels of a prefix under which an earlier one is looked for
 	birthMost  = 5 * time.Second // it then hears from every gateway at once, but for this
 
 	// How long what goes away is kept for a Home Assistant that has not said that it is

@@ -138,6 +138,7 @@ func find(kinds []drivers.Kind, name string) (drivers.Kind, bool) {
 func (b *Bridge) Run(ctx context.Context) error {
 	b.tellForgotten() // before devices move, and new commands are noted
 	b.clearKept()     // a crash may have come before that
+	b.disown()
 	var running, answering sync.WaitGroup
 	for _, d := range b.devices {
 		running.Go(func() { d.run(ctx) })

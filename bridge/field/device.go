@@ -13,7 +13,6 @@ import (
 	"unicode/utf8"
 
 	"edgegateway/broker"
-	"edgegateway/broker/packet"
 	"edgegateway/drivers"
 )
 
@@ -204,8 +203,7 @@ func (d *device) Offline(reason error) {
 		d.releaseState()
 	}
 	m := d.retained("availability", []byte("offline"))
-	// The payload is for everyone, and has no room for it.
-	m.Properties = &packet.Properties{UserProperties: []packet.UserProperty{{Key: "reason", Value: propertyText(reason.Error())}}}
+	m.Properties = because(reason)
 	d.send(m, broker.Lazy())
 }
 
