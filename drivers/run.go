@@ -20,9 +20,10 @@ const (
 	closeTimeout = 2 * time.Second
 	stopGrace    = time.Second // how long the end of Run waits for a call, and then for Close
 
-	failuresInRow = 3           // samples that fail before the device is offline
-	settling      = time.Second // a Watcher that says nothing is online after this, and see listen
-	faultSpell    = time.Minute // without a fault ends a spell of faults
+	failuresInRow = 3                // samples that fail before the device is offline
+	sampleAgain   = 10 * time.Second // how soon one that failed is repeated, where the next tick is later
+	settling      = time.Second      // a Watcher that says nothing is online after this, and see listen
+	faultSpell    = time.Minute      // without a fault ends a spell of faults
 )
 
 // Events is told what happens to a device. All methods are called from one
@@ -59,7 +60,8 @@ type Spec struct {
 
 	// Every is the sampling interval; 0 means 10 s, less than 10 ms means 10 ms.
 	// Ticks are counted from the first sample, so that the interval does not drift;
-	// ticks that pass during a slow sample are skipped and counted.
+	// ticks that pass during a slow sample are skipped and counted. A sample that fails
+	// is repeated after 10 s, if that is before the next tick.
 	Every time.Duration
 
 	// Timeout limits one Sample and one Actuate; 0 means that of the kind, or else 5 s.

@@ -11,6 +11,7 @@ func (r *runner) sample(ctx context.Context, dev Sampler, channels []Channel) er
 	defer ticks.stop()
 	var inRow []error
 	for {
+		var again <-chan time.Time
 		res := r.call(ctx, "sample", r.Timeout, func(ctx context.Context) result {
 			reading, err := dev.Sample(ctx)
 			return result{reading: reading, err: err}
@@ -40,6 +41,9 @@ func (r *runner) sample(ctx context.Context, dev Sampler, channels []Channel) er
 			}
 			r.Stats.failed(err)
 			r.ev.Reading(Reading{At: time.Now(), Missed: true})
+			if r.Every > sampleAgain {
+				again = time.After(sampleAgain)
+			}
 		}
 		skipped := ticks.next()
 		r.Stats.add(func(c *Counts) { c.Skipped += skipped })
@@ -48,6 +52,8 @@ func (r *runner) sample(ctx context.Context, dev Sampler, channels []Channel) er
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-ticks.C():
+				due = true
+			case <-again:
 				due = true
 			case job := <-r.Jobs:
 				if err := r.act(ctx, dev, job); err != nil {

@@ -55,6 +55,41 @@ func TestASampleOutOfTurnMovesNoTick(t *testing.T) {
 	})
 }
 
+// The next tick may be an hour away, and the third one three.
+func TestASampleThatFailedIsRepeatedBeforeALaterTick(t *testing.T) {
+	for every, want := range map[time.Duration][]string{
+		time.Hour: {"0s online", "0s x=1", "1h0m0s missed", "1h0m10s x=3", "2h0m0s x=4",
+			"3h0m0s missed", "3h0m10s missed", "3h0m20s offline: 3 times in a row: silence"},
+		15 * time.Second: {"0s online", "0s x=1", "15s missed", "25s x=3", "30s x=4",
+			"45s missed", "55s missed", "1m0s offline: 3 times in a row: silence"},
+		10 * time.Second: {"0s online", "0s x=1", "10s missed", "20s x=3", "30s x=4",
+			"40s missed", "50s missed", "1m0s offline: 3 times in a row: silence"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := run(t, every, func(_ context.Context, attempt int) (*device, error) {
+				if attempt > 1 {
+					return nil, errors.New("silence")
+				}
+				return &device{sample: func(_ context.Context, n int) (drivers.Reading, error) {
+					if n == 2 || n > 4 {
+						return drivers.Reading{}, errors.New("silence")
+					}
+					return reading(n), nil
+				}}, nil
+			})
+			r.pass(4 * every)
+			for r.count(r.events, "offline") == 0 {
+				r.pass(time.Second)
+			}
+			r.wantEvents(want...)
+			if got := r.stats.Snapshot(); got.Skipped != 0 || got.Samples != 7 {
+				t.Errorf("every %v: %+v", every, got)
+			}
+			r.end()
+		})
+	}
+}
+
 func TestAWatcherIsNotSampled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := run(t, time.Hour, func(context.Context, int) (*device, error) {

@@ -37,12 +37,12 @@ func newTicks(every time.Duration) *ticks {
 	return t
 }
 
-// next sets the timer to the first tick in the future, and returns how many were
-// passed over.
+// next sets the timer to the first tick in the future, which may be the one that is
+// waited for already, and returns how many were passed over.
 func (t *ticks) next() (skipped int64) {
 	elapsed := time.Since(t.start)
 	count := int64(elapsed/t.every) + 1
-	skipped = count - t.count - 1
+	skipped = max(count-t.count-1, 0)
 	t.count = count
 	t.timer.Reset(time.Duration(count)*t.every - elapsed)
 	return skipped
