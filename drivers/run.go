@@ -64,6 +64,10 @@ type Spec struct {
 	// is repeated after 10 s, if that is before the next tick.
 	Every time.Duration
 
+	// Phase is how much later than that all ticks come; the first sample comes at once
+	// in any case. Devices that are opened together do not go on in step with it.
+	Phase time.Duration
+
 	// Timeout limits one Sample and one Actuate; 0 means that of the kind, or else 5 s.
 	Timeout time.Duration
 

@@ -37,6 +37,48 @@ func TestSamplesKeepTheirInterval(t *testing.T) {
 	})
 }
 
+// The first sample comes at once, the others are later by the phase, and drift no more
+// than they would without it; so does a device that is opened again.
+func TestAPhaseMovesAllSamplesButTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var opened []time.Duration
+		r := run(t, time.Second, func(_ context.Context, attempt int) (*device, error) {
+			return &device{sample: func(_ context.Context, n int) (drivers.Reading, error) {
+				if attempt == 1 && n == 102 {
+					return drivers.Reading{}, drivers.ErrGone
+				}
+				time.Sleep(time.Duration(n%7) * 30 * time.Millisecond)
+				return reading(n), nil
+			}}, nil
+		}, func(s *drivers.Spec) { s.Phase = 300 * time.Millisecond })
+		r.pass(110 * time.Second)
+		r.end()
+		n := 0
+		for _, call := range r.calls {
+			op, at, _ := strings.Cut(call, "@")
+			when, _ := time.ParseDuration(at)
+			switch op {
+			case "open":
+				opened, n = append(opened, when), 0
+				continue
+			case "sample":
+			default:
+				continue
+			}
+			want := opened[len(opened)-1]
+			if n > 0 {
+				want += time.Duration(n)*time.Second + 300*time.Millisecond
+			}
+			if n++; when != want {
+				t.Fatalf("sample %d after opening %d: at %v, want %v", n, len(opened), when, want)
+			}
+		}
+		if len(opened) != 2 || r.stats.Snapshot().Skipped != 0 {
+			t.Errorf("opened at %v, %d ticks skipped", opened, r.stats.Snapshot().Skipped)
+		}
+	})
+}
+
 func TestSlowSampleSkipsTicks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := run(t, 100*time.Millisecond, func(context.Context, int) (*device, error) {

@@ -7,7 +7,7 @@ import (
 
 // sample reads the device at every tick, and carries out jobs in between.
 func (r *runner) sample(ctx context.Context, dev Sampler, channels []Channel) error {
-	ticks := newTicks(r.Every)
+	ticks := newTicks(r.Every, r.Phase)
 	defer ticks.stop()
 	var inRow []error
 	for {

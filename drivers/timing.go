@@ -22,7 +22,8 @@ func (b *backoff) next() time.Duration {
 
 func (b *backoff) reset() { b.last = 0 }
 
-// ticks fires at whole multiples of an interval after its start. Each tick is
+// ticks fires at whole multiples of an interval after its start, which may lie a little
+// ahead. Each tick is
 // computed from the start, so that late ones do not move those that follow.
 type ticks struct {
 	start time.Time
@@ -31,8 +32,8 @@ type ticks struct {
 	timer *time.Timer
 }
 
-func newTicks(every time.Duration) *ticks {
-	t := &ticks{start: time.Now(), every: every, timer: time.NewTimer(every)}
+func newTicks(every, phase time.Duration) *ticks {
+	t := &ticks{start: time.Now().Add(phase), every: every, timer: time.NewTimer(every)}
 	t.timer.Stop()
 	return t
 }

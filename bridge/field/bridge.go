@@ -62,9 +62,10 @@ func New(cfg Config, br *broker.Broker, kinds []drivers.Kind, ports drivers.Port
 	if b.tells, err = newAnnouncer(b, br); err != nil {
 		return nil, fmt.Errorf("listen to Home Assistant: %w", err)
 	}
-	for _, c := range cfg.Devices {
+	for i, c := range cfg.Devices {
 		kind, _ := find(kinds, c.Kind)
 		d := newDevice(b, c, kind, ports)
+		d.spec.Phase = phaseOf(i, c.Every)
 		d.resume()
 		b.devices = append(b.devices, d)
 		// Whether a device takes commands is known only once it is open, so that

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -121,6 +122,16 @@ func newDevice(b *Bridge, c DeviceConfig, kind drivers.Kind, ports drivers.Ports
 		Stats:  &d.stats,
 	}
 	return d
+}
+
+// phaseOf spreads the samples of devices that are opened together: else all of them would
+// want the buses, the processor and the network in the same moment of each interval. The
+// golden section keeps any number of devices apart, each two neighbours by a third of the
+// interval or more, and the others as far as there is room. No sample is put off by more than
+// a second.
+func phaseOf(nth int, every time.Duration) time.Duration {
+	_, part := math.Modf(float64(nth) * (math.Phi - 1))
+	return time.Duration(part * float64(min(every, time.Second)))
 }
 
 // run runs the device until ctx ends.

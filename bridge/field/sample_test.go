@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edgegateway/bridge/field"
@@ -93,4 +95,62 @@ valid = [0, 14]
 	if want := "[{level 1.6} {ph <nil>} {t 3.25} {rh <nil>}] map[ph:bad rh:bad] m °C true\n"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+}
+
+// moments notes when it is sampled.
+type moments struct {
+	*fake
+	at []time.Time
+}
+
+func (m *moments) Sample(context.Context) (drivers.Reading, error) {
+	m.at = append(m.at, time.Now())
+	return drivers.Reading{At: noon, Values: values("n", int64(len(m.at)))}, nil
+}
+
+func TestDevicesOfOneIntervalAreSampledApartBehindTheFirstSample(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var kinds []drivers.Kind
+		var configs []field.DeviceConfig
+		var all []*moments
+		for i := range 20 {
+			f := newFake()
+			all = append(all, &moments{fake: f})
+			name := fmt.Sprint("d", i)
+			kinds = append(kinds, kind(name, f, all[i]))
+			c := device(name, name)
+			c.Every = time.Second
+			configs = append(configs, c)
+		}
+		began := time.Now()
+		store, br := open(t, t.TempDir())
+		bridge, err := field.New(field.Config{Prefix: "p", Devices: configs}, br, kinds, drivers.Ports{}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10500*time.Millisecond)
+		defer cancel()
+		if err := bridge.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+		together := make(map[time.Duration]string)
+		for i, m := range all {
+			if len(m.at) < 10 || !m.at[0].Equal(began) {
+				t.Fatalf("d%d was sampled %d times, first after %v", i, len(m.at), m.at[0].Sub(began))
+			}
+			for n, at := range m.at[1:] {
+				if gap := at.Sub(m.at[n]); n > 0 && gap != time.Second {
+					t.Errorf("d%d: %v between two samples", i, gap)
+				}
+			}
+			slot := (m.at[1].Sub(began) % time.Second).Truncate(10 * time.Millisecond)
+			if other := together[slot]; other != "" {
+				t.Errorf("d%d is sampled together with %s", i, other)
+			}
+			together[slot] = fmt.Sprint("d", i)
+		}
+	})
 }
