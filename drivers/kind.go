@@ -33,6 +33,10 @@ type Kind struct {
 	// goes on from. What they say must reach the state as it is.
 	Resumes func(decode func(dst any) error) ([]string, error)
 
+	// Watches decodes the options and says whether the device tells by itself: whether it is
+	// a Watcher, and its sampling interval means nothing. Nil: none of the kind is.
+	Watches func(decode func(dst any) error) bool
+
 	// Moves decodes the options and says whether something in the world may move when the
 	// device is opened, and again when it is closed: an output goes to its initial and to
 	// its safe state. Nil: nothing moves by any device of the kind.
@@ -85,13 +89,24 @@ type reacher interface{ Reach(root string) error }
 // options of a kind whose devices go on from what these channels said last.
 type resumer interface{ Resumes() []string }
 
-// options of a kind that may have devices that move when they are opened and closed, and
-// of one that may have devices with a safe state. Both may be asked about options that are
-// wrong.
+// options of kinds that may have devices that tell by themselves, that move when they are
+// opened and closed, and with a safe state. They may be asked about options that are wrong.
 type (
+	teller  interface{ Watches() bool }
 	mover   interface{ Moves() bool }
 	careful interface{ Failsafe() bool }
 )
+
+// answer is what options say of their device; nil if those of the kind say nothing of it.
+func answer[O, A any](options func(decode func(any) error) (O, error), ask func(A) bool) func(decode func(any) error) bool {
+	if _, ok := any(*new(O)).(A); !ok {
+		return nil
+	}
+	return func(decode func(any) error) bool {
+		o, _ := options(decode) // Check says what is wrong with them
+		return ask(any(o).(A))
+	}
+}
 
 // KindOf makes a Kind of its options' defaults and of a function that opens a
 // device with options that are valid.
@@ -103,21 +118,8 @@ func KindOf[O Options](name, summary, example string, defaults func() O, open fu
 		}
 		return o, o.Validate()
 	}
-	var moves, failsafe func(decode func(any) error) bool
-	if _, ok := any(*new(O)).(mover); ok {
-		moves = func(decode func(any) error) bool {
-			o, _ := options(decode) // Check says what is wrong
-			return any(o).(mover).Moves()
-		}
-	}
-	if _, ok := any(*new(O)).(careful); ok {
-		failsafe = func(decode func(any) error) bool {
-			o, _ := options(decode)
-			return any(o).(careful).Failsafe()
-		}
-	}
 	return Kind{
-		Moves: moves, Failsafe: failsafe,
+		Watches: answer(options, teller.Watches), Moves: answer(options, mover.Moves), Failsafe: answer(options, careful.Failsafe),
 		Name: name, Summary: summary, Example: example,
 		Check: func(decode func(any) error) error {
 			_, err := options(decode)

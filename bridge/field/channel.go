@@ -21,7 +21,8 @@ type ChannelConfig struct {
 	// Title is what people see of the channel in Home Assistant. Default: made of its name.
 	Title string `toml:"title"`
 
-	// Unit takes the place of the unit that the driver gives.
+	// Unit takes the place of the unit that the driver gives. It converts nothing: what
+	// comes in °C and shall be °F needs scale = 1.8 and offset = 32, too.
 	Unit string `toml:"unit"`
 
 	// Quantity takes the place of the one that the driver gives: temperature, water,
@@ -182,6 +183,17 @@ func (c *ChannelConfig) convert(v any) any {
 
 func (c *ChannelConfig) calibrates() bool {
 	return len(c.Points) > 1 || c.Scale != 1 || c.Offset != 0
+}
+
+// relabels tells whether the unit takes the place of another one without the values being
+// converted. What is counted over a window has a unit of its own.
+func (c *ChannelConfig) relabels(unit string) bool {
+	return c.Unit != "" && unit != "" && plainUnit(c.Unit) != plainUnit(unit) && !c.calibrates() && c.Aggregate != "count"
+}
+
+// plainUnit makes one of the ways to write a unit: "°C" and "C", "µg/m³" and "ug/m3".
+func plainUnit(unit string) string {
+	return strings.NewReplacer("°", "", " ", "", "µ", "u", "μ", "u", "²", "2", "³", "3", "l", "L", "mbar", "hPa").Replace(unit)
 }
 
 // changes tells whether a value may reach the state as another one, or not at all.

@@ -1,6 +1,7 @@
 package field_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,40 @@ func TestAChannelThatTheDeviceDoesNotHaveIsLogged(t *testing.T) {
 		})
 		if got := strings.Count(log.String(), `channels=[temprature] device_has="[temperature humidity]"`); got != c.want {
 			t.Errorf("logged %d times, want %d:\n%s", got, c.want, log)
+		}
+	}
+}
+
+func TestAUnitThatConvertsNothingIsLogged(t *testing.T) {
+	for _, c := range []struct {
+		unit  string // of the driver
+		edit  func(*field.ChannelConfig)
+		warns bool
+	}{
+		{"°C", func(c *field.ChannelConfig) { c.Unit = "°F" }, true},
+		{"°C", func(c *field.ChannelConfig) { c.Unit, c.Scale, c.Offset = "°F", 1.8, 32 }, false},
+		{"°C", func(c *field.ChannelConfig) { c.Unit, c.Points = "°F", [][]float64{{0, 32}, {100, 212}} }, false},
+		{"°C", func(c *field.ChannelConfig) { c.Unit = "C" }, false},
+		{"mbar", func(c *field.ChannelConfig) { c.Unit = "hPa" }, false},
+		{"ug/m3", func(c *field.ChannelConfig) { c.Unit = "µg/m³" }, false},
+		{"mW", func(c *field.ChannelConfig) { c.Unit = "MW" }, true},
+		{"", func(c *field.ChannelConfig) { c.Unit = "m" }, false},
+		{"V", func(c *field.ChannelConfig) { c.Round = 1 }, false},
+		{"°C", func(c *field.ChannelConfig) { c.Unit, c.Aggregate, c.Window = "samples", "count", time.Minute }, false},
+	} {
+		var ch field.ChannelConfig
+		ch.SetDefaults()
+		c.edit(&ch)
+		f, log := newFake(drivers.Channel{Name: "t", Unit: c.unit}), new(strings.Builder)
+		d := device("x", "w")
+		d.Channels = map[string]field.ChannelConfig{"t": ch}
+		oneRun(t, t.TempDir(), kind("w", f, watcher{f}), d, log, func(r *rig) {
+			f.readings <- drivers.Reading{At: noon, Values: values("t", 1.0)}
+			r.next("p/x/availability")
+		})
+		want := fmt.Sprintf("channel=t unit=%s values_are_in=%s", ch.Unit, c.unit)
+		if got := strings.Contains(log.String(), want); got != c.warns || !c.warns && strings.Contains(log.String(), "values_are_in") {
+			t.Errorf("%q as %q: %s", c.unit, ch.Unit, log)
 		}
 	}
 }

@@ -85,7 +85,7 @@ type device struct {
 	unsent  int64
 	sendErr string // why the last message was not taken
 	crowded bool   // the limit of channels was logged
-	listed  bool   // what the configuration has beside the channels was logged
+	listed  bool   // what the configuration says wrong of the channels was logged
 	alarmed bool   // that it could not be made safe
 
 	clockMoved bool // the wall clock was set since the gateway started
@@ -162,8 +162,13 @@ func (d *device) Online(channels []drivers.Channel, check func(drivers.Command) 
 	d.check = check
 	d.resetState()
 	d.reopened()
-	strays := d.strays()
+	strays, relabelled := d.strays(), d.relabelled(channels)
+	d.listed = d.listed || len(channels) > 0
 	d.mu.Unlock()
+	for _, c := range relabelled {
+		d.log.Warn("the configuration gives a channel another unit, and the values stay what they are; it needs scale and offset, or points, too",
+			"channel", c.Name, "unit", d.cfg.Channels[c.Name].Unit, "values_are_in", c.Unit)
+	}
 	if len(strays) > 0 {
 		d.log.Warn("the configuration has [devices.channels] that the device does not have; they do nothing", "channels", strays, "device_has", namesOf(channels))
 	}
@@ -178,13 +183,26 @@ func (d *device) strays() (names []string) {
 	if d.listed || len(d.channels) == 0 {
 		return nil
 	}
-	d.listed = true
 	for _, name := range slices.Sorted(maps.Keys(d.traits)) {
 		if d.rank(name) == len(d.channels) {
 			names = append(names, name)
 		}
 	}
 	return names
+}
+
+// relabelled are the channels that have a unit of the configuration in the place of another
+// one, and values that nothing converts, told once.
+func (d *device) relabelled(channels []drivers.Channel) (found []drivers.Channel) {
+	if d.listed {
+		return nil
+	}
+	for _, c := range channels {
+		if t := d.traits[c.Name]; t != nil && t.cfg.relabels(c.Unit) {
+			found = append(found, c)
+		}
+	}
+	return found
 }
 
 func namesOf(channels []drivers.Channel) (names []string) {

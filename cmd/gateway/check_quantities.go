@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,13 +16,7 @@ import (
 // quantityDoubts finds what a device says of its channels and probably does not mean. Both
 // quantities and units are open: it is a mistake only for who knows what was meant.
 func quantityDoubts(d field.DeviceConfig) (doubts []error) {
-	doubt := func(key, sentence string) {
-		if d.Fault != nil {
-			doubts = append(doubts, d.Fault(key, sentence))
-		} else {
-			doubts = append(doubts, fmt.Errorf("%s", sentence))
-		}
-	}
+	doubt := func(key, sentence string) { doubts = append(doubts, doubtAt(d, key, sentence)) }
 	for _, name := range slices.Sorted(maps.Keys(d.Channels)) {
 		ch := d.Channels[name]
 		doubtChannel("channels."+name, ch.Quantity, ch.Unit, doubt)
@@ -33,6 +28,14 @@ func quantityDoubts(d field.DeviceConfig) (doubts []error) {
 		}
 	}
 	return doubts
+}
+
+// doubtAt makes a doubt about a key of a device, with its place in the file if there is one.
+func doubtAt(d field.DeviceConfig, key, sentence string) error {
+	if d.Fault != nil {
+		return d.Fault(key, sentence)
+	}
+	return errors.New(sentence)
 }
 
 // doubtTable goes through a table and those in it. Whatever the kind, it calls a quantity

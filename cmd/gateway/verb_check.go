@@ -128,7 +128,7 @@ func (c *checker) config(file string, err error) {
 // whether it answers is for the running gateway to say, or for gateway read.
 func (c *checker) devices(cfg config.Config) {
 	for _, d := range cfg.Devices {
-		for _, doubt := range quantityDoubts(d) {
+		for _, doubt := range append(quantityDoubts(d), intervalDoubts(d)...) {
 			c.warning("device "+d.Name, "%v", doubt)
 		}
 		if err := kindOf(d).Reach(optionsOf(d), ""); err != nil { // it may be plugged in later

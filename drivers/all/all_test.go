@@ -94,6 +94,10 @@ func TestEveryExampleOpens(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			tells := k.Watches != nil && k.Watches(example.Options)
+			if _, watcher := dev.(drivers.Watcher); watcher != tells {
+				t.Errorf("the kind says %v of telling by itself, its device %v", tells, watcher)
+			}
 			said := k.Failsafe != nil && k.Failsafe(example.Options)
 			if _, failsafe := dev.(drivers.Failsafe); failsafe != said {
 				t.Errorf("the kind says %v of having a safe state, its device %v", said, failsafe)

@@ -26,6 +26,9 @@ func (o InOptions) Validate() error { return checkInput(o.Pin, o.Pull, o.Debounc
 // Uses names the line.
 func (o InOptions) Uses() []drivers.Use { return uses(o.Pin) }
 
+// Watches: the device tells by itself, of edges.
+func (InOptions) Watches() bool { return true }
+
 // InKind returns the kind gpio-in: a switch, a contact, a motion sensor.
 func InKind() drivers.Kind {
 	return drivers.KindOf("gpio-in", "A switch or contact on a GPIO line, told when it changes.", inExample,

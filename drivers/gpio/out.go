@@ -68,6 +68,9 @@ func (OutOptions) Moves() bool { return true }
 // Failsafe: every output has a safe state.
 func (OutOptions) Failsafe() bool { return true }
 
+// Watches: the device tells of commands, and of max_on.
+func (OutOptions) Watches() bool { return true }
+
 // OutKind returns the kind gpio-out: a relay, a valve, a lamp.
 func OutKind() drivers.Kind {
 	return drivers.KindOf("gpio-out", "A relay, valve or lamp on a GPIO line, set by commands.", outExample,

@@ -126,6 +126,9 @@ func (o FrameOptions) validateLength(summed bool) error {
 	return m.Err()
 }
 
+// Watches tells whether the device sends by itself; one with a request is asked.
+func (o FrameOptions) Watches() bool { return len(o.Request) == 0 }
+
 // FrameKind returns the kind serial-frame: a device that sends frames of bytes, by
 // itself or when it is asked.
 func FrameKind() drivers.Kind {

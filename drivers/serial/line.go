@@ -101,6 +101,9 @@ func (f Field) channel() string {
 // numeric tells whether the values are numbers: of what has a unit, or is measured.
 func (f Field) numeric() bool { return f.Unit != "" || drivers.Quantity(f.Quantity).Numeric() }
 
+// Watches: the device tells by itself, of lines.
+func (LineOptions) Watches() bool { return true }
+
 // LineKind returns the kind serial-line: a device that sends a line of text for
 // each of its measurements.
 func LineKind() drivers.Kind {

@@ -31,6 +31,9 @@ func (o NMEAOptions) Validate() error {
 	return m.Err()
 }
 
+// Watches: the device tells by itself, of sentences.
+func (NMEAOptions) Watches() bool { return true }
+
 // NMEAKind returns the kind nmea: a receiver of GPS, GLONASS, Galileo or BeiDou.
 func NMEAKind() drivers.Kind {
 	return drivers.KindOf("nmea", "A satellite receiver (GPS and others) that sends NMEA 0183: position, speed, course, fix, time.",

@@ -103,6 +103,9 @@ func TestMHZ19IsAsked(t *testing.T) {
 			}
 			return answer
 		})
+		if serial.FrameKind().Watches(ready(t, "mhz19")) || !serial.FrameKind().Watches(ready(t, "sds011")) {
+			t.Error("a sensor that is asked tells by itself, or one that sends is asked")
+		}
 		dev, err := serial.FrameKind().Open(t.Context(), ready(t, "mhz19"), port.Ports())
 		if err != nil {
 			t.Fatal(err)
