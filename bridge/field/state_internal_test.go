@@ -473,3 +473,24 @@ func TestAClockThatIsSetDuringAMeasurement(t *testing.T) {
 		t.Errorf("a clock of its own: got %v, want %v", got, gps)
 	}
 }
+
+func TestWhatIsWrongWithTheChannelsIsSaidAtTheFirstOpening(t *testing.T) {
+	var log strings.Builder
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	br := openBroker(t, logger)
+	synctest.Test(t, func(t *testing.T) {
+		b := &Bridge{cfg: Config{Prefix: "p"}, local: br.Local(localName, broker.Rights{}), log: logger}
+		c := DeviceConfig{Name: "x", Channels: channel(func(c *ChannelConfig) { c.Unit = "°F" })}
+		c.Channels["u"] = c.Channels["t"]
+		d := newDevice(b, c, drivers.Kind{}, drivers.Ports{})
+		for range 3 {
+			d.Online([]drivers.Channel{{Name: "t", Unit: "°C"}}, nil)
+		}
+		d.endState()
+	})
+	for _, part := range []string{"values_are_in=°C", "channels=[u]"} {
+		if got := strings.Count(log.String(), part); got != 1 {
+			t.Errorf("%s is logged %d times:\n%s", part, got, &log)
+		}
+	}
+}
