@@ -123,6 +123,42 @@ func TestALabelOfTwoChipsMeansNone(t *testing.T) {
 	}
 }
 
+// An expander that is plugged in again has another number, or another one has its number.
+func TestAChipByTheKernelsCountIsNotTakenForAnother(t *testing.T) {
+	lines := make([]string, 8)
+	soc := chip{path: "/dev/gpiochip0", name: "gpiochip0", label: "pinctrl-bcm2711", lines: lines}
+	expander := chip{path: "/dev/gpiochip2", name: "gpiochip2", label: "mcp23017", lines: lines}
+	meant := make(labels)
+	for _, c := range []struct {
+		name, of, label, want string
+	}{
+		{"gpiochip2:3", "gpiochip2", "mcp23017", ""},
+		{"gpiochip2:4", "gpiochip2", "mcp23017", ""}, // plugged in again
+		{"gpiochip2:3", "gpiochip2", "pcf8574", `the GPIO line "gpiochip2:3" was one of the chip mcp23017, and gpiochip2 is pcf8574 now: the kernel counts chips anew when they are plugged in; write "mcp23017:3"`},
+		{"pcf8574:3", "gpiochip2", "pcf8574", ""},
+		{"GPIO17", "gpiochip0", "pinctrl-bcm2711", ""},
+		{"gpiochip2:3", "gpiochip2", "mcp23017", ""}, // it is back
+	} {
+		if err := meant.check(chip{name: c.of, label: c.label}, c.name); (err == nil) != (c.want == "") || err != nil && err.Error() != c.want {
+			t.Errorf("%s on %s: %v, want %q", c.name, c.label, err, c.want)
+		}
+	}
+	for _, c := range []struct {
+		chips []chip
+		name  string
+		want  string
+	}{
+		{[]chip{soc}, "gpiochip2:3", "the kernel counts chips anew when they are plugged in, so write \"mcp23017:3\"; `gateway devices -scan` lists the lines of gpiochip0 (pinctrl-bcm2711, 8 lines)"},
+		{[]chip{soc}, "gpiochip5:3", "so write \"LABEL:3\"; `gateway"},
+		{[]chip{soc, expander}, "gpiochip2:8", "is not there; `gateway devices -scan` lists"}, // it has no such line
+		{[]chip{soc}, "GPIO99", "is not there; `gateway devices -scan` lists"},
+	} {
+		if err := noLine(c.chips, c.name, meant); !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", c.name, err, c.want)
+		}
+	}
+}
+
 func TestAScanOfAMachineWithoutLines(t *testing.T) {
 	root := t.TempDir()
 	if chips, err := Scan(t.Context(), root); len(chips) > 0 || err == nil || !strings.Contains(err.Error(), "/dev/gpiochip0") {

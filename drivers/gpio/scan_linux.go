@@ -119,7 +119,7 @@ func have(found []FoundChip, err error, name string) error {
 	case !ok && err != nil:
 		return err
 	case !ok:
-		return noLine(chips, name)
+		return noLine(chips, name, nil)
 	}
 	for _, f := range found {
 		if f.Name != c.name {

@@ -1,6 +1,7 @@
 package gpio
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ type System struct {
 
 	mu    sync.Mutex // guards what follows
 	chips []chip
+	meant labels              // of the chips that were named by the kernel's count
 	used  map[string]bool     // by place
 	kept  map[string]*request // outputs that no device uses, which stay as they are
 }
@@ -33,7 +35,7 @@ type System struct {
 // closes a file twice, and what another goroutine opens in between would be closed
 // for it. So call this first thing in a process.
 func NewSystem() *System {
-	s := &System{used: make(map[string]bool), kept: make(map[string]*request)}
+	s := &System{meant: make(labels), used: make(map[string]bool), kept: make(map[string]*request)}
 	for _, path := range chipPaths("") {
 		if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSymlink != 0 {
 			s.start.Do(s.list)
@@ -88,14 +90,33 @@ func (s *System) Pin(name string) (gpio.PinIO, error) {
 // locate finds a line, also one of a chip that came after the start.
 func (s *System) locate(name string) (place, error) {
 	if c, at, ok := lookup(s.chips, name); ok && c.there() {
-		return at, nil
+		return at, s.meant.check(c, name)
 	}
 	s.chips = present()
 	s.forget()
-	if _, at, ok := lookup(s.chips, name); ok {
-		return at, nil
+	if c, at, ok := lookup(s.chips, name); ok {
+		return at, s.meant.check(c, name)
 	}
-	return place{}, noLine(s.chips, name)
+	return place{}, noLine(s.chips, name, s.meant)
+}
+
+// labels are those of chips by the kernel's count, as they were when a line was first asked
+// for by that. A chip that is plugged in again may have another number, and its own may have
+// gone to another chip: a relay that hangs there must not be driven in its place.
+type labels map[string]string
+
+// check notes which chip a line was found on, or says that the name meant another one.
+func (l labels) check(c chip, name string) error {
+	of, offset, _ := strings.Cut(name, ":")
+	if of != c.name { // a label, the name of a line, or a link
+		return nil
+	}
+	was, known := l[of]
+	if known && was != c.label {
+		return fmt.Errorf("the GPIO line %q was one of the chip %s, and %s is %s now: the kernel counts chips anew when they are plugged in; write %q", name, was, of, c.label, was+":"+offset)
+	}
+	l[of] = c.label
+	return nil
 }
 
 // forget lets go of outputs whose chip has left: there is no level to keep any more.
@@ -108,8 +129,8 @@ func (s *System) forget() {
 	}
 }
 
-// noLine says why there is no line of a name.
-func noLine(chips []chip, name string) error {
+// noLine says why there is no line of a name. meant may be nil.
+func noLine(chips []chip, name string, meant labels) error {
 	if len(chips) == 0 {
 		return noChips(name)
 	}
@@ -120,13 +141,18 @@ func noLine(chips []chip, name string) error {
 		}
 		return fmt.Errorf("the GPIO line %q may be %s, because these chips have the same label; write which one it is", name, strings.Join(each, " or "))
 	}
+	check := "`gateway devices -scan` lists the lines of "
+	if of, offset, byOffset := strings.Cut(name, ":"); byOffset && strings.HasPrefix(of, "gpiochip") && len(called(chips, of)) == 0 {
+		label := cmp.Or(meant[of], "LABEL")
+		check = fmt.Sprintf("the kernel counts chips anew when they are plugged in, so write %q; `gateway devices -scan` lists the lines of ", label+":"+offset)
+	}
 	var have []string
 	for _, c := range chips {
 		have = append(have, fmt.Sprintf("%s (%s, %d lines)", c.name, c.label, len(c.lines)))
 	}
 	return &drivers.MissingError{
 		What:  fmt.Sprintf("the GPIO line %q", name),
-		Check: "`gateway devices -scan` lists the lines of " + strings.Join(have, ", "),
+		Check: check + strings.Join(have, ", "),
 	}
 }
 

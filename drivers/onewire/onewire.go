@@ -180,9 +180,12 @@ func (d *device) Sample(ctx context.Context) (drivers.Reading, error) {
 	if err != nil {
 		return drivers.Reading{}, d.explain(err)
 	}
-	// From a sensor that was about as warm before, it is right, or wrong by little.
+	// From a sensor that was about as warm before, it is right, or wrong by little. One that
+	// has said nothing else yet is not believed, however often it says so: nothing in its
+	// answer differs from that of one that loses its supply at each measurement, and a DS18S20
+	// at 85 °C soon gives a sixteenth of a degree more or less.
 	if pad.fresh(d.family) && !(math.Abs(d.last-t) <= 5) {
-		return drivers.Reading{}, fmt.Errorf("thermometer %s gives 85 °C, its value after power-on, without having measured; check its supply and the contacts", d.id)
+		return drivers.Reading{}, fmt.Errorf("thermometer %s gives 85 °C, its value after power-on, most likely without having measured; check its supply and the contacts. One that is at 85 °C indeed is believed when it has given another value once", d.id)
 	}
 	d.last = t
 	return drivers.Reading{Values: []drivers.Value{{Channel: "temperature", V: t}}}, nil
