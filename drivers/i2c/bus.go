@@ -58,8 +58,9 @@ type bus struct {
 	turn   chan struct{} // holds a token while a transfer is under way
 	users  map[uint16]bool
 
-	mu     sync.Mutex // guards what follows
-	holder uint16     // whose transfer is under way
+	mu     sync.Mutex           // guards what follows
+	holder uint16               // whose transfer is under way
+	asked  map[uint16]time.Time // when each address asked for its turn last
 	closed bool
 	look   *time.Timer
 }
@@ -75,7 +76,7 @@ func (s *Buses) Chip(c drivers.I2CConfig) (drivers.I2CChip, error) {
 		if err != nil {
 			return nil, err
 		}
-		b = &bus{number: c.Bus, wire: wire, turn: make(chan struct{}, 1), users: make(map[uint16]bool)}
+		b = &bus{number: c.Bus, wire: wire, turn: make(chan struct{}, 1), users: make(map[uint16]bool), asked: make(map[uint16]time.Time)}
 		s.used[c.Bus] = b
 		s.watch(b)
 	}
@@ -83,7 +84,7 @@ func (s *Buses) Chip(c drivers.I2CConfig) (drivers.I2CChip, error) {
 		return nil, fmt.Errorf("%s is used by another device of this gateway", who(drivers.I2CConfig{Bus: c.Bus, Address: c.Address}))
 	}
 	b.users[c.Address] = true
-	chip := &chip{I2CConfig: c, buses: s, bus: b}
+	chip := &chip{I2CConfig: c, buses: s, bus: b, late: courtesy}
 	if err := b.wire.Claim(c.Address); err != nil {
 		chip.leave()
 		return nil, explain(err, c, c.Address)
@@ -96,7 +97,8 @@ type chip struct {
 	drivers.I2CConfig
 	buses *Buses
 	bus   *bus
-	slow  bool // its last transfer was long: it lets others go first
+	slow  bool          // its last transfer was long: it lets others go first
+	late  time.Duration // how much later it then asks for its turn
 }
 
 const (
@@ -108,11 +110,16 @@ const (
 	// chance decided who is first, a chip that stretches the clock for 700 ms would move
 	// its neighbours to and fro by that.
 	courtesy = 50 * time.Millisecond
+
+	// A slow chip that asks together with somebody all the same, within a time that
+	// chance can turn round, asks from then on at another moment.
+	together     = 20 * time.Millisecond
+	mostCourtesy = 3 * courtesy
 )
 
 func (c *chip) Tx(ctx context.Context, w, r []byte) error {
 	if c.slow {
-		_ = pause(ctx, courtesy) // that the time is over is seen by take
+		_ = pause(ctx, c.late) // that the time is over is seen by take
 	}
 	if err := c.bus.take(ctx, c.I2CConfig); err != nil {
 		return err
@@ -136,7 +143,9 @@ func (c *chip) transfer(w, r []byte) (culprit uint16, err error) {
 	}
 	began := time.Now()
 	err = b.wire.Tx(c.Address, w, r)
-	c.slow = time.Since(began) > longTransfer
+	if c.slow = time.Since(began) > longTransfer; c.slow && b.crowded(c.Address) {
+		c.late = c.late%mostCourtesy + courtesy
+	}
 	if errors.Is(err, syscall.ENODEV) {
 		b.close() // at once, and not when the last chip has been sampled: see watch
 	}
@@ -209,11 +218,26 @@ func (b *bus) close() error {
 	return b.wire.Close()
 }
 
+// crowded tells whether somebody asked for a turn together with this address.
+func (b *bus) crowded(address uint16) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for other, at := range b.asked {
+		if other != address && at.Sub(b.asked[address]).Abs() < together {
+			return true
+		}
+	}
+	return false
+}
+
 // take waits for the turn.
 func (b *bus) take(ctx context.Context, c drivers.I2CConfig) error {
 	if ctx.Err() != nil { // with a free bus the select below would have the choice
 		return fmt.Errorf("%s: the transfers took too long: %w", who(c), ctx.Err())
 	}
+	b.mu.Lock()
+	b.asked[c.Address] = time.Now()
+	b.mu.Unlock()
 	select {
 	case b.turn <- struct{}{}:
 		b.mu.Lock()

@@ -66,7 +66,7 @@ func heldLow(err error) bool {
 }
 
 // explain says what to do about an error of the kernel. culprit is whose transfer was
-// the first that found a line held low.
+// the first that found a line held low; 0 if nobody knows.
 func explain(err error, c drivers.I2CConfig, culprit uint16) error {
 	var taken *TakenError
 	switch {
@@ -78,6 +78,8 @@ func explain(err error, c drivers.I2CConfig, culprit uint16) error {
 		return &drivers.NoAnswerError{What: who(c), Hint: fmt.Sprintf("`gateway devices -scan` shows who is on bus %d", c.Bus), Err: err}
 	case errors.Is(err, syscall.ENODEV):
 		return fmt.Errorf("I2C bus %d: %w: %w", c.Bus, drivers.ErrGone, err)
+	case heldLow(err) && culprit == 0:
+		return fmt.Errorf("I2C bus %d: %w: SDA or SCL is held low, or the pull-up resistors are missing; power-cycle its chips, check their wiring", c.Bus, err)
 	case heldLow(err) && culprit != c.Address:
 		return fmt.Errorf("%s: %w: SDA or SCL is held low since the transfer with address %#02x; power-cycle that chip, check its wiring", who(c), err, culprit)
 	case heldLow(err):

@@ -40,11 +40,12 @@ const failuresInRow = 3
 // Scan asks who is on a bus, as i2cdetect(8) does: it addresses each chip for a write
 // and writes nothing, where EEPROMs are it reads a byte. That is harmless to almost
 // all chips; the addresses that have a meaning of their own are left out. A bus that
-// does not work ends it with an error.
+// does not work ends it with an error. Whose transfer was the first that found a line
+// held low is told only if the bus had worked before.
 func Scan(ctx context.Context, wire Wire, number int) ([]Found, error) {
 	var all []Found
-	var culprit uint16
-	failures := 0
+	var first, culprit uint16
+	works, failures := false, 0
 	for address := uint16(0x08); address <= 0x77; address++ {
 		if ctx.Err() != nil {
 			return all, ctx.Err()
@@ -54,22 +55,27 @@ func Scan(ctx context.Context, wire Wire, number int) ([]Found, error) {
 		if err == nil {
 			err = wire.Probe(address)
 		}
+		taken := errors.As(err, &found.Taken)
+		works = works || unanswered(err) || err == nil
 		if unanswered(err) {
 			failures = 0
 			continue
 		}
-		if err == nil || errors.As(err, &found.Taken) {
+		if err == nil || taken {
 			failures = 0
 			all = append(all, found)
 			continue
 		}
 		if failures++; failures == 1 {
-			culprit = address
+			first = address
+			if works {
+				culprit = address
+			}
 		}
 		found.Err = explain(err, drivers.I2CConfig{Bus: number, Address: address}, culprit)
 		if failures == failuresInRow || errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.EOPNOTSUPP) {
 			// What went wrong there is said by the error, and says nothing of the addresses.
-			return slices.DeleteFunc(all, func(f Found) bool { return f.Err != nil && f.Address >= culprit }), found.Err
+			return slices.DeleteFunc(all, func(f Found) bool { return f.Err != nil && f.Address >= first }), found.Err
 		}
 		all = append(all, found)
 	}

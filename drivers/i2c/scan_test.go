@@ -67,6 +67,15 @@ func TestScanOfABusThatIsStuckEndsEarly(t *testing.T) {
 	want(t, lines(found), "0x20  port expander (PCF8574, MCP23017)")
 }
 
+func TestScanOfABusThatWasStuckBeforeBlamesNobody(t *testing.T) {
+	p := &prober{answer: func(uint16) error { return syscall.ETIMEDOUT }}
+	found, err := i2c.Scan(t.Context(), p, 1)
+	const wants = "I2C bus 1: connection timed out: SDA or SCL is held low, or the pull-up resistors are missing; power-cycle its chips, check their wiring"
+	if err == nil || err.Error() != wants || len(p.asked) != 3 || len(found) != 0 {
+		t.Errorf("%d addresses asked, %v, %v", len(p.asked), found, err)
+	}
+}
+
 func TestScanGoesOnBehindOneAddressThatFails(t *testing.T) {
 	p := &prober{answer: func(address uint16) error {
 		switch address {

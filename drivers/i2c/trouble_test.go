@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"syscall"
@@ -253,4 +254,52 @@ func TestAChipThatStretchesTheClockLeavesTheIntervalsAsTheyAre(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Chance lets a neighbour that asks together with such a chip be now before it and now
+// behind it, and then its readings go to and fro by 700 ms. So the chip gets out of its
+// way, once by 50 or 100 ms, also if the wire of the neighbour is loose.
+func TestAChipThatStretchesTheClockDoesNotComeTogetherWithItsNeighbours(t *testing.T) {
+	// It asks at 0.75 of its second.
+	for phase := 600 * time.Millisecond; phase < 900*time.Millisecond; phase += 4 * time.Millisecond {
+		synctest.Test(t, func(t *testing.T) {
+			slow := i2ctest.Func(func(w, r []byte) error { time.Sleep(700 * time.Millisecond); return good().Tx(w, r) })
+			bus := new(i2ctest.Bus).Attach(0x48, slow).Attach(0x49, good()).Attach(0x4a, unreliable(good(), syscall.EREMOTEIO))
+			p := i2ctest.Ports(map[int]*i2ctest.Bus{1: bus})
+			chip := p.I2C
+			p.I2C = func(c drivers.I2CConfig) (drivers.I2CChip, error) {
+				inner, err := chip(c)
+				return &late{I2CChip: inner, random: rand.New(rand.NewPCG(uint64(phase), uint64(c.Address)))}, err
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			near := []*listener{runDevice(ctx, &running, p, 1, 0x48, new(logged))}
+			time.Sleep(5*time.Second + phase)
+			for _, address := range []uint16{0x49, 0x4a} {
+				near = append(near, runDevice(ctx, &running, p, 1, address, new(logged)))
+				time.Sleep(30 * time.Millisecond)
+			}
+			time.Sleep(40 * time.Second)
+			stop()
+			running.Wait()
+			for i, l := range near {
+				for j := len(l.times) - 30; j < len(l.times); j++ {
+					if gap := l.times[j] - l.times[j-1]; gap < 850*time.Millisecond || gap > 1150*time.Millisecond {
+						t.Errorf("with %v between them, %d: %v between two readings", phase, i, gap)
+					}
+				}
+			}
+		})
+	}
+}
+
+// A late chip is asked some milliseconds later than it should be, as on a busy machine.
+type late struct {
+	drivers.I2CChip
+	random *rand.Rand
+}
+
+func (l *late) Tx(ctx context.Context, w, r []byte) error {
+	time.Sleep(time.Duration(l.random.Int64N(int64(12 * time.Millisecond))))
+	return l.I2CChip.Tx(ctx, w, r)
 }
