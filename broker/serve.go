@@ -51,15 +51,27 @@ func newDoor(l ListenerConfig, at net.Addr, cfg Config) (*door, error) {
 			return nil, fmt.Errorf("listener %s: %w", l.Address, err)
 		}
 	}
-	d.anonymous = l.PasswordFile == "" && l.TLS.Identity == "" && local(at)
-	if l.AllowAnonymous != nil {
-		d.anonymous = *l.AllowAnonymous
-	}
+	d.anonymous = l.anonymous(at)
 	if l.web() {
 		d.web = newWebRules(l, d.anonymous)
 	}
 	return d, nil
 }
+
+// anonymous tells whether clients without a user name are let in at an address.
+func (l ListenerConfig) anonymous(at net.Addr) bool {
+	if l.AllowAnonymous != nil {
+		return *l.AllowAnonymous
+	}
+	return !l.verifies() && local(at)
+}
+
+// verifies tells whether there is anything that a user name is held against.
+func (l ListenerConfig) verifies() bool { return l.PasswordFile != "" || l.TLS.Identity != "" }
+
+// LetsNobodyIn reports whether no client can come in at an address: it would have to have a user
+// name, and nothing verifies one.
+func (l ListenerConfig) LetsNobodyIn(at net.Addr) bool { return !l.verifies() && !l.anonymous(at) }
 
 // CheckFiles reads the files that say who may come in, and reports the first line
 // that is wrong.
@@ -223,7 +235,11 @@ func (b *Broker) connectionClosed(c *conn, e *ending) {
 	switch {
 	case e.bad || e.code.IsError() && e.code != packet.ServerShuttingDown:
 		if n, ok := b.refused.allow(host(c.address()), time.Now()); ok {
-			b.log.Warn("connection closed", "client", id, "address", c.address(), "reason", e.reason, "err", e.err, "unreported", n)
+			attrs := []any{"client", id, "address", c.address(), "reason", e.reason, "unreported", n}
+			if e.err != nil {
+				attrs = append(attrs, "err", e.err)
+			}
+			b.log.Warn("connection closed", attrs...)
 		}
 	case b.log.Enabled(context.Background(), slog.LevelDebug):
 		b.log.Debug("connection closed", "client", id, "address", c.address(), "reason", e.reason, "err", e.err)

@@ -12,8 +12,10 @@ package config
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"time"
@@ -75,6 +77,9 @@ func (l Log) Threshold() slog.Level {
 // up.
 func Load(path string, getenv func(string) string) (Config, error) {
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return Config{}, fmt.Errorf("read the configuration: %w: let this user read it, e.g. chgrp and chmod 0640", err)
+	}
 	if err != nil {
 		return Config{}, fmt.Errorf("read the configuration: %w", err)
 	}

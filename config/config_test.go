@@ -202,7 +202,7 @@ func TestTheValueOfAMistakePointsAtItself(t *testing.T) {
 		{"device with qos 3", "[[devices]]\nname = 'a'\nkind = 'x'\nqos = 3", `4:7: devices.qos must be 0, 1 or 2, not 3`},
 		{"one mistake, one sentence", "[[devices]]\nname = 5\nkind = 'x'\nunknown = 1\n", "2:8: devices.name wants a string in quotes, not the integer 5\n" +
 			`4:1: unknown key "unknown" in [[devices]] (keys that only this kind has belong in [devices.options])`},
-		{"what was not read is not missing", "[[devices]]\nkind = 'x'\nname = a", `3:8: unexpected character U+0061 'a' at start of value (the rest of the file was not read)`},
+		{"what was not read is not missing", "[[devices]]\nkind = 'x'\nname = a", `3:8: unexpected character U+0061 'a' at start of value: a text stands between "..." (the rest of the file was not read)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := decode(c.text)

@@ -87,12 +87,16 @@ func cause(err error) error {
 type PermissionError struct {
 	Path  string
 	Group string // "" if not known
+	Rule  bool   // the group may not use it either, as long as no udev rule says so
 	Err   error
 }
 
 func (e *PermissionError) Error() string {
 	if e.Group == "" {
 		return fmt.Sprintf("open %s: permission denied; allow it to the user that the gateway runs as", e.Path)
+	}
+	if e.Rule {
+		return fmt.Sprintf("open %s: permission denied; root alone may use it: give it to the group %s by a udev rule, as in systemd/gateway.rules, and add the gateway's user to that group", e.Path, e.Group)
 	}
 	return fmt.Sprintf("open %s: permission denied; add the gateway's user to the group %s and start it again", e.Path, e.Group)
 }
@@ -124,18 +128,21 @@ func (e *NoAnswerError) Error() string {
 }
 func (e *NoAnswerError) Unwrap() error { return e.Err }
 
-// groupOf returns the group that a file belongs to, or otherwise if that is root's
-// or cannot be found.
-func groupOf(path, otherwise string) string {
+// groupOf returns the group that a file belongs to, and whether its members may read and
+// write it. It is otherwise if the file is root's, or nothing can be found out.
+func groupOf(path, otherwise string) (group string, may bool) {
 	var st syscall.Stat_t
-	if err := syscall.Stat(path, &st); err != nil || st.Gid == 0 {
-		return otherwise
+	if err := syscall.Stat(path, &st); err != nil {
+		return otherwise, true
 	}
-	group, err := user.LookupGroupId(strconv.FormatUint(uint64(st.Gid), 10))
+	if st.Gid == 0 || st.Mode&0o060 != 0o060 {
+		return otherwise, false
+	}
+	g, err := user.LookupGroupId(strconv.FormatUint(uint64(st.Gid), 10))
 	if err != nil {
-		return otherwise
+		return otherwise, true
 	}
-	return group.Name
+	return g.Name, true
 }
 
 // Explain gives an error of the system that concerns what (a path, an address) the
@@ -147,7 +154,8 @@ func Explain(err error, what, group, check string) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, fs.ErrPermission):
-		return &PermissionError{Path: what, Group: groupOf(what, group), Err: err}
+		of, may := groupOf(what, group)
+		return &PermissionError{Path: what, Group: of, Rule: !may, Err: err}
 	case errors.Is(err, syscall.EREMOTEIO), errors.Is(err, syscall.ENXIO):
 		// A chip that does not acknowledge its address is EREMOTEIO on some I2C
 		// controllers (the Raspberry Pi's) and ENXIO on others.

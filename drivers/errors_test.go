@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -37,5 +39,20 @@ func TestExplainSaysWhatToDo(t *testing.T) {
 	}
 	if !errors.Is(drivers.Explain(syscall.ENODEV, "", "", ""), drivers.ErrGone) {
 		t.Error("ENODEV is not gone")
+	}
+}
+
+// Where udev has given a device to nobody, no group helps.
+func TestWhatIsRootsAloneWantsARule(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "port")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := "open " + file + ": permission denied; root alone may use it: give it to the group dialout by a udev rule, as in systemd/gateway.rules, and add the gateway's user to that group"
+	if err := drivers.Explain(syscall.EACCES, file, "dialout", ""); err.Error() != want {
+		t.Errorf("got %q, want %q", err, want)
+	}
+	if err := drivers.Explain(syscall.EACCES, file, "", ""); strings.Contains(err.Error(), "udev") {
+		t.Errorf("a rule for no group: %q", err)
 	}
 }

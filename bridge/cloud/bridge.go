@@ -70,7 +70,7 @@ type Bridge struct {
 	status   Status     // the part that is not counted
 	shortest uint32     // session expiry that the log knows of, in seconds
 	link     *link      // the one that is up; nil: none
-	told     manner     // what the log knows of a link that is down, and one more; 0: nothing
+	told     manner     // how grave the log knows it to be that there is no link, see failed; 0: it knows nothing
 	setAside string     // why a message was rejected last, in this run
 	fault    string     // what went wrong on a link that is up; "" nothing
 	faultAt  time.Time

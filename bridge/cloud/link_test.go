@@ -129,6 +129,37 @@ func TestFailureIsLoggedOnce(t *testing.T) {
 	}
 }
 
+// That the server closed the connection is known when it cannot be reached any more for a reason of its own.
+func TestWhyThereIsNoNewLinkIsLoggedToo(t *testing.T) {
+	s := newServer(t)
+	tries := make(chan struct{}, 1000)
+	cfg := testConfig(s.url())
+	dialer := net.Dialer{}
+	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		tries <- struct{}{}
+		return dialer.DialContext(ctx, network, address)
+	}
+	r := newRig(t, cfg, nil)
+	stop := r.run()
+	p := s.welcome(false)
+	r.until("connected", func(st cloud.Status) bool { return st.Connected })
+	s.ln.Close()
+	p.conn.Close()
+	for range 10 {
+		<-tries
+	}
+	stop()
+	var reasons []string
+	for line := range strings.Lines(r.log.String()) {
+		if _, err, ok := strings.Cut(line, "err="); ok && strings.Contains(line, "cloud link down") {
+			reasons = append(reasons, err)
+		}
+	}
+	if len(reasons) != 2 || !strings.Contains(reasons[1], "is it running at") || strings.Contains(reasons[0], "is it running at") {
+		t.Errorf("the log says %q; want why the link ended, and why there is no new one", reasons)
+	}
+}
+
 func TestNextServerWhenOneFails(t *testing.T) {
 	a, b := newServer(t), newServer(t)
 	cfg := testConfig(a.url())

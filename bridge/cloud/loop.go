@@ -78,7 +78,7 @@ func (b *Bridge) learn(r *roster, p *place, end ending, wait *backoff) {
 	case end.good && p == r.list[0]:
 		b.patience = b.cfg.ReturnAfter
 	case errors.Is(end.err, errForeignSession):
-		b.failed(end.err, verdict{})
+		b.failed(end.err, verdict{}, false)
 		return
 	}
 	if b.redirected(r, p, end.err) {
@@ -89,7 +89,7 @@ func (b *Bridge) learn(r *roster, p *place, end ending, wait *backoff) {
 		return
 	}
 	v := judge(end.err)
-	b.failed(end.err, v)
+	b.failed(end.err, v, end.lasted > 0)
 	p.put(v.manner, time.Now())
 }
 

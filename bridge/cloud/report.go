@@ -57,17 +57,23 @@ func (b *Bridge) linkEnded(l *link) {
 	b.tell()
 }
 
-// failed notes why there is no link. The log hears of it once, until the link has
-// been up again, and once more if it turns out to be graver.
-func (b *Bridge) failed(err error, v verdict) {
+// failed notes why there is no link. Until the link has been up again the log hears
+// once why it ended, once why there is no new one, and once more if that turns out to
+// be graver: "the server closed the connection" does not tell of a certificate that
+// has expired since.
+func (b *Bridge) failed(err error, v verdict, ended bool) {
 	text := err.Error()
 	if v.say != "" {
 		text += " (" + v.say + ")"
 	}
 	b.mu.Lock()
 	b.status.LastError, b.status.LastErrorAt = text, time.Now()
-	known := b.told > v.manner
-	b.told = max(b.told, v.manner+1)
+	weight := 2*v.manner + 2
+	if ended {
+		weight--
+	}
+	known := b.told >= weight
+	b.told = max(b.told, weight)
 	server := b.status.Server
 	b.mu.Unlock()
 	b.tell()

@@ -3,11 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"path"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"edgegateway/bridge/cloud"
+	"edgegateway/bridge/field"
 	"edgegateway/broker/packet"
+	"edgegateway/broker/topic"
 	"edgegateway/config"
 )
 
@@ -60,6 +65,35 @@ func (c *checker) loops(cfg config.Config) {
 	}
 }
 
+// routes doubts those that lead nowhere. A route may be for topics of clients, which nobody knows before; but
+// one that ends like a topic of a device is meant for devices.
+func (c *checker) routes(cfg config.Config) {
+	nobodys := func(filter, end string) bool {
+		device, isOne := strings.CutSuffix(filter, end)
+		above, _ := path.Split(device) // of a channel's command
+		return isOne && len(cfg.Devices) > 0 && !slices.ContainsFunc(cfg.Devices, func(d field.DeviceConfig) bool {
+			base := d.Base(cfg.Prefix)
+			return topic.Match(device, base) || end == "/set" && topic.Match(strings.TrimSuffix(above, "/"), base)
+		})
+	}
+	for i, one := range cfg.Cloud {
+		what := "cloud " + one.Name
+		if len(one.Up)+len(one.Down) == 0 {
+			c.warning(what, "it has no route, so nothing goes up and nothing comes down: set up = [{ from = %q, to = %q }]", cfg.Prefix+"/+/state", cfg.Prefix+"/+/state")
+		}
+		for j, r := range one.Up {
+			if nobodys(r.From, "/state") {
+				c.warning(what, "%v", cfg.Fault(fmt.Sprintf("cloud[%d].up[%d].from", i, j), "no device here has its state at %q: the topics of this gateway begin with %q", r.From, cfg.Prefix+"/"))
+			}
+		}
+		for j, r := range one.Down {
+			if nobodys(r.To, "/set") {
+				c.warning(what, "%v", cfg.Fault(fmt.Sprintf("cloud[%d].down[%d].to", i, j), "no device here takes commands at %q: the topics of this gateway begin with %q", r.To, cfg.Prefix+"/"))
+			}
+		}
+	}
+}
+
 // server prints what was found out about one.
 func (c *checker) server(what, name string, f cloud.Found, err error) {
 	if err != nil {
@@ -72,12 +106,15 @@ func (c *checker) server(what, name string, f cloud.Found, err error) {
 	if f.TLS != "" {
 		at += fmt.Sprintf(" with %s, certificate good for %s", f.TLS, plural(days(f.Expires), "day"))
 	}
+	scheme, _, _ := strings.Cut(f.Server, "//")
 	tried := fmt.Sprintf("tried as %s, so as not to end the gateway's own connection", name)
 	switch {
 	case !f.Answered:
-		c.ok(what, "%s; it ended the connection without an answer to CONNECT: some do so to names that they do not know (%s)", at, tried)
-	case f.Code == packet.ClientIdentifierNotValid, f.Code == packet.NotAuthorized:
-		c.ok(what, "%s; it says %v: maybe it lets in the gateway's own client_id alone (%s)", at, f.Code, tried)
+		c.warning(what, "%s; it ended the connection without an answer to CONNECT: is it a port for MQTT, and for %s//? Some do so to names that they do not know (%s)", at, scheme, tried)
+	case f.Code == packet.NotAuthorized: // also what Mosquitto says to a wrong password
+		c.warning(what, "%s; it says %v: check username and password_file; if they are right, maybe it lets in the gateway's own client_id alone (%s)", at, f.Code, tried)
+	case f.Code == packet.ClientIdentifierNotValid:
+		c.warning(what, "%s; it says %v: maybe it lets in the gateway's own client_id alone (%s)", at, f.Code, tried)
 	case f.Code.IsError():
 		c.problem(what, "%s and refuses: %v (0x%02X): %s", at, f.Code, byte(f.Code), f.Means)
 	default:

@@ -23,7 +23,11 @@ func (c *checker) files(cfg config.Config) {
 			c.problem(filepath.Base(f.Path), "%v", cfg.Fault(f.Key, "%v", err))
 			continue
 		}
-		c.ok(filepath.Base(f.Path), "%s", f.Path)
+		if filepath.IsAbs(f.Path) {
+			c.ok(filepath.Base(f.Path), "%s", f.Path)
+			continue
+		}
+		c.ok(filepath.Base(f.Path), "%s, seen from here: a service with another working directory does not find it", f.Path)
 	}
 	for _, l := range cfg.Broker.Listeners {
 		var unreadable *fs.PathError // said above
@@ -37,6 +41,9 @@ func readable(f config.File) error {
 	file, err := os.Open(f.Path)
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%w: let this user read it, e.g. chgrp and chmod 0640", err)
+	}
+	if whole, abs := filepath.Abs(f.Path); errors.Is(err, fs.ErrNotExist) && abs == nil && whole != f.Path {
+		return fmt.Errorf("%w: looked for as %s, as a path is relative to the working directory", err, whole)
 	}
 	if err != nil {
 		return err
@@ -101,6 +108,9 @@ func (c *checker) ports(cfg config.Config, own []status.Listening) {
 	}
 	for _, l := range cfg.Broker.Listeners {
 		scheme, rest, _ := strings.Cut(l.Address, "://")
+		if at, err := net.ResolveTCPAddr("tcp", rest); scheme != "unix" && err == nil && l.LetsNobodyIn(at) {
+			c.warning("listener", "%s lets nobody in, as nothing says who may: set password_file (gateway passwd writes one), or allow_anonymous = true", l.Address)
+		}
 		switch {
 		case taken(rest):
 			c.ok("listener", "%s is open in the running gateway", l.Address)

@@ -159,7 +159,10 @@ func exitCode(err error) int {
 
 // noArguments is the first line of verbs that take flags alone.
 func noArguments(args []string) error {
-	if len(args) > 0 {
+	switch {
+	case len(args) > 0 && strings.HasSuffix(args[0], ".toml"):
+		return usageError(fmt.Sprintf("%q is one word too many; a configuration is named by -config %s", args[0], args[0]))
+	case len(args) > 0:
 		return usageError(fmt.Sprintf("%q is one word too many", args[0]))
 	}
 	return nil

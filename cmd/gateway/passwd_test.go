@@ -64,6 +64,15 @@ func TestPasswdChangesOneLine(t *testing.T) {
 	if got := strings.Join(lines(), ""); got != "# kept\n"+before[1]+"an:$7$101$QUFB$x\n" {
 		t.Errorf("the file is %q", got)
 	}
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, errOut := passwd(t, "other", file, "bert"); code != 0 {
+		t.Errorf("exit code %d: %s", code, errOut)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("mode %v, %v; want 0640: its group reads it, as before, and not everybody", info.Mode(), err)
+	}
 	if left, err := filepath.Glob(filepath.Join(filepath.Dir(file), ".passwd-*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -73,6 +74,9 @@ func open(cfg config.Config, s surroundings) (_ *gateway, err error) {
 	g.store, err = buffer.Open(storePath(cfg), cfg.Buffer, part(s.log, "buffer"), s.store...)
 	if errors.Is(err, buffer.ErrLocked) {
 		return nil, fmt.Errorf("%w: stop that one, or give this one another data_dir", err)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("open the store: %w: let this user write there, run as the one that owns it, or set data_dir to another directory", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)

@@ -59,6 +59,7 @@ func check(ctx context.Context, p *process, file string, offline bool) error {
 	c.dataDir(cfg.DataDir)
 	c.ports(cfg, report.Gateway.Listens)
 	c.devices(cfg)
+	c.routes(cfg)
 	c.loops(cfg)
 	if offline {
 		c.ok("clouds", "not tried (-offline)")

@@ -161,7 +161,8 @@ func withLine(text, user, hash string) (changed string, found bool) {
 }
 
 // replaceFile writes a file that its owner alone can read. One that is there keeps
-// its owner, which is the gateway's user most likely, and not who types.
+// its owner and its mode, but for what everybody may: the gateway reads it as its
+// own user or group, which is not who types.
 func replaceFile(file, text string) error {
 	dir := filepath.Dir(file)
 	f, err := os.CreateTemp(dir, ".passwd-*") // mode 0600
@@ -171,8 +172,12 @@ func replaceFile(file, text string) error {
 	defer os.Remove(f.Name()) // once it has its place there is nothing to remove
 	defer f.Close()
 	var was unix.Stat_t
-	if unix.Stat(file, &was) == nil && os.Geteuid() == 0 {
-		if err := f.Chown(int(was.Uid), int(was.Gid)); err != nil {
+	if unix.Stat(file, &was) == nil {
+		err := f.Chown(int(was.Uid), int(was.Gid))
+		if err == nil {
+			err = f.Chmod(fs.FileMode(was.Mode & 0o770))
+		}
+		if err != nil && os.Geteuid() == 0 { // others may not give a file away: it is theirs from now on
 			return err
 		}
 	}

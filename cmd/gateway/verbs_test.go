@@ -48,7 +48,7 @@ func TestWrongCommandLineSaysWhatToType(t *testing.T) {
 		{[]string{"statsu"}, `Did you mean "gateway status"?`},
 		{[]string{"nonsense"}, `Type "gateway help" for the list`},
 		{[]string{"run", "-cofnig", "x"}, `Type "gateway run --help"`},
-		{[]string{"run", "file.toml"}, `"file.toml" is one word too many`},
+		{[]string{"run", "file.toml"}, `"file.toml" is one word too many; a configuration is named by -config file.toml`},
 		{[]string{"demo", "-outage", "10s", "-every", "5s"}, "-every must be longer than -outage"},
 		{[]string{"demo", "-outage", "soon"}, `Type "gateway demo --help"`},
 		{[]string{"demo", "-outage", "soon"}, `invalid value "soon" for flag -outage: it wants a duration such as 1s or 5m`},
@@ -226,7 +226,9 @@ func TestCheckTellsWhatTheServerSays(t *testing.T) {
 	}{
 		{"let in, with limits", "\x20\x0a\x00\x00\x07\x11\x00\x00\x0e\x10\x24\x01", 0, []string{"and lets us in", "keeps the session for 1h0m0s", "QoS 1 at most"}},
 		{"bad password", "\x20\x03\x00\x86\x00", 1, []string{"refuses: bad user name or password (0x86): check username and password_file"}},
-		{"another name", "\x20\x03\x00\x85\x00", 0, []string{"maybe it lets in the gateway's own client_id alone", "tried as box-7-check"}},
+		{"what Mosquitto says to a wrong password", "\x20\x03\x00\x87\x00", 0, []string{"warning  cloud acme", "not authorized: check username and password_file"}},
+		{"nothing", "", 0, []string{"warning  cloud acme", "without an answer to CONNECT: is it a port for MQTT, and for mqtt://?"}},
+		{"another name", "\x20\x03\x00\x85\x00", 0, []string{"warning  cloud acme", "maybe it lets in the gateway's own client_id alone", "tried as box-7-check"}},
 		{"an old server", "\x20\x02\x00\x01", 1, []string{"answers CONNECT in MQTT 3.1.1"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -246,7 +248,9 @@ func TestCheckTellsWhatTheServerSays(t *testing.T) {
 					n, _ := conn.Read(ask)
 					asked <- string(ask[:n])
 					io.WriteString(conn, c.connack)
-					conn.Read(ask) // DISCONNECT
+					if c.connack != "" {
+						conn.Read(ask) // DISCONNECT
+					}
 					conn.Close()
 				}
 			}()

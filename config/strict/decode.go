@@ -291,6 +291,9 @@ func (d *decoder) hint(key, section string, s shape) string {
 	if near := Nearest(key, s.names); near != "" {
 		return fmt.Sprintf(" (did you mean %q?)", near)
 	}
+	if longer := longerThan(key, s.names); longer != "" {
+		return fmt.Sprintf(" (did you mean %q?)", longer)
+	}
 	for _, f := range s.fields {
 		if f.typ.ConvertibleTo(laterType) {
 			return fmt.Sprintf(" (keys that only this kind has belong in %s)", header(join(section, f.name)))
@@ -300,6 +303,20 @@ func (d *decoder) hint(key, section string, s shape) string {
 		return fmt.Sprintf(" (known here: %s)", strings.Join(s.names, ", "))
 	}
 	return ""
+}
+
+// longerThan is the only name that begins with all of a word: password_file for password.
+func longerThan(word string, names []string) (longer string) {
+	for _, name := range names {
+		if !strings.HasPrefix(name, word+"_") {
+			continue
+		}
+		if longer != "" {
+			return ""
+		}
+		longer = name
+	}
+	return longer
 }
 
 // homesAround is what decoding the table later may say of keys that belong to the

@@ -186,7 +186,8 @@ func TestMistakesPointAtThemselves(t *testing.T) {
 		{"unknown section", "[grup]\nx = 1", `1:2: unknown key "grup" (did you mean "group"?)`},
 		{"unknown key in a list", "[[group.listeners]]\n[[group.listeners]]\nadress = ''", `3:1: unknown key "adress" in [[group.listeners]] (did you mean "address"?)`},
 		{"unknown key in an inline table", "group = { listeners = [ { up = [{ form = 'a' }] } ] }", `1:35: unknown key "form" in [[group.listeners.up]] (did you mean "from"?)`},
-		{"unknown dotted key", "group.max = 1", `1:7: unknown key "max" in [group] (known here: max_connections, listeners)`},
+		{"unknown dotted key", "group.lim = 1", `1:7: unknown key "lim" in [group] (known here: max_connections, listeners)`},
+		{"the beginning of a key", "group.max = 1", `1:7: unknown key "max" in [group] (did you mean "max_connections"?)`},
 		{"key of a kind beside its options", "[[devices]]\nbus = 1", `2:1: unknown key "bus" in [[devices]] (keys that only this kind has belong in [devices.options])`},
 		{"columns count characters", "'äöü' = 1\nwords = ['äöü', 1]", `1:1: unknown key "äöü"` + "\n" + `2:17: words wants a string in quotes, not the integer 1`},
 
@@ -229,6 +230,9 @@ func TestMistakesPointAtThemselves(t *testing.T) {
 		{"table into a closed list", "devices = []\n[[devices]]", `2:3: [[devices]] is already a list at line 1`},
 
 		{"no value", "port =", `1:6: expected value, not end of input (the rest of the file was not read)`},
+		{"typographic quotes", "name = “a”", `1:8: “ is no quotation mark here: a text stands between "..." (the rest of the file was not read)`},
+		{"unquoted word", "name = a", `1:8: unexpected character U+0061 'a' at start of value: a text stands between "..." (the rest of the file was not read)`},
+		{"backslash", `name = "\d+"`, `1:9: invalid escape character U+0064 'd': write the text between '...', where a backslash is one (the rest of the file was not read)`},
 		{"unquoted string", "wait = 10s\nzzz = 1", `1:10: strings must be quoted (the rest of the file was not read)`},
 		{"what stands before a mistake of syntax is read", "zzz = 1\n[group", `1:1: unknown key "zzz"` + "\n" + `2:6: expected ']' to close table name (the rest of the file was not read)`},
 		{"key too deep", strings.Repeat("a.", 64) + "a = 1", `1:1: a key of 65 parts is too deep, at most 64`},

@@ -3,7 +3,10 @@ package strict
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 )
@@ -42,9 +45,25 @@ func Parse(path string, text []byte) *Document {
 		if errors.As(err, &syntax) && len(syntax.Highlight) > 0 {
 			at = int(b.parser.Range(syntax.Highlight).Offset)
 		}
-		b.fail(at, "%s (the rest of the file was not read)", err)
+		b.fail(at, "%s (the rest of the file was not read)", grammar(err.Error(), text[min(max(at, 0), len(text)):]))
 	}
 	return &Document{src: b.src, root: b.root, errs: b.errs}
+}
+
+// grammar adds the next step to what the parser says of the text before it.
+func grammar(said string, text []byte) string {
+	r, _ := utf8.DecodeRune(text)
+	switch {
+	case strings.Contains(said, "invalid escape character"):
+		return said + `: write the text between '...', where a backslash is one`
+	case !strings.HasSuffix(said, "at start of value"):
+		return said
+	case strings.ContainsRune("“”„‟‘’‚‛«»", r):
+		return fmt.Sprintf(`%c is no quotation mark here: a text stands between "..."`, r)
+	case unicode.IsLetter(r):
+		return said + `: a text stands between "..."`
+	}
+	return said
 }
 
 // builder grows the tree, one expression of the file after the other.

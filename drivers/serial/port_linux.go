@@ -110,11 +110,19 @@ func explain(err error, path string) error {
 			return fmt.Errorf("open %s: another program uses it, %s (process %d): %w", path, programOf(pid), pid, err)
 		}
 	}
-	check := "check the cable; this machine has no serial adapter plugged in"
-	if found := plugged(); len(found) > 0 {
+	check, found := "check the cable; this machine has no serial adapter plugged in", plugged()
+	if onBoard(path) {
+		check = "it is a port on the board: on a Raspberry Pi put enable_uart=1 into /boot/firmware/config.txt and restart the machine"
+	} else if len(found) > 0 {
 		check = "check the cable; there is " + strings.Join(found, ", ")
 	}
 	return drivers.Explain(err, path, "dialout", check)
+}
+
+// onBoard reports whether a port has a name that no adapter gets.
+func onBoard(path string) bool {
+	name := strings.TrimRight(filepath.Base(path), "0123456789")
+	return filepath.Dir(path) == "/dev" && (name == "serial" || name == "ttyAMA" || name == "ttyS")
 }
 
 // programOf is the name of a process.

@@ -107,6 +107,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		baud       int
 	}{
 		{"/dev/does-not-exist", "/dev/does-not-exist is not there; check the cable; ", 9600},
+		{"/dev/serial9", "/dev/serial9 is not there; it is a port on the board: on a Raspberry Pi put enable_uart=1 into /boot/firmware/config.txt and restart the machine", 9600},
 		{file, "this is not a serial port", 9600},
 		{file, "9601 baud is not a rate", 9601},
 	} {
