@@ -88,12 +88,16 @@ type PermissionError struct {
 	Path  string
 	Group string // "" if not known
 	Rule  bool   // the group may not use it either, as long as no udev rule says so
+	Unit  bool   // whoever asks: the control group of the process keeps it from the device
 	Err   error
 }
 
 func (e *PermissionError) Error() string {
 	if e.Group == "" {
 		return fmt.Sprintf("open %s: permission denied; allow it to the user that the gateway runs as", e.Path)
+	}
+	if e.Unit {
+		return fmt.Sprintf("open %s: the systemd unit does not allow devices of this driver; a line DeviceAllow= does, see docs/install.md", e.Path)
 	}
 	if e.Rule {
 		return fmt.Sprintf("open %s: permission denied; root alone may use it: give it to the group %s by a udev rule, as in systemd/gateway.rules, and add the gateway's user to that group", e.Path, e.Group)
@@ -128,6 +132,13 @@ func (e *NoAnswerError) Error() string {
 }
 func (e *NoAnswerError) Unwrap() error { return e.Err }
 
+// keptFrom reports whether the control group refused a device: the mode of a file is
+// EACCES (path_resolution(7)), DeviceAllow= is EPERM (Linux, security/device_cgroup.c).
+func keptFrom(path string, err error) bool {
+	var st syscall.Stat_t
+	return errors.Is(err, syscall.EPERM) && syscall.Stat(path, &st) == nil && st.Mode&syscall.S_IFMT == syscall.S_IFCHR
+}
+
 // groupOf returns the group that a file belongs to, and whether its members may read and
 // write it. It is otherwise if the file is root's, or nothing can be found out.
 func groupOf(path, otherwise string) (group string, may bool) {
@@ -155,7 +166,7 @@ func Explain(err error, what, group, check string) error {
 		return nil
 	case errors.Is(err, fs.ErrPermission):
 		of, may := groupOf(what, group)
-		return &PermissionError{Path: what, Group: of, Rule: !may, Err: err}
+		return &PermissionError{Path: what, Group: of, Rule: !may, Unit: keptFrom(what, err), Err: err}
 	case errors.Is(err, syscall.EREMOTEIO), errors.Is(err, syscall.ENXIO):
 		// A chip that does not acknowledge its address is EREMOTEIO on some I2C
 		// controllers (the Raspberry Pi's) and ENXIO on others.

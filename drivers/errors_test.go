@@ -52,6 +52,9 @@ func TestWhatIsRootsAloneWantsARule(t *testing.T) {
 	if err := drivers.Explain(syscall.EACCES, file, "dialout", ""); err.Error() != want {
 		t.Errorf("got %q, want %q", err, want)
 	}
+	if err := drivers.Explain(syscall.EPERM, "/dev/null", "dialout", ""); !strings.Contains(err.Error(), "open /dev/null: the systemd unit does not allow devices of this driver; a line DeviceAllow= does") {
+		t.Errorf("the control group: %q", err)
+	}
 	if err := drivers.Explain(syscall.EACCES, file, "", ""); strings.Contains(err.Error(), "udev") {
 		t.Errorf("a rule for no group: %q", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"edgegateway/config"
@@ -129,7 +130,7 @@ func (c *checker) config(file string, err error) {
 // whether it answers is for the running gateway to say, or for gateway read.
 func (c *checker) devices(cfg config.Config) {
 	for _, d := range cfg.Devices {
-		for _, doubt := range append(quantityDoubts(d), intervalDoubts(d)...) {
+		for _, doubt := range slices.Concat(quantityDoubts(d), intervalDoubts(d), channelDoubts(d)) {
 			c.warning("device "+d.Name, "%v", doubt)
 		}
 		if err := kindOf(d).Reach(optionsOf(d), ""); err != nil { // it may be plugged in later

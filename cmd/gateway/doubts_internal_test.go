@@ -51,6 +51,27 @@ func TestCheckDoubtsRoutesOfAnotherGateway(t *testing.T) {
 	}
 }
 
+func TestCheckDoubtsChannelsThatADeviceDoesNotHave(t *testing.T) {
+	const line = "kind = \"serial-line\"\n[devices.options]\npath = \"/dev/tty\"\nbaud = 9600\nformat = \"kv\"\n"
+	const modbus = "kind = \"modbus-tcp\"\n[devices.options]\naddress = \"127.0.0.1:1\"\n"
+	for _, c := range []struct{ name, device, channel, want string }{
+		{"it has it", modbus + `points = [{ name = "power", address = 1 }]`, "power", ""},
+		{"a slip", modbus + `points = [{ name = "power", address = 1 }]`, "powr", `the device has no channel "powr", so this does nothing (did you mean "power"?)`},
+		{"another word", modbus + `points = [{ name = "power", address = 1 }, { name = "limit", address = 2 }]`, "x", `(it has power, limit)`},
+		{"a field as it comes", line + `fields = [{ from = "t" }]`, "t", ""},
+		{"a field with a name of its own", line + `fields = [{ from = "t", name = "temperature" }]`, "t", `no channel "t"`},
+		{"whatever comes", line, "t", ""},
+		{"those of the kind", `kind = "sim"`, "x", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := slices.DeleteFunc(warnings(t, "[[devices]]\nname = \"a\"\n"+c.device+"\n[devices.channels."+c.channel+"]\nround = 1\n"), func(w string) bool { return !strings.Contains(w, "no channel") })
+			if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestCheckTellsOfAListenerThatLetsNobodyIn(t *testing.T) {
 	for listener, doubted := range map[string]bool{
 		`address = "tcp://0.0.0.0:0"`:                              true,
