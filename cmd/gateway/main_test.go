@@ -123,7 +123,8 @@ func (r *running) ready() *running {
 	t := r.t
 	t.Helper()
 	r.waitNotify("READY=1")
-	r.waitLine("ready") // printed before, but the two ways are not of the same speed
+	// Printed before, but the two ways are not of the same speed.
+	r.waitLineThat(func(l string) bool { return l == "ready" }, "ready")
 	for _, l := range r.said() {
 		if _, address, ok := strings.Cut(l, "mqtt   tcp://"); ok {
 			r.mqtt = address
@@ -212,20 +213,25 @@ func (r *running) said() []string {
 // waitLine waits for a line that contains text.
 func (r *running) waitLine(text string) {
 	r.t.Helper()
+	r.waitLineThat(func(l string) bool { return strings.Contains(l, text) }, text)
+}
+
+func (r *running) waitLineThat(is func(string) bool, what string) {
+	r.t.Helper()
 	late := time.After(tooLong)
 	for {
 		r.mu.Lock()
 		more, lines := r.more, r.lines
 		r.mu.Unlock()
 		for _, l := range lines {
-			if strings.Contains(l, text) {
+			if is(l) {
 				return
 			}
 		}
 		select {
 		case <-more:
 		case <-late:
-			r.t.Fatalf("it never said %q", text)
+			r.t.Fatalf("it never said %q", what)
 		}
 	}
 }
