@@ -16,6 +16,7 @@ import (
 const (
 	closeTime     = 650 * time.Millisecond // for all safe values when the device is closed: at a stop there is a second, and a read ends up to drivers.SerialPatience late
 	closePatience = 50 * time.Millisecond  // for an answer then, and up to drivers.SerialPatience more; a slower unit answers to the repetition, which says the same
+	closeDelay    = 100 * time.Millisecond // before a request then: a second of it would leave no time for any
 	mostSilences  = 3                      // requests in a row without a good answer, after which the unit is left alone
 )
 
@@ -56,6 +57,7 @@ func (f failsafe) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
 	f.options.Timeout = min(f.options.Timeout, closePatience)
+	f.options.Delay = min(f.options.Delay, closeDelay)
 	err := f.secure(ctx)
 	return errors.Join(err, f.device.Close())
 }

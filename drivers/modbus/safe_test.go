@@ -72,6 +72,21 @@ func TestSafeValuesAreSetWhenAUnitIsOpenedMadeSafeAndClosed(t *testing.T) {
 	})
 }
 
+// At the end there is less than a second for all of it.
+func TestSafeValuesAreSetAtTheEndWhateverTheDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		unit := relays()
+		dev := open(t, modbus.RTUKind(), onPort+"delay = \"1s\"\n"+board, newLine(map[byte]*modbustest.Unit{1: unit}).Ports())
+		if got := actuate(t, dev, "pump", true); got != "pump=true" {
+			t.Error(got)
+		}
+		if err := dev.Close(); err != nil {
+			t.Error(err)
+		}
+		wantSafe(t, "closed", unit, true)
+	})
+}
+
 func TestAUnitWithoutSafeValuesIsLeftAsItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		unit := relays()
