@@ -45,6 +45,7 @@ func TestRegistersBecomeValues(t *testing.T) {
 		{Point{Type: "int16", NoValue: []int64{-32768}}, "8000", nil},
 		{Point{Type: "int16", NoValue: []int64{0x8000}}, "8000", nil}, // as its manual writes it
 		{Point{Type: "int32", NoValue: []int64{0x80000000}}, "80000000", nil},
+		{Point{Type: "uint64", NoValue: []int64{-1}}, "FFFFFFFFFFFFFFFF", nil}, // TOML has no larger number than 0x7FFFFFFFFFFFFFFF
 		{Point{NoValue: []int64{0xFFFF}}, "FFFE", int64(65534)},
 		{Point{Type: "float32"}, "7FC00000", nil},
 		{Point{Type: "float32", Scale: 0.1}, "FFC00000", nil},
