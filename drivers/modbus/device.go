@@ -40,7 +40,7 @@ func RTUKind() drivers.Kind {
 				// Before the first request, too, the line must be silent: another
 				// program may have asked something a moment ago.
 				return &rtu{
-					name: o.Path, port: port, echo: o.Echo, silence: silence(o.Baud, bits), lateComer: true,
+					name: o.Path, port: port, echo: o.Echo, silence: silence(o.Baud, bits), lateComer: true, opened: time.Now(),
 					airtime: func(n int) time.Duration { return o.RS485Before + characters(n, o.Baud, bits) },
 				}, nil
 			})

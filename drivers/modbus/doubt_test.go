@@ -142,6 +142,28 @@ func TestLateAnswersAreNotTakenForThoseOfAnotherDevice(t *testing.T) {
 	}
 }
 
+// A gateway that is started again finds the answer to what it asked before it stopped.
+func TestAnswerToAnEarlierRun(t *testing.T) {
+	for _, latency := range []time.Duration{200 * time.Millisecond, 700 * time.Millisecond, 900 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLine(map[byte]*modbustest.Unit{1: alike()})
+			var late sync.WaitGroup
+			late.Go(func() {
+				time.Sleep(latency)
+				l.Feed(string(modbustest.Frame(1, []byte{3, 2, 0, 2}))) // register 200
+			})
+			var slow atomic.Bool
+			slow.Store(true)
+			delayed(l, latency, "", &slow, &late)
+			dev := open(t, modbus.RTUKind(), onPort+twoAlike, l.Ports())
+			if got := sample(t, dev); got != "a=1 b=2" {
+				t.Errorf("after %v: %s", latency, got)
+			}
+			late.Wait()
+		})
+	}
+}
+
 // A converter hands a late answer to whoever is connected by then.
 func TestLateAnswerOnANewConnection(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

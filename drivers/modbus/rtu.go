@@ -65,13 +65,14 @@ type rtu struct {
 	echo      bool                    // what is sent comes back first: as configured, or as was seen
 	lastByte  time.Time               // when it was sent or received
 	lateComer bool                    // the answer to an earlier request may still come
+	opened    time.Time               // zero if nobody else can have asked something before
 }
 
 // A discarder is a port that can forget what it has received and nobody has read.
 type discarder interface{ DiscardInput() error }
 
 func (c *rtu) ask(ctx context.Context, unit byte, r request, w waits) ([]byte, error) {
-	if err := c.quiet(ctx, w.delay); err != nil {
+	if err := c.quiet(ctx, r, w); err != nil {
 		return nil, unsentError{err}
 	}
 	frame := appendRTU(nil, unit, r)
@@ -165,15 +166,17 @@ const mostLate = 20
 
 // quiet waits until a request may be sent. Where an answer may still come it waits
 // until a whole read brings nothing: a late answer to one request would look like the
-// answer to the next, which may ask for another register.
-func (c *rtu) quiet(ctx context.Context, delay time.Duration) error {
+// answer to the next, which may ask for another register. So would one to a run of the
+// gateway that ended a moment ago, which has as long as any answer has.
+func (c *rtu) quiet(ctx context.Context, r request, w waits) error {
+	inherited := func() bool { return !r.writes() && time.Since(c.opened) < w.answer }
 	if d, ok := c.port.(discarder); ok {
 		if err := d.DiscardInput(); err != nil {
 			return err
 		}
 	}
 	buf := make([]byte, 512)
-	for i := 0; c.lateComer; i++ {
+	for i := 0; c.lateComer || inherited(); i++ {
 		_, err := c.port.Read(buf)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -182,13 +185,15 @@ func (c *rtu) quiet(ctx context.Context, delay time.Duration) error {
 			return err
 		case i == mostLate:
 			return fmt.Errorf("%s is never silent; is the baud rate right, is there another master?", c.name)
+		default:
+			c.lateComer = true // there may be more of it
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		c.lastByte = time.Now()
 	}
-	return pause(ctx, time.Until(c.lastByte.Add(max(c.silence, delay))))
+	return pause(ctx, time.Until(c.lastByte.Add(max(c.silence, w.delay))))
 }
 
 func (c *rtu) numbered() bool { return false }

@@ -230,9 +230,9 @@ func TestTimeForAnAnswerBeginsBehindTheRequest(t *testing.T) {
 		dev := open(t, modbus.RTUKind(), onPort+options+point100, l.Ports())
 		began := time.Now()
 		got := sample(t, dev)
-		// A first silence of one patience, 8 characters of 10 bits and 100 ms, and 1 s.
-		least := drivers.SerialPatience + 8*10*time.Second/300 + 100*time.Millisecond + time.Second
-		if took := time.Since(began); !strings.HasPrefix(got, "no answer") || took < least || took > least+2*drivers.SerialPatience {
+		// A first silence of 1 s, 8 characters of 10 bits and 100 ms, and 1 s.
+		least := time.Second + 8*10*time.Second/300 + 100*time.Millisecond + time.Second
+		if took := time.Since(began); !strings.HasPrefix(got, "no answer") || took < least || took > least+3*drivers.SerialPatience {
 			t.Errorf("after %v, want %v: %s", took, least, got)
 		}
 	})
