@@ -210,7 +210,7 @@ func (c Config) message(m config, s Site, object string) (Message, error) {
 const unlimited = 1e9
 
 func componentOf(c Channel, command string) component {
-	one := component{Name: c.Title, ValueTemplate: numberTemplate(c.Name)}
+	one := component{Name: c.Title, ValueTemplate: numberTemplate(c.Name, "")}
 	if one.Name == "" {
 		one.Name = titleOf(c.Name)
 	}
@@ -244,16 +244,18 @@ func componentOf(c Channel, command string) component {
 			limits, one.Mode = drivers.Range{Min: -unlimited, Max: unlimited}, "box"
 		}
 		one.Min, one.Max = &limits.Min, &limits.Max
+		one.ValueTemplate = numberTemplate(c.Name, fmt.Sprintf(" and %v <= v <= %v", limits.Min, limits.Max))
 	}
 	return one
 }
 
 // The templates take a value out of the state. A channel that is not there yet gives
 // nothing, which Home Assistant passes over; null gives None, which is unknown. So does
-// what is of another type, such as a text where there was a number: for Home Assistant
-// it would be an error for each state, and it would go on to show the last number.
-func numberTemplate(channel string) string {
-	return "{% set v = value_json[" + literal(channel) + "] %}{% if v is number and v is not boolean %}{{ v }}{% elif v is defined %}None{% endif %}"
+// what is of another type, such as a text where there was a number, or beyond the limits
+// of what can be set: for Home Assistant it would be an error for each state, and it would
+// go on to show the last number.
+func numberTemplate(channel, limits string) string {
+	return "{% set v = value_json[" + literal(channel) + "] %}{% if v is number and v is not boolean" + limits + " %}{{ v }}{% elif v is defined %}None{% endif %}"
 }
 
 func boolTemplate(channel string) string {

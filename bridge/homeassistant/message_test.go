@@ -88,7 +88,7 @@ func TestChannelsBecomeEntities(t *testing.T) {
 		{"a switch", plain(drivers.Channel{Name: "a", Type: drivers.Bool, Writable: true}), `switch {"command_topic":"farm/x/a/set","payload_off":"OFF","payload_on":"ON"}`},
 		{"a number with limits", plain(drivers.Channel{Name: "a", Type: drivers.Float, Writable: true, Unit: "%", Range: drivers.Range{Min: 0, Max: 5}}),
 			`number {"command_topic":"farm/x/a/set","max":5,"min":0,"mode":"auto","step":0.001,"unit_of_measurement":"%"}`},
-		{"a whole number without", plain(drivers.Channel{Name: "a", Type: drivers.Int, Writable: true}),
+		{"a whole number without limits", plain(drivers.Channel{Name: "a", Type: drivers.Int, Writable: true}),
 			`number {"command_topic":"farm/x/a/set","max":1000000000,"min":-1000000000,"mode":"box","step":1}`},
 		{"a text to set", plain(drivers.Channel{Name: "a", Type: drivers.Text, Writable: true}), `text {"command_topic":"farm/x/a/set"}`},
 		{"decimals", decimals, `sensor {"state_class":"measurement","suggested_display_precision":0}`},
@@ -108,6 +108,10 @@ func TestChannelsBecomeEntities(t *testing.T) {
 		if got := fmt.Sprintf("%s %s", platform, text); got != c.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", c.name, got, c.want)
 		}
+	}
+	limited := plain(drivers.Channel{Name: "a", Type: drivers.Float, Writable: true, Range: drivers.Range{Min: -40, Max: 1e-7}})
+	if got := components(t, homeassistant.Site{}, limited)["a"]["value_template"].(string); !strings.Contains(got, "is not boolean and -40 <= v <= 1e-07 %}") {
+		t.Errorf("a register may read beyond the limits of what can be set: %v", got)
 	}
 	if got := components(t, homeassistant.Site{}, decimals)["a"]["name"]; got != "Alpha" {
 		t.Errorf("name %v", got)
