@@ -98,8 +98,8 @@ func (d *device) spoil(channels []string, now time.Time) {
 
 // ruin notes that there is no value of a channel.
 func (d *device) ruin(name string) {
-	d.mark(name, bad)
 	d.merge([]drivers.Value{{Channel: name}})
+	d.mark(name, bad)
 }
 
 // outdate notes that everything is older than it should be, but for what is made of many
@@ -112,9 +112,17 @@ func (d *device) outdate() {
 	}
 }
 
-// mark notes the quality of a channel, "" for good.
+// has tells whether a channel is in the state.
+func (d *device) has(name string) bool {
+	return slices.ContainsFunc(d.values, func(v drivers.Value) bool { return v.Channel == name })
+}
+
+// fresh tells whether a channel is in the state, as one that will get old.
+func (d *device) fresh(name string) bool { return d.quality[name] == "" && d.has(name) }
+
+// mark notes the quality of a channel of the state, "" for good.
 func (d *device) mark(name, quality string) {
-	if d.quality[name] == quality {
+	if d.quality[name] == quality || quality != "" && !d.has(name) {
 		return
 	}
 	d.due, d.held = true, true
@@ -216,7 +224,7 @@ func (d *device) tick() {
 		}
 	}
 	for name, at := range d.seen {
-		if now.Sub(at) >= d.cfg.StaleAfter && d.quality[name] == "" {
+		if now.Sub(at) >= d.cfg.StaleAfter && d.fresh(name) {
 			d.mark(name, stale)
 		}
 	}
@@ -272,7 +280,7 @@ func (d *device) wind(now time.Time) {
 		}
 	}
 	for name, at := range d.seen {
-		if d.quality[name] == "" {
+		if d.fresh(name) {
 			sooner(at.Add(d.cfg.StaleAfter))
 		}
 	}

@@ -1,8 +1,10 @@
 package field
 
 import (
+	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -492,5 +494,27 @@ func TestWhatIsWrongWithTheChannelsIsSaidAtTheFirstOpening(t *testing.T) {
 		if got := strings.Count(log.String(), part); got != 1 {
 			t.Errorf("%s is logged %d times:\n%s", part, got, &log)
 		}
+	}
+}
+
+func TestChannelsThatAreAlwaysOthersAreBounded(t *testing.T) {
+	for name, c := range map[string]DeviceConfig{"plain": {}, "paced": {StaleAfter: time.Second, Channels: channel(func(*ChannelConfig) {})}} {
+		inBubble(t, c, nil, func(d *device, got *states) {
+			for i := range 2 * mostChannels {
+				d.Reading(drivers.Reading{At: time.Now(), Bad: []string{fmt.Sprint("bad", i)}, Values: []drivers.Value{{Channel: fmt.Sprint("good", i), V: 1.0}}})
+			}
+			time.Sleep(2 * time.Second) // good ones get stale
+			synctest.Wait()
+			s := d.status()
+			if len(s.Values) != mostChannels || len(s.Quality) > mostChannels {
+				t.Errorf("%s: %d values with %d qualities, want at most %d", name, len(s.Values), len(s.Quality), mostChannels)
+			}
+			for channel := range s.Quality {
+				if !slices.ContainsFunc(s.Values, func(v drivers.Value) bool { return v.Channel == channel }) {
+					t.Errorf("%s: a quality of %s, which is not in the state", name, channel)
+					break
+				}
+			}
+		})
 	}
 }
