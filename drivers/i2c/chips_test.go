@@ -314,7 +314,8 @@ func TestWrongOptions(t *testing.T) {
 	}{
 		{i2c.BME280Kind(), "address = 0x44", "address of the BME280 or BMP280 must be 0x76 or 0x77, not 0x44"},
 		{i2c.BME280Kind(), "oversampling = 3", "oversampling must be 1, 2, 4, 8 or 16, not 3"},
-		{i2c.BME280Kind(), `bus = "first"`, `bus: must be a whole number such as 1 or 0x76, not "first"`},
+		{i2c.BME280Kind(), `bus = "1st"`, `bus: must be a whole number such as 1 or 0x76, not "1st"`},
+		{i2c.BME280Kind(), `bus = ""`, `bus: must be a whole number such as 1 or 0x76, not ""`},
 		{i2c.BME280Kind(), `bus = -1`, "bus must be the number of a bus"},
 		{i2c.SHT3xKind(), `repeatability = "best"`, "repeatability must be"},
 		{i2c.SHT4xKind(), `address = 0x47`, "address of the SHT4x must be"},

@@ -45,7 +45,7 @@ func (e *TakenError) Unwrap() error { return syscall.EBUSY }
 
 // who names a chip in messages.
 func who(c drivers.I2CConfig) string {
-	place := Place{Bus: Number(c.Bus), Address: Number(c.Address)}.String()
+	place := Place{Bus: Bus{number: c.Bus}, Address: Number(c.Address)}.String()
 	if c.Chip == "" {
 		return place
 	}

@@ -10,19 +10,19 @@ import (
 
 // A Place is where a chip is; every kind has its keys.
 type Place struct {
-	Bus     Number `toml:"bus"`     // 1 is /dev/i2c-1
+	Bus     Bus    `toml:"bus"`     // 1 is /dev/i2c-1; or the name of its adapter
 	Address Number `toml:"address"` // 7 bits, as `gateway devices -scan` shows it
 }
 
 // at is a Place on the bus that every Raspberry Pi has on its header.
-func at(address Number) Place { return Place{Bus: 1, Address: address} }
+func at(address Number) Place { return Place{Bus: Bus{number: 1}, Address: address} }
 
 // Uses is the address, which one device alone can have.
 func (p Place) Uses() []drivers.Use { return []drivers.Use{{What: p.String(), Key: "address"}} }
 
 // String names the place in messages.
 func (p Place) String() string {
-	return fmt.Sprintf("address %#02x on I2C bus %d", int(p.Address), int(p.Bus))
+	return fmt.Sprintf("address %#02x on %v", int(p.Address), p.Bus)
 }
 
 func (p Place) validate() error {
@@ -33,7 +33,7 @@ func (p Place) validate() error {
 }
 
 func (p Place) validateBus() (m drivers.Mistakes) {
-	m.If(p.Bus < 0 || p.Bus > 1<<20, "bus must be the number of a bus, like 1 for /dev/i2c-1, not %d", p.Bus)
+	m.If(p.Bus.number < 0 || p.Bus.number > 1<<20, "bus must be the number of a bus, like 1 for /dev/i2c-1, not %d", p.Bus.number)
 	return m
 }
 

@@ -125,7 +125,7 @@ func (c RegisterChannel) linear() drivers.Linear {
 // RegisterKind returns the kind i2c-register.
 func RegisterKind() drivers.Kind {
 	return drivers.KindOf("i2c-register", "Numbers in the registers of any chip on an I2C bus, described by the configuration.", registerExample,
-		func() RegisterOptions { return RegisterOptions{Place: Place{Bus: 1}} }, openRegister)
+		func() RegisterOptions { return RegisterOptions{Place: Place{Bus: Bus{number: 1}}} }, openRegister)
 }
 
 type registers struct {

@@ -29,7 +29,11 @@ func attach(ctx context.Context, chip string, p Place, ports drivers.Ports, setU
 	if ports.I2C == nil {
 		return nil, errors.New("this gateway has no I2C buses")
 	}
-	config := drivers.I2CConfig{Bus: int(p.Bus), Address: uint16(p.Address), Chip: chip}
+	number, err := p.Bus.find(ports.Root)
+	if err != nil {
+		return nil, err
+	}
+	config := drivers.I2CConfig{Bus: number, Address: uint16(p.Address), Chip: chip}
 	tx, err := ports.I2C(config)
 	if err != nil {
 		return nil, err

@@ -203,7 +203,7 @@ func TestABusIsReachedWithoutAskingAChip(t *testing.T) {
 	}
 	reach := TMP102Kind().Reach
 	at := func(bus Number) func(any) error {
-		return func(dst any) error { dst.(*TMP102Options).Bus = bus; return nil }
+		return func(dst any) error { dst.(*TMP102Options).Bus = Bus{number: int(bus)}; return nil }
 	}
 	if err := reach(at(1), root); err != nil {
 		t.Error(err)

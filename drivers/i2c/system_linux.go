@@ -39,11 +39,15 @@ func pathOf(number int) string { return fmt.Sprintf("/dev/i2c-%d", number) }
 // Reach looks at the bus and whether the kernel has the address, and asks no chip.
 func (p Place) Reach(root string) error {
 	root = filepath.Join(root, "/")
-	if err := unix.Access(filepath.Join(root, pathOf(int(p.Bus))), unix.R_OK|unix.W_OK); err != nil {
-		return notOpened(err, root, int(p.Bus))
+	number, err := p.Bus.find(root)
+	if err != nil {
+		return err
 	}
-	if e := taken(root, int(p.Bus), uint16(p.Address)); e.Driver != "" {
-		return explain(e, drivers.I2CConfig{Bus: int(p.Bus), Address: uint16(p.Address)}, 0)
+	if err := unix.Access(filepath.Join(root, pathOf(number)), unix.R_OK|unix.W_OK); err != nil {
+		return notOpened(err, root, number)
+	}
+	if e := taken(root, number, uint16(p.Address)); e.Driver != "" {
+		return explain(e, drivers.I2CConfig{Bus: number, Address: uint16(p.Address)}, 0)
 	}
 	return nil
 }
