@@ -36,8 +36,9 @@ func appendRTU(dst []byte, unit byte, r request) []byte {
 }
 
 const (
-	frameAround = 3 // bytes of a frame that are not PDU: unit and CRC
-	shortest    = 5 // bytes of the shortest answer, an exception
+	frameAround  = 3   // bytes of a frame that are not PDU: unit and CRC
+	shortest     = 5   // bytes of the shortest answer, an exception
+	longestFrame = 256 // bytes (Serial Line V1.02, 2.5.1.1)
 )
 
 // silence is how long a line must be silent between two frames: the time of 3.5
@@ -161,8 +162,14 @@ func cut(got []byte) error {
 	return fmt.Errorf("%w after % x", errCut, got[:min(len(got), 16)])
 }
 
-// mostLate is how many reads may still bring something after a bad answer.
-const mostLate = 20
+// longestTalk is how long a line may not be silent for a late answer of the longest frame.
+func (c *rtu) longestTalk(w waits) time.Duration {
+	d := w.answer + time.Second
+	if c.airtime != nil {
+		d += c.airtime(longestFrame)
+	}
+	return d
+}
 
 // quiet waits until a request may be sent. Where an answer may still come it waits
 // until a whole read brings nothing: a late answer to one request would look like the
@@ -176,14 +183,14 @@ func (c *rtu) quiet(ctx context.Context, r request, w waits) error {
 		}
 	}
 	buf := make([]byte, 512)
-	for i := 0; c.lateComer || inherited(); i++ {
+	for began := time.Now(); c.lateComer || inherited(); {
 		_, err := c.port.Read(buf)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			c.lateComer = false
 		case err != nil:
 			return err
-		case i == mostLate:
+		case time.Since(began) > c.longestTalk(w):
 			return fmt.Errorf("%s is never silent; is the baud rate right, is there another master?", c.name)
 		default:
 			c.lateComer = true // there may be more of it

@@ -75,6 +75,41 @@ func TestLateAnswerIsNotTakenForTheNext(t *testing.T) {
 	})
 }
 
+// A long answer that is late comes in as many pieces as the port makes of it, before the next
+// request is sent.
+func TestLateAnswerInManyPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		unit := &modbustest.Unit{Holding: make(map[int]uint16)}
+		for a := range 120 {
+			unit.Holding[a] = 7
+		}
+		l := newLine(map[byte]*modbustest.Unit{1: unit})
+		var sending sync.WaitGroup
+		late := true
+		l.spoil = func(_, answer string) string {
+			if !late {
+				return answer
+			}
+			late = false
+			sending.Go(func() {
+				time.Sleep(1300 * time.Millisecond)
+				for _, b := range []byte(answer) {
+					l.Feed(string([]byte{b}))
+					time.Sleep(time.Millisecond) // 9600 bit/s
+				}
+			})
+			return ""
+		}
+		dev := open(t, modbus.RTUKind(), onPort+"max_gap = 125\npoints = [{ name = \"a\", address = 0 }, { name = \"b\", address = 119 }]", l.Ports())
+		for _, want := range []string{"no answer from unit 1", "a=7 b=7"} {
+			if got := sample(t, dev); !strings.HasPrefix(got, want) {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		}
+		sending.Wait()
+	})
+}
+
 // An answer that comes byte by byte may take longer than the time for its begin.
 func TestSlowAnswerIsAwaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
