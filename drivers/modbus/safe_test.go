@@ -1,6 +1,7 @@
 package modbus_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -85,6 +86,30 @@ func TestSafeValuesAreSetAtTheEndWhateverTheDelay(t *testing.T) {
 		}
 		wantSafe(t, "closed", unit, true)
 	})
+}
+
+// Over TCP, too; a silent unit does not hold up the end.
+func TestSafeValuesOverTCP(t *testing.T) {
+	unit := relays()
+	l := listen(t, map[byte]*modbustest.Unit{1: unit})
+	k, options := modbus.TCPKind(), fmt.Sprintf("address = %q\n", l.Addr())+board
+	dev := open(t, k, options, drivers.Ports{})
+	wantSafe(t, "opened", unit, true)
+	disturb(t, unit)
+	if r, err := dev.(drivers.Failsafe).Safe(t.Context()); err != nil || serialtest.Show(r) != "pump=false limit=6 level=21.3" {
+		t.Errorf("%s, %v", serialtest.Show(r), err)
+	}
+	disturb(t, unit)
+	if err := dev.Close(); err != nil {
+		t.Error(err)
+	}
+	wantSafe(t, "closed", unit, true)
+
+	dev = open(t, k, options, drivers.Ports{})
+	unit.Mute(true)
+	if err := dev.Close(); err == nil || !strings.Contains(err.Error(), `"pump", "vent", "limit", "level" may not have the safe value: `) {
+		t.Errorf("closed: %v", err)
+	}
 }
 
 func TestAUnitWithoutSafeValuesIsLeftAsItIs(t *testing.T) {
