@@ -92,3 +92,14 @@ func componentsOf(payload []byte) map[string]known {
 	}
 	return all
 }
+
+// modelOf is the model that a payload gives its device: the kind.
+func modelOf(payload []byte) string {
+	var m struct {
+		Device struct {
+			Model string `json:"model"`
+		} `json:"device"`
+	}
+	_ = json.Unmarshal(payload, &m) // one that can not be read has none
+	return m.Device.Model
+}

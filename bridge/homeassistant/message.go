@@ -34,7 +34,7 @@ type Device struct {
 	Earlier []byte
 
 	// Complete says that Channels are all that the device has; else those of Earlier that
-	// it has not shown yet stay.
+	// it has not shown yet stay, unless that was of another kind.
 	Complete bool
 }
 
@@ -162,7 +162,7 @@ func (c Config) OfDevice(g Gateway, d Device, s Site) (m Message, readOnly []str
 		out.Device.Name = d.Name
 	}
 	earlier := componentsOf(d.Earlier)
-	if !d.Complete {
+	if !d.Complete && modelOf(d.Earlier) == d.Kind {
 		for _, key := range slices.Sorted(maps.Keys(earlier)) {
 			if !earlier[key].leaves() && len(out.Components)+len(d.Channels) < mostComponents {
 				out.Components[key] = earlier[key].text

@@ -296,16 +296,24 @@ func TestNoKeyHasASpaceAndNoTwoAreTheSame(t *testing.T) {
 }
 
 func TestChannelsThatAreNotSeenYetStay(t *testing.T) {
-	earlier := []byte(`{"components":{"old":{"platform":"sensor","unique_id":"u"},"going":{"platform":"sensor"},"a":{"platform":"text","unique_id":"edgegateway/pi/x/a"}}}`)
+	earlier := []byte(`{"device":{"model":"serial-line"},"components":{"old":{"platform":"sensor","unique_id":"u"},"going":{"platform":"sensor"},"a":{"platform":"text","unique_id":"edgegateway/pi/x/a"}}}`)
 	one := homeassistant.Device{Name: "x", Base: "farm/x", Earlier: earlier, Channels: []homeassistant.Channel{plain(drivers.Channel{Name: "a", Type: drivers.Bool})}}
-	for complete, want := range map[bool][]string{false: {"a.binary_sensor binary_sensor", "old sensor"}, true: {"a.binary_sensor binary_sensor"}} {
-		one.Complete = complete
+	for _, c := range []struct {
+		complete bool
+		kind     string
+		want     []string
+	}{
+		{false, "serial-line", []string{"a.binary_sensor binary_sensor", "old sensor"}},
+		{true, "serial-line", []string{"a.binary_sensor binary_sensor"}},
+		{false, "other", []string{"a.binary_sensor binary_sensor"}}, // another device of the same name
+	} {
+		one.Complete, one.Kind = c.complete, c.kind
 		m, _, err := homeassistant.DefaultConfig().OfDevice(gateway, one, homeassistant.Site{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := keys(t, m.Payload); !slices.Equal(got, want) {
-			t.Errorf("complete %v: %q, want %q", complete, got, want)
+		if got := keys(t, m.Payload); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: got %q", c, got)
 		}
 	}
 }
