@@ -1,7 +1,6 @@
 package drivers
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -21,12 +20,23 @@ type Linear struct {
 // MostDecimals is the largest number of places that Validate lets pass.
 const MostDecimals = 12
 
-// Validate returns a sentence that begins with the key that is wrong.
+// What Validate lets pass of Scale and Offset. No unit needs more, and no raw number but
+// that of a float64 becomes infinite by it, or the same as every other one.
+const (
+	leastScale = 1e-30
+	mostScale  = 1e30
+)
+
+// Validate returns a sentence that begins with the key that is wrong, or several.
 func (l Linear) Validate() error {
-	if d := l.Decimals; d != nil && (*d < 0 || *d > MostDecimals) {
-		return fmt.Errorf("decimals must be between 0 and %d, not %d", MostDecimals, *d)
+	var m Mistakes
+	size := math.Abs(l.Scale)
+	m.If(l.Scale != 0 && !(size >= leastScale && size <= mostScale), "scale must be between %v and %v, or these below zero, not %v", leastScale, mostScale, l.Scale)
+	m.If(!(math.Abs(l.Offset) <= mostScale), "offset must be between -%v and %v, not %v", mostScale, mostScale, l.Offset)
+	if d := l.Decimals; d != nil {
+		m.If(*d < 0 || *d > MostDecimals, "decimals must be between 0 and %d, not %d", MostDecimals, *d)
 	}
-	return nil
+	return m.Err()
 }
 
 func (l Linear) scale() float64 {

@@ -189,6 +189,9 @@ func (d *counter) count() error {
 	if n > 0 {
 		newest := some[n-1].Seq
 		d.pulses += int64(newest - d.seq) // also over the end of its 32 bits
+		if d.pulses > mostPulses {
+			d.pulses -= mostPulses + 1 // begins again, as a mechanical meter that is full
+		}
 		d.seq = newest
 	}
 	d.rate.add(some[:n], time.Now())

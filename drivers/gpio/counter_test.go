@@ -270,6 +270,25 @@ func (keep) Online([]drivers.Channel, func(drivers.Command) (drivers.Command, er
 }
 func (keep) Result(drivers.Job, drivers.Reading, error) {}
 
+// What is told must be what it goes on from: a total that somebody has set to the most
+// that there is would else be gone with the next restart.
+func TestACounterThatIsFullBeginsAgain(t *testing.T) {
+	measure(t, "", func(m *meter) {
+		set := m.dev.(drivers.Actuator)
+		c, err := set.Check(drivers.Command{Value: m.dev.Channels()[1].Range.Max})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := set.Actuate(t.Context(), c); err != nil || line(r) != "pulses=9007199254740992 total=9.007199254740992e+15" {
+			t.Error(line(r), err)
+		}
+		m.line.Pulse(3)
+		if got := m.says(); !strings.HasPrefix(got, "pulses=2 total=2") {
+			t.Error(got)
+		}
+	})
+}
+
 func TestTheTotalIsSetToWhatTheMeterShows(t *testing.T) {
 	measure(t, "per_pulse = 0.01\nunit = \"m³\"", func(m *meter) {
 		set := m.dev.(drivers.Actuator)

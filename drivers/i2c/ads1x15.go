@@ -84,6 +84,7 @@ func (o ADSOptions) validate(chip string, rates []int) error {
 		m.If(c.Name == "", "channels[%d].name must not be empty", i)
 		m.If(c.Name != "" && seen[c.Name], "channels[%d].name is %q twice", i, c.Name)
 		m.If(!slices.Contains(adsInputs(), c.Input), "channels[%d].input of %q must be 0, 1, 2, 3, or a pair 0-1, 0-3, 1-3, 2-3, not %q", i, c.Name, c.Input)
+		m.Add(fmt.Sprintf("channels[%d].", i), drivers.Linear{Scale: c.Scale, Offset: c.Offset}.Validate())
 		m.If(c.Gain != "" && !slices.Contains(gains, c.Gain), "channels[%d].gain of %q must be 2/3, 1, 2, 4, 8 or 16, not %q", i, c.Name, c.Gain)
 		seen[c.Name] = true
 	}

@@ -325,6 +325,8 @@ func TestWrongOptions(t *testing.T) {
 		{i2c.BH1750Kind(), `address = 0x24`, "address of the BH1750 must be"},
 		{i2c.BH1750Kind(), `resolution = 2`, "resolution must be"},
 		{i2c.INA219Kind(), `shunt = 0`, "shunt must be"},
+		{i2c.INA219Kind(), `shunt = 1e-300`, "shunt must be"},
+		{i2c.ADS1115Kind(), `channels = [{ name = "a", input = 1, scale = 1e308 }]`, "channels[0].scale must be"},
 		{i2c.INA219Kind(), `average = 3`, "average must be"},
 		{i2c.ADS1115Kind(), `rate = 1600`, "rate of an ADS1115 must be one of 8, 16, 32, 64, 128, 250, 475, 860, not 1600"},
 		{i2c.ADS1015Kind(), `channels = [{ name = "a", input = "1-2" }]`, "channels[0].input of"},
@@ -352,6 +354,7 @@ func TestWrongOptions(t *testing.T) {
 		`name = "x", shift = 8`:           "channels[0].shift of",
 		`name = "x", mask = 3, shift = 2`: "channels[0].shift of",
 		`name = "x", min = 2, max = 1`:    "channels[0].min of",
+		`name = "x", offset = 1e308`:      "channels[0].offset must be",
 	} {
 		err := i2c.RegisterKind().Check(with(fmt.Sprintf("address = 0x20\nchannels = [{ %s }]", channel)))
 		if err == nil || !strings.Contains(err.Error(), want) {

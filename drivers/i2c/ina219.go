@@ -23,7 +23,7 @@ type INA219Options struct {
 func (o INA219Options) Validate() error {
 	var m drivers.Mistakes
 	m.Add("", o.oneOf("INA219", 0x40, 0x4f))
-	m.If(!(o.Shunt > 0 && o.Shunt <= 1000), "shunt must be more than 0 and at most 1000 ohms, not %v", o.Shunt)
+	m.If(!(o.Shunt >= 1e-6 && o.Shunt <= 1000), "shunt must be between 0.000001 and 1000 ohms, not %v", o.Shunt)
 	m.If(o.Average < 1 || o.Average > 128 || bits.OnesCount(uint(o.Average)) != 1, "average must be 1, 2, 4, 8, 16, 32, 64 or 128, not %d", o.Average)
 	return m.Err()
 }

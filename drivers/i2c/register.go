@@ -88,6 +88,7 @@ func (c RegisterChannel) validate() error {
 		m.If(*r < 0 || *r > 0xffff, "register of %q must be between 0 and 0xffff, not %#x", c.Name, int(*r))
 	}
 	m.If(c.Endian != "" && c.Endian != "big" && c.Endian != "little", "endian of %q must be big or little, not %q", c.Name, c.Endian)
+	m.Add("", c.linear().Validate())
 	m.If(c.Min > c.Max || c.Min == c.Max && c.Min != 0, "min of %q must be less than max", c.Name)
 	switch width := c.width(); {
 	case !slices.Contains([]int{8, 16, 24, 32}, width):

@@ -1,6 +1,8 @@
 package modbus_test
 
 import (
+	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -28,6 +30,9 @@ func TestWrongOptions(t *testing.T) {
 		point(`table = "coil", type = "int16"`):                           "points.type of",
 		point(`address = 65535, type = "int32"`):                          `points.address of "a" must be between 0 and 65534`,
 		point(`address = -1`):                                             "points.address of",
+		point(fmt.Sprintf(`address = %d, type = "int64"`, math.MaxInt)):   `points.address of "a" must be between 0 and 65532`,
+		point(`scale = 1e-31`):                                            "points.scale must be between 1e-30 and 1e+30",
+		point(`offset = -1e31`):                                           "points.offset must be between",
 		point(`order = "BA"`):                                             "points.order of",
 		point(`bit = 16`):                                                 "points.bit of",
 		point(`bit = 1, type = "int16"`):                                  "points.bit of",

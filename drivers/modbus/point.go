@@ -105,8 +105,9 @@ func (p Point) validate(first int) error {
 	if !slices.Contains(orders(), p.Order) {
 		fail("order", "must be one of %s, not %q", strings.Join(orders(), ", "), p.Order)
 	}
-	if last := p.Address - first + p.width() - 1; p.Address < first || last > math.MaxUint16 {
-		fail("address", "must be between %d and %d, not %d", first, first+math.MaxUint16-p.width()+1, p.Address)
+	// Without a sum: the address may be the largest number that there is.
+	if most := math.MaxUint16 - p.width() + 1; p.Address < first || p.Address-first > most {
+		fail("address", "must be between %d and %d, not %d", first, first+most, p.Address)
 	}
 	if p.Min > p.Max || p.Min == p.Max && p.Min != 0 {
 		fail("min", "must be less than max")
@@ -347,6 +348,9 @@ func (p Point) write(value any, at uint16) (request, error) {
 		}
 		bits = uint64(math.Float32bits(float32(raw)))
 	case "float64":
+		if math.IsInf(raw, 0) { // by the scale
+			return r, fmt.Errorf("%v is too large for a float64", value)
+		}
 		bits = math.Float64bits(raw)
 	default:
 		low, high := 0.0, math.Pow(2, float64(16*p.width()))

@@ -97,6 +97,7 @@ func TestValuesBecomeRegisters(t *testing.T) {
 		{Point{}, -1}, {Point{}, 65536}, {Point{Type: "int16"}, 32768}, {Point{Type: "int16"}, -32769},
 		{Point{Type: "int16", Scale: 0.1}, 3276.8}, {Point{Type: "float32"}, 1e39},
 		{Point{Type: "uint64"}, -1}, {Point{Type: "int64"}, math.Pow(2, 63)}, {Point{Type: "uint64"}, math.Pow(2, 64)},
+		{Point{Type: "float64", Scale: 0.1}, math.MaxFloat64}, {Point{Type: "float32", Scale: 0.1}, -math.MaxFloat64},
 	} {
 		if r, err := c.p.normal().write(c.value, 0); err == nil {
 			t.Errorf("%v fits %s: % X", c.value, c.p.Type, r.append(nil))

@@ -111,6 +111,7 @@ func (o FrameOptions) validateLength(summed bool) error {
 	m.If((o.Length == 0) == (l.Size == 0), "length of a frame, or length_field with its size, must be given, and not both")
 	m.If(l.Size < 0 || l.Size > 2, "length_field.size must be 1 or 2, not %d", l.Size)
 	m.If(l.At < 0 || l.At > longestFrame, "length_field.at must be between 0 and %d", longestFrame)
+	m.If(l.Plus < -longestFrame || l.Plus > longestFrame, "length_field.plus must be between -%d and %d, not %d", longestFrame, longestFrame, l.Plus)
 	m.If(l.Order != "big" && l.Order != "little", "length_field.order must be big or little, not %q", l.Order)
 	if len(m) > 0 {
 		return m.Err()

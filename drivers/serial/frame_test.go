@@ -132,6 +132,7 @@ func TestWrongFrameOptions(t *testing.T) {
 		good + "fields = [{ name = \"a\", at = -1 }]":                                 "fields.at of",
 		good + "fields = [{ name = \"a\", at = 9223372036854775807 }]":                "fields.at of",
 		good + "checksum = { type = \"sum8\", to = 2, at = 9223372036854775807 }" + a: "checksum.from, to and at must",
+		onPort + "header = \"55\"\nlength_field = { size = 1, plus = 1025 }" + a:      "length_field.plus must be between -1024 and 1024",
 		good + "fields = [{ name = \"a\", order = \"CDAB\" }]":                        "fields.order of",
 		good + "fields = [{ name = \"a\", type = \"bool\", scale = 2 }]":              "fields.scale, offset",
 		good + "fields = [{ name = \"a\" }, { name = \"a\" }]":                        `fields.name is "a" twice`,

@@ -5,6 +5,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -34,7 +35,10 @@ type Channel struct {
 	Initial  any           `toml:"initial"` // switch: true or false; setpoint: a number
 }
 
-const defaultPeriod = time.Minute
+const (
+	defaultPeriod = time.Minute
+	most          = 1e15 // of a value: it still has a decimal
+)
 
 func waves() []string {
 	return []string{"sine", "square", "sawtooth", "walk", "counter", "switch", "setpoint"}
@@ -50,6 +54,7 @@ func (o Options) Validate() error {
 		wave, limits := slices.Contains(waves(), c.Wave), c.Min < c.Max || c.Min == 0 && c.Max == 0
 		m.If(!wave, "channels[%d].wave of %q must be one of %s, not %q", i, c.Name, strings.Join(waves(), ", "), c.Wave)
 		m.If(!limits, "channels[%d].min of %q must be less than max", i, c.Name)
+		m.If(!(math.Abs(c.Min) <= most && math.Abs(c.Max) <= most && c.Step <= most), "channels[%d].min, max and step of %q must not be beyond %v", i, c.Name, most)
 		m.If(c.Period < 0, "channels[%d].period of %q must not be negative", i, c.Name)
 		m.If(c.Step < 0, "channels[%d].step of %q must not be negative", i, c.Name)
 		_, err := c.initial()

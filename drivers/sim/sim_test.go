@@ -126,6 +126,8 @@ func TestWrongOptions(t *testing.T) {
 		`wave = "sine"`:                                 "channels[0].name must",
 		`name = "x", wave = "triangle"`:                 "channels[0].wave of",
 		`name = "x", wave = "sine", min = 3, max = 1`:   "channels[0].min of",
+		`name = "x", wave = "sine", max = 1e308`:        "channels[0].min, max and step of",
+		`name = "x", wave = "counter", step = 1e16`:     "channels[0].min, max and step of",
 		`name = "x", wave = "sine", period = -1`:        "channels[0].period of",
 		`name = "x", wave = "switch", initial = "open"`: "channels[0].initial of",
 		`name = "x", wave = "sine", initial = 3`:        "channels[0].initial of",

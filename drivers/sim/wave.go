@@ -88,15 +88,12 @@ func (d *device) reading(at time.Time) drivers.Reading {
 	for i, wave := range d.waves {
 		v := d.held[i]
 		if wave != nil {
-			v = round(wave(at))
+			v = drivers.Round(wave(at), 2) // more than a cheap sensor has
 		}
 		r.Values = append(r.Values, drivers.Value{Channel: d.channels[i].Name, V: v})
 	}
 	return r
 }
-
-// round keeps two decimals, more than a cheap sensor has.
-func round(v float64) float64 { return math.Round(v*100) / 100 }
 
 func (d *device) Check(c drivers.Command) (drivers.Command, error) {
 	c, channel, err := drivers.Resolve(c, d.channels)
