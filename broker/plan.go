@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"math"
 	"time"
 
 	"edgegateway/broker/topic"
@@ -73,7 +74,8 @@ func (s *Session) wantsRetained(sub *subscription, v *recordView, name string) (
 // timed then writes the record anew, with its own deadline inside: a receiver is told
 // what is left of that [MQTT-3.3.2-6].
 func (p *Plan) limit(r *buffer.Record, now int64, timed func() []byte) {
-	due := time.Duration(now)*time.Millisecond + p.TTL
+	clock := time.Duration(now) * time.Millisecond
+	due := clock + min(p.TTL, math.MaxInt64-clock) // who writes 2562047h means for ever
 	if r.Deadline != 0 {
 		if r.Deadline <= due {
 			return

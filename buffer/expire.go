@@ -55,7 +55,9 @@ func expires(deadline int64, tooOld uint32) int64 { return earlier(deadline, 100
 // setAgeLocked gives an entry that is appended the age of the queue.
 func (q *Queue) setAgeLocked(it *item, l *lane) {
 	if q.limits.Age > 0 && q.clock != nil {
-		it.tooOld = uint32(min((q.clock()+q.limits.Age-1)/time.Second+1, math.MaxUint32))
+		clock := q.clock()
+		age := min(q.limits.Age, math.MaxInt64-clock) // who writes 2562047h means for ever
+		it.tooOld = uint32(min((clock+age-1)/time.Second+1, math.MaxUint32))
 	}
 	d := it.expires()
 	if d == 0 {

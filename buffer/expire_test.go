@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -53,6 +54,20 @@ func TestWhatHasExpiredGoesWithoutAReceiverToo(t *testing.T) {
 		time.Sleep(3 * time.Hour)
 		if st := q.Stats(); st.Messages != 0 || st.Bytes != 0 {
 			t.Errorf("%d messages of %d bytes are left", st.Messages, st.Bytes)
+		}
+		mustClose(t, s)
+	})
+}
+
+func TestALongAgeIsForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, filepath.Join(t.TempDir(), "store.db"), fast())
+		s.AdvanceClock(21 * 365 * 24 * time.Hour)
+		q := queue(t, s, "q", buffer.Limits{Age: math.MaxInt64})
+		do(t, s, func(c *buffer.Change) { add(t, c, q, early("kept")) })
+		time.Sleep(24 * time.Hour)
+		if st := q.Stats(); st.Messages != 1 || st.Expired != 0 {
+			t.Errorf("%d messages, %d expired; want 1 and 0", st.Messages, st.Expired)
 		}
 		mustClose(t, s)
 	})

@@ -72,6 +72,23 @@ func TestAMessageOlderThanTheTTLOfItsRouteStaysHere(t *testing.T) {
 	})
 }
 
+func TestALongTTLIsForEver(t *testing.T) {
+	const longest = 2562047 * time.Hour // that a configuration file can have: 47 minutes less than a Duration
+	bubble(t, withRoutes(cloud.Route{From: "g/#", To: "acme/#", QoS: 1, TTL: longest}), nil, func(t *testing.T, r *rig, servers servers) {
+		s := servers["a:1883"]
+		s.up.Store(false)
+		r.run()
+		time.Sleep(time.Hour)
+		r.offer("g/boiler/state", "kept", 1)
+		time.Sleep(time.Hour)
+		s.up.Store(true)
+		s.welcome(false).wantTaken("acme/boiler/state kept")
+		if st := r.bridge.Status(); st.Expired != 0 {
+			t.Errorf("%d expired", st.Expired)
+		}
+	})
+}
+
 func TestTheServerIsToldWhatIsLeftOfTheMessageExpiryNotOfTheTTL(t *testing.T) {
 	cfg := withRoutes(cloud.Route{From: "g/#", To: "acme/#", QoS: 1, TTL: 10 * time.Minute})
 	bubble(t, cfg, nil, func(t *testing.T, r *rig, servers servers) {

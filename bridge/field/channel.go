@@ -257,8 +257,8 @@ type window struct {
 	n    int64     // values that can be used
 	bad  bool      // there was one that can not
 	sum  float64
-	low  float64
-	high float64
+	low  any // the numbers as they came: a large int64 is none of the float64
+	high any
 	last any
 }
 
@@ -274,14 +274,31 @@ func (w *window) add(v any, now time.Time, length time.Duration) {
 		w.bad = true
 		return
 	}
-	x, _ := number(v)
-	if w.n == 0 {
-		w.low, w.high = x, x
-	}
 	w.n++
-	w.sum += x
-	w.low, w.high = min(w.low, x), max(w.high, x)
 	w.last = v
+	x, ok := number(v)
+	if !ok {
+		return
+	}
+	w.sum += x
+	if w.low == nil || less(v, w.low) {
+		w.low = v
+	}
+	if w.high == nil || less(w.high, v) {
+		w.high = v
+	}
+}
+
+// less compares two numbers.
+func less(a, b any) bool {
+	i, whole1 := a.(int64)
+	j, whole2 := b.(int64)
+	if whole1 && whole2 {
+		return i < j
+	}
+	x, _ := number(a)
+	y, _ := number(b)
+	return x < y
 }
 
 // take empties the window; nil if it held no value. Of what is no number, the last one
@@ -289,7 +306,6 @@ func (w *window) add(v any, now time.Time, length time.Duration) {
 func (w *window) take(how string) any {
 	done := *w
 	*w = window{}
-	_, isInt := done.last.(int64)
 	_, isNumber := number(done.last)
 	switch {
 	case how == "count" && (done.n > 0 || !done.bad):
@@ -300,15 +316,10 @@ func (w *window) take(how string) any {
 		return done.last
 	case how == "mean":
 		return exact(done.sum / float64(done.n))
+	case how == "max":
+		return done.high
 	}
-	x := done.low
-	if how == "max" {
-		x = done.high
-	}
-	if isInt {
-		return int64(x)
-	}
-	return x
+	return done.low
 }
 
 // exact leaves out of a mean what adding up alone has brought in: 4.62, not

@@ -182,11 +182,11 @@ func (d *device) conclude(name string, t *trait) {
 	if n, ok := v.(int64); ok && n > 0 && t.cfg.Aggregate == "count" {
 		t.window.ends = ends.Add(t.cfg.Window)
 	}
-	if v != nil {
-		d.settle(drivers.Value{Channel: name, V: v}, t)
-	} else {
+	if x, ok := number(v); v == nil || ok && !finite(x) { // a sum can be beyond all numbers
 		d.ruin(name)
+		return
 	}
+	d.settle(drivers.Value{Channel: name, V: v}, t)
 }
 
 // settle puts a value into the state, and sees whether it is due.

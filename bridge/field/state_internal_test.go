@@ -3,6 +3,7 @@ package field
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -198,6 +199,30 @@ func TestAWindowBecomesOneValue(t *testing.T) {
 				time.Sleep(10 * time.Second)
 				expect(t, "mean of what is no binary fraction", got, `"t":0.15`)
 			}
+		})
+	}
+}
+
+func TestAWindowTellsNumbersAsTheyCame(t *testing.T) {
+	for _, c := range []struct {
+		how  string
+		in   []any
+		want string
+	}{
+		{"max", []any{int64(1<<53 + 1), int64(1 << 53)}, `"t":9007199254740993`},
+		{"min", []any{int64(1<<53 + 2), int64(1<<53 + 1)}, `"t":9007199254740993`},
+		{"max", []any{int64(5), int64(math.MaxInt64)}, `"t":9223372036854775807`},
+		{"min", []any{1.5, int64(2)}, `"t":1.5`},
+		{"max", []any{"on", int64(-2)}, `"t":-2`},
+		{"mean", []any{math.MaxFloat64, math.MaxFloat64}, `"t":null,"quality":{"t":"bad"}`},
+	} {
+		config := channel(func(ch *ChannelConfig) { ch.Aggregate, ch.Window = c.how, 10*time.Second })
+		inBubble(t, DeviceConfig{Channels: config}, nil, func(d *device, got *states) {
+			for _, v := range c.in {
+				say(d, "t", v)
+			}
+			time.Sleep(10 * time.Second)
+			expect(t, fmt.Sprintf("%s of %v", c.how, c.in), got, c.want)
 		})
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"time"
+
+	"edgegateway/drivers"
 )
 
 // How numbers look in a terminal.
@@ -17,8 +19,9 @@ func showCount(n int64) string {
 	return s
 }
 
-func showBytes(n int64) string {
-	v := float64(n)
+func showBytes(n int64) string { return showSize(float64(n)) }
+
+func showSize(v float64) string {
 	for _, unit := range []string{"B", "KiB", "MiB"} {
 		if math.Abs(v) < 1000 {
 			if unit == "B" || v >= 100 {
@@ -46,7 +49,11 @@ func showDuration(d time.Duration) string {
 	}
 }
 
-func showSeconds(s float64) string { return showDuration(time.Duration(s * float64(time.Second))) }
+const longest = 9e9 // seconds of a Duration
+
+func showSeconds(s float64) string {
+	return showDuration(time.Duration(min(s, longest) * float64(time.Second)))
+}
 
 // showValue writes a channel's value with its unit.
 func showValue(v any, unit string) string {
@@ -65,17 +72,20 @@ func showValue(v any, unit string) string {
 }
 
 func showNumber(v float64, unit string) string {
+	format := byte('f')
 	switch {
+	case math.Abs(v) >= 1e21: // as in the state
+		format = 'g'
 	case unit == "B":
-		return showBytes(int64(v))
-	case unit == "s" && v >= 90:
+		return showSize(v)
+	case unit == "s" && v >= 90 && v <= longest:
 		return showSeconds(v)
 	}
-	places := 100.0
+	places := 2
 	if unit == "°" {
-		places = 1e6 // 0.01° of latitude is a kilometre
+		places = 6 // 0.01° of latitude is a kilometre
 	}
-	text := strconv.FormatFloat(math.Round(v*places)/places+0, 'f', -1, 64) // + 0: there is no -0
+	text := strconv.FormatFloat(drivers.Round(v, places), format, -1, 64)
 	if unit != "" {
 		text += " " + unit
 	}

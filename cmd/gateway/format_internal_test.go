@@ -14,6 +14,8 @@ func TestNumbersAsPeopleReadThem(t *testing.T) {
 		{showDuration(250 * time.Millisecond), "250 ms"}, {showDuration(89 * time.Second), "89 s"}, {showDuration(90 * time.Second), "1 min"}, {showDuration(2 * time.Hour), "2 h 0 min"}, {showDuration(49 * time.Hour), "2 days 1 h"},
 		{showValue(21.456, "°C"), "21.46 °C"}, {showValue(21.0, ""), "21"}, {showValue(-0.001, "V"), "0 V"}, {showValue(48.1173, "°"), "48.1173 °"}, {showValue(-11.51666667, "°"), "-11.516667 °"}, {showValue(true, ""), "on"}, {showValue(false, ""), "off"}, {showValue("open", ""), "open"},
 		{showValue(int64(1536), "B"), "1.5 KiB"}, {showValue(3600.0, "s"), "60 min"}, {showValue(12.5, "s"), "12.5 s"}, {showValue(nil, ""), "<nil>"},
+		{showValue(1e300, "B"), "1e+300 B"}, {showValue(-1e300, "s"), "-1e+300 s"}, {showValue(1e300, "s"), "1e+300 s"}, {showValue(1.5e308, "V"), "1.5e+308 V"},
+		{showValue(int64(1<<53), ""), "9007199254740992"}, {showValue(1e14, "s"), "100000000000000 s"}, {showSeconds(1e300), "104166 days 16 h"}, {showValue(float64(1<<49), "B"), "524288.0 GiB"},
 		{plural(1, "message"), "1 message"}, {plural(2000, "message"), "2,000 messages"}, {plural(0, "message"), "0 messages"},
 	} {
 		if c.got != c.want {

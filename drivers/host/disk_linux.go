@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"math"
 
 	"golang.org/x/sys/unix"
 
@@ -32,12 +33,22 @@ func (m machine) disk(path string) (source, error) {
 			if block == 0 {
 				block = int64(st.Bsize)
 			}
-			// As df(1) counts: what only root may use is neither free nor used.
-			used, free := int64(st.Blocks-st.Bfree), int64(st.Bavail)
-			if used+free <= 0 {
+			free, used, ok := room(st.Blocks, st.Bfree, st.Bavail, block)
+			if !ok {
 				return nil, fmt.Errorf("the file system of %s has no size: %w", path, errNone)
 			}
-			return []any{free * block, percent(used, used+free)}, nil
+			return []any{free, used}, nil
 		},
 	}, nil
+}
+
+// room counts as df(1) does: what only root may use is neither free nor used. ok is false
+// for a file system without a size, or one of a program (FUSE) that tells what cannot be.
+func room(blocks, unused, available uint64, block int64) (free int64, used float64, ok bool) {
+	most := uint64(math.MaxInt64 / max(block, 1) / 2)
+	if unused > blocks || blocks > most || available > most || blocks-unused+available == 0 || block < 1 {
+		return 0, 0, false
+	}
+	taken, free := int64(blocks-unused), int64(available)
+	return free * block, percent(taken, taken+free), true
 }

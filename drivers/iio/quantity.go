@@ -101,7 +101,7 @@ func (m meaning) scaled(raw, offset, scale decimal) float64 {
 	value := shift((raw.value+offset.value)*scale.value, m.factor)
 	steps := max(raw.places, offset.places)
 	places := max(steps+scale.places-m.factor, 0)
-	if step := shift(math.Abs(scale.value), m.factor-raw.places); step > 0 {
+	if step := shift(math.Abs(scale.value), m.factor-raw.places); step > 0 && !math.IsInf(step, 0) {
 		places = min(places, max(int(math.Ceil(-math.Log10(step)))+2, 0))
 	}
 	return drivers.Round(value, min(places, drivers.MostDecimals))

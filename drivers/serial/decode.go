@@ -100,7 +100,8 @@ func pick(values []drivers.Value, fields []Field) (picked []drivers.Value, err e
 	return picked, err
 }
 
-// channelName makes a name that can stand in a topic and in an identifier.
+// channelName makes a name that can stand in a topic and in an identifier. The name of
+// nothing, which JSON has, is an underscore.
 func channelName(s string) string {
 	name := strings.Map(func(r rune) rune {
 		switch {
@@ -109,6 +110,9 @@ func channelName(s string) string {
 		}
 		return '_'
 	}, strings.TrimSpace(s))
+	if name == "" {
+		return "_"
+	}
 	return name[:min(len(name), 64)]
 }
 

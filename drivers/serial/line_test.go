@@ -38,6 +38,7 @@ func TestLines(t *testing.T) {
 	}{
 		{"json", at, `{"t": 21.5, "n": 3, "big": 9007199254740993, "on": true, "s": "x", "a": [1], "z": null, "env": {"rh": 40}}`,
 			map[string]any{"t": 21.5, "n": int64(3), "big": int64(9007199254740993), "on": true, "s": "x", "env_rh": int64(40)}, ""},
+		{"json, names of nothing", at, `{"": 1, "a": {" ": 2}}`, map[string]any{"_": int64(1), "a_": int64(2)}, ""},
 		{"json, picked and renamed", at + "fields = [{ from = \"env.rh\", name = \"humidity\" }, { from = \"t\" }]",
 			`{"t": 21.5, "x": 1, "env": {"rh": 40}}`, map[string]any{"humidity": int64(40), "t": 21.5}, ""},
 		{"json, cut", at, `{"t": 21.`, nil, "not json"},

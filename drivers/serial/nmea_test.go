@@ -86,6 +86,9 @@ func TestSentences(t *testing.T) {
 		{"GPRMC,083559.00,A,4717.1,N,00833.9,E,1,2,311102", "fault: a sentence can not be read: 311102 083559.00 is no date and time"},
 		{"GPGGA,1,4717.1,N,00833.9,E,NaN,1,1,1,M", `fault: a sentence can not be read: field 6 is "NaN" and not a whole number`},
 		{"GPGGA,1,4717.1,N,00833.9,E,9,1,1,1,M", "fault: a sentence can not be read: the quality is 9"},
+		{"GPRMC,083559.00,A,4717.1,N,00833.9,E,-1,2,091202", `fault: a sentence can not be read: field 7 is "-1", which can not be the speed`},
+		{"GPRMC,083559.00,A,4717.1,N,00833.9,E,1,361,091202", `fault: a sentence can not be read: field 8 is "361", which can not be the course`},
+		{"GPGGA,1,4717.1,N,00833.9,E,1,1,1,1e300,M", `fault: a sentence can not be read: field 9 is "1e300", which can not be the altitude`},
 		{"GPGSA,A,4,", "fault: a sentence can not be read: the fix is 4"},
 	} {
 		got := strings.Join(receive(t, nmea("GPTXT,01,01,02,ANTARIS"), nmea(c.sentence)), "; ")

@@ -115,12 +115,23 @@ func (p *sentenceParser) fail(format string, args ...any) {
 	}
 }
 
-// take adds a number as it is, with an offset-free factor and rounded.
-func (p *sentenceParser) take(i int, channel string, factor float64, places int) {
-	if f, ok := p.number(i); ok {
+// take adds a number between low and high, with an offset-free factor and rounded.
+func (p *sentenceParser) take(i int, channel string, low, high, factor float64, places int) {
+	f, ok := p.number(i)
+	switch {
+	case !ok:
+	case f < low || f > high: // one damaged sentence of 256 has the right checksum
+		p.fail("field %d is %q, which can not be the %s", i, p.at(i), channel)
+	default:
 		p.add(channel, drivers.Round(f*factor, places))
 	}
 }
+
+// What can be: any speed of a satellite, any height from the deepest mine to its orbit.
+const (
+	fastest, lowest, highest = 1e5, -1e4, 1e8
+	mostDOP                  = 1e5 // receivers say 99.99 or 9999 for none
+)
 
 const (
 	knot = 1852.0 / 3600 // m/s
@@ -169,8 +180,8 @@ func (p *sentenceParser) rmc() {
 		return
 	}
 	p.position(3)
-	p.take(7, "speed", knot, 3)
-	p.take(8, "course", 1, 2)
+	p.take(7, "speed", 0, fastest, knot, 3)
+	p.take(8, "course", 0, 360, 1, 2)
 	if p.at(1) != "" && p.at(9) != "" {
 		if at, err := moment(p.at(9), p.at(1)); err != nil {
 			p.fail("%v", err)
@@ -201,17 +212,17 @@ func (p *sentenceParser) gga() {
 		return // HDOP is 99.99 now, or so
 	}
 	p.position(2)
-	p.take(8, "hdop", 1, 2)
-	p.take(9, "altitude", 1, 2)
+	p.take(8, "hdop", 0, mostDOP, 1, 2)
+	p.take(9, "altitude", lowest, highest, 1, 2)
 }
 
 // vtg: course, T, magnetic course, M, knots, N, km/h, K.
 func (p *sentenceParser) vtg() {
-	p.take(1, "course", 1, 2)
+	p.take(1, "course", 0, 360, 1, 2)
 	if p.at(5) != "" {
-		p.take(5, "speed", knot, 3)
+		p.take(5, "speed", 0, fastest, knot, 3)
 	} else {
-		p.take(7, "speed", kmh, 3)
+		p.take(7, "speed", 0, fastest, kmh, 3)
 	}
 }
 
@@ -224,7 +235,7 @@ func (p *sentenceParser) gsa() {
 		p.add("fix", "none")
 	case fix == 2, fix == 3:
 		p.add("fix", fmt.Sprintf("%dd", fix))
-		p.take(15, "pdop", 1, 2)
+		p.take(15, "pdop", 0, mostDOP, 1, 2)
 	default:
 		p.fail("the fix is %d", fix)
 	}
