@@ -134,8 +134,12 @@ func (b *Broker) load() error {
 func (b *Broker) loadSubscriptions(byGeneration map[uint64]*Session) error {
 	err := b.tables.subscriptions.Each(func(key, value []byte) error {
 		generation, sub, ok := decodeSubscription(key, value)
+		if !ok {
+			b.log.Error("skip a subscription on disk that can not be read", "key", fmt.Sprintf("%x", key))
+			return nil
+		}
 		s := byGeneration[generation]
-		if !ok || s == nil {
+		if s == nil {
 			return nil
 		}
 		sub.session = s

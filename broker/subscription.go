@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"edgegateway/broker/packet"
+	"edgegateway/buffer"
 )
 
 // subscription is one filter of one subscriber: a session, or a sink of a Local.
@@ -152,7 +153,7 @@ func (s *subscription) value() []byte {
 }
 
 func decodeSubscription(key, value []byte) (generation uint64, s *subscription, ok bool) {
-	if len(key) != 12 || len(value) < 7 {
+	if len(key) != 12 || len(value) < 7 || value[0]&3 > byte(packet.QoS2) || value[1] >= buffer.Lanes {
 		return 0, nil, false
 	}
 	return binary.BigEndian.Uint64(key), &subscription{

@@ -2,27 +2,42 @@ package serial
 
 import (
 	"fmt"
-	"math"
+	"slices"
 	"testing"
 )
 
+// What a sentence says can be; and however its bytes arrive, it is the same one.
 func FuzzSentences(f *testing.F) {
-	f.Add("GPRMC,083559.00,A,4717.11437,N,00833.91522,E,0.004,77.52,091202,,,A")
-	f.Add("GPGGA,092725.00,4717.11399,N,00833.91590,E,1,08,1.01,499.6,M,48.0,M,,")
-	f.Add("GPGSA,A,3,23,,,,,,,,,,,,1.94,1.18,1.54")
-	f.Add("GPGGA,092725.00,4717.11399,N,00833.91590,E,1e19,08,1.01,499.6,M,48.0,M,,")
-	f.Add("GPGGA,092725.00,4717.11399,N,00833.91590,E,1,1e300,1.01,499.6,M,48.0,M,,")
-	f.Add("GPGSA,A,-9e99,23,,,,,,,,,,,,1.94,1.18,1.54")
-	f.Fuzz(func(t *testing.T, text string) {
+	f.Add("GPRMC,083559.00,A,4717.11437,N,00833.91522,E,0.004,77.52,091202,,,A", uint8(3))
+	f.Add("GPGGA,092725.00,4717.11399,N,00833.91590,E,1,08,1.01,499.6,M,48.0,M,,", uint8(3))
+	f.Add("GPGSA,A,3,23,,,,,,,,,,,,1.94,1.18,1.54", uint8(3))
+	f.Add("GPGGA,092725.00,4717.11399,N,00833.91590,E,1e19,08,1.01,499.6,M,48.0,M,,", uint8(3))
+	f.Add("GPGGA,092725.00,4717.11399,N,00833.91590,E,1,1e300,1.01,499.6,M,48.0,M,,", uint8(3))
+	f.Add("GPGSA,A,-9e99,23,,,,,,,,,,,,1.94,1.18,1.54", uint8(3))
+	limits := map[string][2]float64{
+		"latitude": {-90, 90}, "longitude": {-180, 180}, "altitude": {lowest, highest}, "speed": {0, fastest}, "course": {0, 360}, "hdop": {0, mostDOP}, "pdop": {0, mostDOP},
+	}
+	f.Fuzz(func(t *testing.T, text string, piece uint8) {
 		var sum byte
 		for _, c := range []byte(text) {
 			sum ^= c
 		}
 		s, err := parseSentence(fmt.Appendf(nil, "$%s*%02X", text, sum))
 		for _, v := range s.values {
-			if x, ok := v.V.(float64); ok && (math.IsNaN(x) || math.IsInf(x, 0)) || err != nil {
+			x, ok := v.V.(float64)
+			if between, known := limits[v.Channel]; ok && !(known && x >= between[0] && x <= between[1]) || err != nil {
 				t.Errorf("%q: %v, %v", text, v, err)
 			}
+		}
+		lines := func(size int) (all []string) {
+			split := splitter{most: longestSentence}
+			for chunk := range slices.Chunk([]byte(text+"\r\n"), size) {
+				split.feed(chunk, func(line []byte, err error) { all = append(all, fmt.Sprintf("%q %v", line, err)) })
+			}
+			return all
+		}
+		if whole, pieces := lines(len(text)+2), lines(1+int(piece)); !slices.Equal(whole, pieces) {
+			t.Errorf("in pieces of %d: %q, whole: %q", 1+int(piece), pieces, whole)
 		}
 	})
 }

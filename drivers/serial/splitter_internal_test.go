@@ -44,7 +44,7 @@ func TestSplitterGivesTheSameLinesHoweverTheyArrive(t *testing.T) {
 }
 
 func FuzzDecodersTakeAnything(f *testing.F) {
-	for _, s := range []string{`{"a":{"b":[1,{"c":null}]},"d":1e999}`, "a=1 b:2;c", "1,2,", "\xff\x00", `{"a":1}{`} {
+	for _, s := range []string{`{"a":{"b":[1,{"c":null}]},"d":1e999}`, "a=1 b:2;c", "1,2,", "\xff\x00", `{"a":1}{`, `{"":1}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
@@ -54,7 +54,7 @@ func FuzzDecodersTakeAnything(f *testing.F) {
 				t.Errorf("%s of %q: %v, %v", o.Format, line, values, err)
 			}
 			for _, v := range values {
-				if v.Channel != channelName(v.Channel) || len(v.Channel) > 64 {
+				if v.Channel == "" || v.Channel != channelName(v.Channel) || len(v.Channel) > 64 {
 					t.Errorf("%s of %q: channel %q", o.Format, line, v.Channel)
 				}
 			}
