@@ -16,6 +16,7 @@ import (
 func FuzzCommands(f *testing.F) {
 	for _, s := range []string{"21.5", "ON", `"on"`, "1e309", "NaN", `{"pump":false}`, `{"level":{"level":1}}`, "[1]", "null", `{"a":1,"b":2}`, "0x1p-2", "-0", "\xff", `"\ud800"`} {
 		f.Add([]byte(s), "", "pump", -40.0, 85.0)
+		f.Add([]byte(s), "pump", "pump", -40.0, 85.0)
 	}
 	f.Add([]byte("5"), "level", "level", 0.0, 0.0)
 	f.Fuzz(func(t *testing.T, payload []byte, named, name string, low, high float64) {
@@ -75,7 +76,7 @@ func FuzzCommands(f *testing.F) {
 func FuzzResume(f *testing.F) {
 	f.Add([]byte(`{"pulses":9007199254740993,"total":1e400,"on":true,"ts":"2026-01-01T00:00:00.000Z"}`), "pulses", int64(math.MaxInt64), 0.1)
 	f.Add([]byte(`{"quality":{"a":"bad"},"a":null,"b":[1],"c":-0,"d":1E5}`), "\x00\"", int64(-1), 1e300)
-	f.Add([]byte(`[1]`), "ts", int64(0), -0.0)
+	f.Add([]byte(`[1]`), "ts", int64(0), math.Copysign(0, -1))
 	f.Fuzz(func(t *testing.T, payload []byte, name string, whole int64, number float64) {
 		state, err := parseState(payload)
 		for channel, v := range state {

@@ -33,14 +33,14 @@ points = [
 	{ name = "b", type = "int64", address = 4, no_value = [0x7fff], writable = true },
 	{ name = "c", type = "float64", address = 8, scale = 0.1, writable = true },
 	{ name = "d", address = 12, bit = 3 },
-	{ name = "e", address = 13, decimals = 1, write_only = true, writable = true },
+	{ name = "e", address = 13, decimals = 1, write_only = true, writable = true, safe = 3 },
 	{ name = "f", type = "float32", order = "DCBA", address = 14, offset = 1.5, writable = true },
 ]`
 
 // moreOptions are those that the examples leave out, and that change what others mean.
 var moreOptions = map[string][]string{
 	"modbus-rtu": {`path = "/dev/ttyUSB0"` + points},
-	"modbus-tcp": {`address = "127.0.0.1"` + points},
+	"modbus-tcp": {`address = "127.0.0.1"` + strings.Replace(points, ", safe = 3", "", 1)}, // that is set when it is opened
 	"serial-frame": {`path = "/dev/ttyUSB0"
 header = "55"
 length_field = { at = 1, size = 1, plus = 3 }
@@ -254,14 +254,19 @@ func tryOptions(t *testing.T, kind, text, root string) (refused error) {
 		kinds := all.Kinds()
 		k := kinds[slices.IndexFunc(kinds, func(k drivers.Kind) bool { return k.Name == kind })]
 		if refused = k.Check(options); refused != nil {
-			_, _ = k.Uses(options) // is asked for the other mistakes of the file
+			_, _ = k.Uses(options) // are asked for the other mistakes of the file
+			for _, ask := range []func(func(any) error) bool{k.Moves, k.Failsafe} {
+				if ask != nil {
+					ask(options)
+				}
+			}
 			return
 		}
 		w := &witness{t: t, text: text, jobs: make(chan drivers.Job, 16)}
-		if kind == "modbus-tcp" { // a sample would ask the network
-			dev, err := k.Open(t.Context(), options, drivers.Ports{})
-			if err != nil {
-				t.Fatal(err)
+		if kind == "modbus-tcp" { // a sample would ask the network, and so does a safe value
+			var dev drivers.Device
+			if dev, refused = k.Open(t.Context(), options, drivers.Ports{}); refused != nil {
+				return
 			}
 			w.Online(dev.Channels(), dev.(drivers.Actuator).Check)
 			dev.Close()

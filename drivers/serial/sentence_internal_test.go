@@ -14,6 +14,8 @@ func FuzzSentences(f *testing.F) {
 	f.Add("GPGGA,092725.00,4717.11399,N,00833.91590,E,1e19,08,1.01,499.6,M,48.0,M,,", uint8(3))
 	f.Add("GPGGA,092725.00,4717.11399,N,00833.91590,E,1,1e300,1.01,499.6,M,48.0,M,,", uint8(3))
 	f.Add("GPGSA,A,-9e99,23,,,,,,,,,,,,1.94,1.18,1.54", uint8(3))
+	f.Add("GPVTG,-5,T,,M,1e300,N,,K", uint8(0))
+	f.Add("GPGGA,1,4717.1,N,00833.9,E,1,1,1,1e9,M", uint8(0))
 	limits := map[string][2]float64{
 		"latitude": {-90, 90}, "longitude": {-180, 180}, "altitude": {lowest, highest}, "speed": {0, fastest}, "course": {0, 360}, "hdop": {0, mostDOP}, "pdop": {0, mostDOP},
 	}
