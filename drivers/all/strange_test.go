@@ -72,7 +72,7 @@ func strange(t reflect.Type) []string {
 	switch {
 	case t == reflect.TypeFor[time.Duration]():
 		return []string{`"0s"`, `"1ns"`, `"1ms"`, `"24h"`, `"-1s"`, `"2562047h47m16.854775807s"`, `"9000000h"`, `""`, "1"}
-	case reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
+	case isText(t):
 		return append(numbers, texts...)
 	}
 	switch t.Kind() {
@@ -91,6 +91,11 @@ func strange(t reflect.Type) []string {
 		return append([]string{"[]", "1"}, lists(strange(t.Elem()))...)
 	}
 	return numbers
+}
+
+// isText tells whether the values of a type are read as texts.
+func isText(t reflect.Type) bool {
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
 func lists(items []string) (all []string) {
@@ -128,8 +133,9 @@ func (p *printer) table(v reflect.Value, path string) (pairs []string) {
 // value is "" for one that is not set.
 func (p *printer) value(v reflect.Value, path string) string {
 	t := v.Type()
+	written := isText(t) // also what is a struct to its package
 	switch {
-	case t.Kind() == reflect.Struct:
+	case t.Kind() == reflect.Struct && !written:
 		if pairs := p.table(v, path); len(pairs) > 0 {
 			return "{ " + strings.Join(pairs, ", ") + " }"
 		}
@@ -147,7 +153,7 @@ func (p *printer) value(v reflect.Value, path string) string {
 	if len(p.types)-1 == p.swap {
 		return p.by
 	}
-	if v.IsZero() {
+	if v.IsZero() || written && t.Kind() == reflect.Struct { // how that is written only its package knows
 		return ""
 	}
 	return literal(reflect.Indirect(v))
