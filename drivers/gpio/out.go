@@ -85,6 +85,7 @@ type output struct {
 	since   time.Time // of the last command to be on
 	unsure  bool      // it is on, or may be
 	told    bool      // on has been told
+	differs bool      // the line has another level than it was driven to, as was told
 }
 
 var (
@@ -180,11 +181,13 @@ func (d *output) calm() {
 
 // drive drives the line. What the state is we know by what we did.
 func (d *output) drive(on bool) error {
-	if err := d.pin.Out(gpio.Level(on != d.options.ActiveLow)); err != nil {
+	if err := d.pin.Out(d.level(on)); err != nil {
 		return fails(d.options.Pin, err)
 	}
 	return nil
 }
+
+func (d *output) level(on bool) gpio.Level { return gpio.Level(on != d.options.ActiveLow) }
 
 // claim takes the interlock, if there is one.
 func (d *output) claim() error {
@@ -226,8 +229,12 @@ func (d *output) Watch(ctx context.Context, emit func(drivers.Reading)) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-look.C:
-			if err := d.left(); err != nil {
+			fault, err := d.look()
+			if err != nil {
 				return err
+			}
+			if fault != nil {
+				emit(drivers.Reading{Fault: fault})
 			}
 		case <-over:
 			// A line that cannot be switched off ends the use of the device, so that
@@ -242,18 +249,34 @@ func (d *output) Watch(ctx context.Context, emit func(drivers.Reading)) error {
 	}
 }
 
-// left is an error when the chip of the line has left: an expander that was unplugged.
-// Nothing else tells so, and when it is back its lines are not what they were. Another
-// error is no reason to give up an output that may be on.
-func (d *output) left() error {
+// look returns an error when the chip of the line has left: an expander that was
+// unplugged. Nothing else tells so, and when it is back its lines are not what they were.
+// Another error is no reason to give up an output that may be on.
+//
+// An expander that lost its supply for a moment is still there, and has forgotten its
+// levels. The line is driven again then, as long as it differs. What it reads is told, and
+// not believed: a load that is too heavy for a line may leave it between high and low.
+func (d *output) look() (fault, err error) {
 	line, ok := d.pin.(Listener)
 	if !ok {
-		return nil
+		return nil, nil
 	}
-	if _, err := line.Sense(); errors.Is(err, syscall.ENODEV) {
-		return fails(d.options.Pin, err)
+	level, err := line.Sense()
+	switch {
+	case errors.Is(err, syscall.ENODEV):
+		return nil, fails(d.options.Pin, err)
+	case err != nil:
+		return nil, nil
 	}
-	return nil
+	known := d.differs
+	if d.differs = level != d.level(d.on); !d.differs {
+		return nil, nil
+	}
+	_ = d.drive(d.on) // the next look shows what came of it
+	if !known {
+		fault = fmt.Errorf("%s reads %v although it was driven %v, which is done again; has its chip lost its supply, or is the load too heavy?", lineName(d.options.Pin), level, !level)
+	}
+	return fault, nil
 }
 
 func (d *output) Check(c drivers.Command) (drivers.Command, error) {

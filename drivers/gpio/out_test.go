@@ -153,6 +153,54 @@ func TestACommandThatFailsForTheBusLeavesTheOutputAsItIs(t *testing.T) {
 	}
 }
 
+// An expander that was without its supply for a moment has forgotten the levels.
+func TestAnOutputThatHasAnotherLevelIsDrivenAgain(t *testing.T) {
+	for _, options := range []string{"", "active_low = true"} {
+		var board gpiotest.Board
+		got := play(t, gpio.OutKind(), "pin = \"GPIO27\"\n"+options, &board, func(d *diary, jobs chan<- drivers.Job) {
+			p := board.Pin("GPIO27")
+			jobs <- set("on")
+			time.Sleep(10*time.Second + 500*ms)
+			on := p.Level()
+			for range 2 {
+				p.SetSilently(!on)
+				time.Sleep(time.Second)
+				if p.Level() != on {
+					t.Error("the line stays as it is")
+				}
+				time.Sleep(2 * time.Minute)
+			}
+			says := fmt.Sprintf("the GPIO line GPIO27 reads %v although it was driven %v, which is done again; has its chip lost its supply, or is the load too heavy?", !on, on)
+			if got := d.stats.Snapshot(); got.Errors != 2 || got.LastError != says {
+				t.Errorf("%d errors, %s", got.Errors, got.LastError)
+			}
+		})
+		if want := []string{"0s online", "0s false@0s", "0s true@0s", "0s result 1 <nil>"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// stubborn is a line that its load holds low.
+type stubborn struct{ *gpiotest.Pin }
+
+func (s stubborn) Sense() (pin.Level, error) { return pin.Low, nil }
+
+func TestAnOutputThatNeverReadsWhatItIsDrivenToIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var board gpiotest.Board
+		ports := board.Ports()
+		ports.Pin = func(name string) (pin.PinIO, error) { return stubborn{board.Pin(name)}, nil }
+		couple(t, ports, map[string]string{"UP": "initial = true"}, func(diaries map[string]*diary, jobs map[string]chan drivers.Job) {
+			time.Sleep(time.Hour)
+			d := diaries["UP"]
+			if got := d.stats.Snapshot(); got.Errors != 1 || !got.Online || board.Pin("UP").Level() != pin.High {
+				t.Errorf("%+v", got)
+			}
+		})
+	})
+}
+
 // couple runs outputs on one board, by their pins.
 func couple(t *testing.T, ports drivers.Ports, options map[string]string, script func(diaries map[string]*diary, jobs map[string]chan drivers.Job)) {
 	diaries, jobs := make(map[string]*diary), make(map[string]chan drivers.Job)
