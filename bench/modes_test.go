@@ -93,7 +93,7 @@ func mosquitto(t *testing.T) (addr string, pid int) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
-	for deadline := time.Now().Add(10 * time.Second); ; { // it tells nobody when it is ready
+	for deadline := time.Now().Add(need.Patience); ; { // it tells nobody when it is ready
 		nc, err := net.Dial("unix", socket)
 		if err == nil {
 			nc.Close()
@@ -168,7 +168,7 @@ func retainedLeft(t *testing.T, socket string) (n int, err error) {
 		return 0, err
 	}
 	defer nc.Close()
-	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	nc.SetDeadline(time.Now().Add(need.Patience))
 	out := (&packet.Connect{ClientID: "left", CleanStart: true}).Append(nil, packet.V311)
 	out = (&packet.Subscribe{ID: 1, Subscriptions: []packet.Subscription{{Filter: "bench/#"}}}).Append(out, packet.V311)
 	out = (&packet.Pingreq{}).Append(out, packet.V311)

@@ -114,7 +114,7 @@ func TestWhoReadsNoAnswersIsClosed(t *testing.T) {
 			for len(many) < 1<<20 {
 				many = ask.Append(many, packet.V311)
 			}
-			if err := nc.SetWriteDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			if err := nc.SetWriteDeadline(time.Now().Add(brokertest.Patience)); err != nil {
 				t.Fatal(err)
 			}
 			for i := 0; err == nil; i++ {

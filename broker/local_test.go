@@ -41,7 +41,7 @@ func (i *inbox) list() []string {
 
 func wait(t *testing.T, r *broker.Receipt) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), brokertest.Patience)
 	defer cancel()
 	err := r.Wait(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"edgegateway/broker/brokertest"
 	"edgegateway/broker/packet"
 )
 
@@ -51,7 +52,7 @@ func (p *peer) next() (packet.Packet, error) {
 			p.buf = p.buf[n:]
 			return q, nil
 		}
-		if err := p.nc.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		if err := p.nc.SetReadDeadline(time.Now().Add(brokertest.Patience)); err != nil {
 			return nil, err
 		}
 		more := make([]byte, 32<<10)

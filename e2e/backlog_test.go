@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"edgegateway/internal/need"
 )
 
 var (
@@ -25,8 +27,8 @@ var (
 // gateway's restart without delaying it, drains in order, and leaves a small file.
 // scripts/backlog.sh makes it a million messages long and judges the figures.
 func TestBacklog(t *testing.T) {
-	addr, cloudAddr := freePort(t), freePort(t) // nobody is at the cloud's yet
-	page := freePort(t)
+	addr, cloudAddr := need.Port(t), need.Port(t) // nobody is at the cloud's yet
+	page := need.Port(t)
 	config := pagedConfig(t, addr, cloudAddr, page, "")
 	store := filepath.Join(filepath.Dir(config), "data", "gateway.db")
 	g := &measured{t: t, addr: addr, page: page}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"edgegateway/internal/need"
 )
 
 // pcChecks are for a PC with the kernel's simulated GPIO chip (gpio-sim:
@@ -315,7 +317,7 @@ data_dir = "%s/data"
 address = "tcp://%s"
 [status]
 address = ""
-%s`, dir, freePort(t), pump))
+%s`, dir, need.Port(t), pump))
 	sh(t, "chmod -R a+rwX "+filepath.Dir(filepath.Dir(dir)))
 	p := &process{t: t, cmd: exec.Command("/bin/su", "lab", "-c", "exec "+binary+" run -config "+config), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"edgegateway/broker/packet"
+	"edgegateway/internal/need"
 )
 
 var (
@@ -58,7 +59,7 @@ type bench struct {
 // on starts the gateway with these [[devices]].
 func on(t *testing.T, devices string) *bench {
 	t.Helper()
-	addr := freePort(t)
+	addr := need.Port(t)
 	dir := t.TempDir()
 	b := &bench{t: t, addr: addr, config: write(t, dir, "gateway.toml", fmt.Sprintf(`
 id = "e2e"

@@ -104,7 +104,7 @@ func browse(t *testing.T, page string) {
 // webGateway starts a gateway that takes MQTT over TCP and over WebSocket.
 func webGateway(t *testing.T, more string) (gateway *process, tcp, web string) {
 	t.Helper()
-	tcp, web = freePort(t), freePort(t)
+	tcp, web = need.Port(t), need.Port(t)
 	config := write(t, t.TempDir(), "gateway.toml", fmt.Sprintf(`
 id = "e2e"
 data_dir = %q

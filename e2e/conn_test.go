@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"edgegateway/broker/packet"
+	"edgegateway/internal/need"
 )
 
 // conn is one MQTT connection of a test client.
@@ -29,7 +30,7 @@ func lasting(v packet.Version, clientID string) packet.Connect {
 }
 
 func dialAs(addr string, p packet.Connect) (c *conn, sessionPresent bool, err error) {
-	nc, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	nc, err := net.DialTimeout("tcp", addr, need.Patience)
 	if err != nil {
 		return nil, false, err
 	}
@@ -38,7 +39,7 @@ func dialAs(addr string, p packet.Connect) (c *conn, sessionPresent bool, err er
 		nc.Close()
 		return nil, false, err
 	}
-	nc.SetReadDeadline(time.Now().Add(5 * time.Second))
+	nc.SetReadDeadline(time.Now().Add(need.Patience))
 	answer, err := c.read()
 	if err != nil {
 		nc.Close()

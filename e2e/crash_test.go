@@ -56,7 +56,7 @@ func TestNothingIsLostThroughKillsAndCuts(t *testing.T) {
 	t.Logf("seed %d (run again with: go test ./e2e -run %s -args -seed %d -kills %d -stops %d)", s, t.Name(), s, *kills, *stops)
 
 	r := &crashRun{t: t, random: rand.New(rand.NewPCG(s, 0)), cloud: startMosquitto(t)}
-	addr := freePort(t)
+	addr := need.Port(t)
 	calm := make(chan struct{})
 	cuts := rand.New(rand.NewPCG(s, 3))
 	r.link = startWire(t, r.cloud.addr, func() int {

@@ -16,6 +16,7 @@ import (
 
 	"edgegateway/broker/packet"
 	"edgegateway/buffer"
+	"edgegateway/internal/need"
 )
 
 // TestADamagedStoreCostsOnePageOfMessages takes one page away from the file of a
@@ -23,7 +24,7 @@ import (
 // its log, on its page and by a retained alarm, and all other messages arrive.
 func TestADamagedStoreCostsOnePageOfMessages(t *testing.T) {
 	cloud := startMosquitto(t)
-	dir, addr, page := t.TempDir(), freePort(t), freePort(t)
+	dir, addr, page := t.TempDir(), need.Port(t), need.Port(t)
 	config := write(t, dir, "gateway.toml", fmt.Sprintf(`
 id = "e2e"
 data_dir = "%s/data"

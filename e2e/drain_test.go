@@ -55,7 +55,7 @@ func fill(t *testing.T, addr string, qos packet.QoS) {
 }
 
 func drainGateway(t *testing.T, qos packet.QoS) {
-	cloudAddr := freePort(t) // nobody is there yet
+	cloudAddr := need.Port(t) // nobody is there yet
 	g := startMeasured(t, cloudAddr, "", 0)
 	fill(t, g.addr, qos)
 	time.Sleep(2 * time.Second) // what publishing took is given back
@@ -86,7 +86,7 @@ func drainGateway(t *testing.T, qos packet.QoS) {
 // drainMosquitto measures Mosquitto's own bridge in the part of the gateway. What it
 // keeps for the other side it keeps in memory.
 func drainMosquitto(t *testing.T) {
-	cloudAddr, addr, dir := freePort(t), freePort(t), t.TempDir()
+	cloudAddr, addr, dir := need.Port(t), need.Port(t), t.TempDir()
 	_, port, _ := net.SplitHostPort(addr)
 	start(t, "mosquitto", "-c", write(t, dir, "bridge.conf", fmt.Sprintf(`
 listener %s 127.0.0.1

@@ -11,6 +11,7 @@ import (
 
 	"edgegateway/broker/packet"
 	"edgegateway/drivers/serial/ptytest"
+	"edgegateway/internal/need"
 )
 
 // listen subscribes at addr and gives every message to the channel as
@@ -52,7 +53,7 @@ func listen(t *testing.T, addr, filter string) <-chan string {
 // await returns the first message that the test accepts.
 func await(t *testing.T, what string, messages <-chan string, accept func(topic, payload string) bool) string {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(need.Patience)
 	var seen []string
 	for {
 		select {
@@ -66,7 +67,7 @@ func await(t *testing.T, what string, messages <-chan string, accept func(topic,
 			}
 			seen = append(seen, m)
 		case <-deadline:
-			t.Fatalf("no %s within 20 s; came: %q", what, seen)
+			t.Fatalf("no %s within %v; came: %q", what, need.Patience, seen)
 		}
 	}
 }
@@ -77,7 +78,7 @@ func await(t *testing.T, what string, messages <-chan string, accept func(topic,
 func TestAReadingOnASerialLineArrivesAtTheCloud(t *testing.T) {
 	cloud := startMosquitto(t)
 	line, path := ptytest.Open(t)
-	addr := freePort(t)
+	addr := need.Port(t)
 	config := gatewayConfig(t, addr, cloud.addr, fmt.Sprintf(`
 [[devices]]
 name = "weather"
@@ -130,7 +131,7 @@ path = "%s/ttyUSB7"
 // The last state of every device is there for whoever comes later, and says who
 // is not there.
 func TestAMissingAdapterIsOfflineAndTheOthersLive(t *testing.T) {
-	addr := freePort(t)
+	addr := need.Port(t)
 	dir := t.TempDir()
 	config := write(t, dir, "gateway.toml", fmt.Sprintf(`
 id = "e2e"
@@ -163,7 +164,7 @@ every = "1s"
 
 // What is not MQTT on the port is closed and counted, and disturbs nobody.
 func TestAClientThatSpeaksNoMQTTIsClosed(t *testing.T) {
-	addr := freePort(t)
+	addr := need.Port(t)
 	dir := t.TempDir()
 	config := write(t, dir, "gateway.toml", fmt.Sprintf(`
 id = "e2e"
@@ -180,12 +181,12 @@ address = ""
 			t.Fatal(err)
 		}
 		fmt.Fprint(c, said)
-		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		c.SetReadDeadline(time.Now().Add(need.Patience))
 		// The end of the connection, without an answer.
 		if got, err := bufio.NewReader(c).ReadByte(); err == nil {
 			t.Errorf("%q is answered with % x", said, got)
 		} else if e, ok := err.(net.Error); ok && e.Timeout() {
-			t.Errorf("%q: the connection is still open after 5 s", said)
+			t.Errorf("%q: the connection is still open after %v", said, need.Patience)
 		}
 		c.Close()
 	}

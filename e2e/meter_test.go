@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"edgegateway/internal/need"
 )
 
 // A counter goes on after a stop as if there had been none, and after a kill at most a
 // minute back.
 func TestACounterGoesOnAfterAStopAndAfterAKill(t *testing.T) {
-	addr, dir := freePort(t), t.TempDir()
+	addr, dir := need.Port(t), t.TempDir()
 	config := write(t, dir, "gateway.toml", fmt.Sprintf(`
 id = "e2e"
 data_dir = "%s/data"

@@ -18,7 +18,7 @@ type mosquitto struct {
 
 func startMosquitto(t *testing.T) *mosquitto {
 	t.Helper()
-	return startMosquittoAt(t, freePort(t), "max_inflight_messages 100")
+	return startMosquittoAt(t, need.Port(t), "max_inflight_messages 100")
 }
 
 func startMosquittoAt(t *testing.T, addr, settings string) *mosquitto {

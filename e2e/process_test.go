@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"edgegateway/internal/need"
 )
 
 // process is a program that tells through NOTIFY_SOCKET when it is ready, as
@@ -86,8 +88,7 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// stop asks the program to end and fails the test unless it does so cleanly
-// within five seconds.
+// stop asks the program to end and fails the test unless it does so cleanly.
 func (p *process) stop() {
 	p.t.Helper()
 	p.cmd.Process.Signal(syscall.SIGTERM)
@@ -96,8 +97,8 @@ func (p *process) stop() {
 		if p.err != nil {
 			p.t.Fatalf("stop %s: %v\n%s", p.cmd.Path, p.err, p.out.String())
 		}
-	case <-time.After(5 * time.Second):
-		p.t.Fatalf("%s has not stopped 5 s after SIGTERM\n%s", p.cmd.Path, p.out.String())
+	case <-time.After(need.Patience):
+		p.t.Fatalf("%s has not stopped %v after SIGTERM\n%s", p.cmd.Path, need.Patience, p.out.String())
 	}
 }
 
@@ -117,18 +118,6 @@ func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.text.String()
-}
-
-// freePort asks the system for a TCP port on the loopback interface. The port
-// is free when it returns; programs that are restarted need the same one again.
-func freePort(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // write puts a file into dir and returns its path.

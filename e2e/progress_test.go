@@ -4,6 +4,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"edgegateway/internal/need"
 )
 
 // progress counts events and lets a test wait for a number of them.
@@ -29,11 +31,10 @@ func (p *progress) count() int {
 	return p.n
 }
 
-// more returns when n more have come, and fails the test after a minute.
+// more returns when n more have come, and fails the test when none comes any more.
 func (p *progress) more(t *testing.T, what string, n int) {
 	t.Helper()
 	want := p.count() + n
-	deadline := time.After(time.Minute)
 	for {
 		p.mu.Lock()
 		got := p.n
@@ -47,8 +48,8 @@ func (p *progress) more(t *testing.T, what string, n int) {
 		}
 		select {
 		case <-changed:
-		case <-deadline:
-			t.Fatalf("%d %s within a minute, waiting for %d", n-(want-got), what, n)
+		case <-time.After(need.Patience):
+			t.Fatalf("%d %s of %d, and for %v no more", n-(want-got), what, n, need.Patience)
 		}
 	}
 }

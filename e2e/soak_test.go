@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"edgegateway/broker/packet"
+	"edgegateway/internal/need"
 )
 
 var (
@@ -40,7 +41,7 @@ func TestSoak(t *testing.T) {
 	link := startWire(t, cloud, nil)
 	log := &linkLog{connected: make(chan struct{}, 1), listening: make(chan struct{}, 3)}
 	link.seen = log.note
-	addr := freePort(t)
+	addr := need.Port(t)
 	gateway := start(t, binary, "run", "-config", gatewayConfig(t, addr, link.addr, ""))
 
 	ctx, cancel := context.WithTimeout(t.Context(), *soak+5*time.Minute)
@@ -108,7 +109,7 @@ func soakServer(t *testing.T) string {
 	if *soakCloud != "gateway" {
 		t.Fatalf("-cloud %q: there are mosquitto and gateway", *soakCloud)
 	}
-	addr, dir := freePort(t), t.TempDir()
+	addr, dir := need.Port(t), t.TempDir()
 	start(t, binary, "run", "-config", write(t, dir, "cloud.toml", fmt.Sprintf(`
 id = "cloud"
 data_dir = "%s/data"

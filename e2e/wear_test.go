@@ -259,7 +259,7 @@ type figures struct {
 // every fsync and fdatasync of it begins that much later.
 func startMeasured(t *testing.T, cloudAddr, more string, fsync time.Duration) *measured {
 	t.Helper()
-	g := &measured{t: t, addr: freePort(t), page: freePort(t)}
+	g := &measured{t: t, addr: need.Port(t), page: need.Port(t)}
 	config := pagedConfig(t, g.addr, cloudAddr, g.page, more)
 	if fsync > 0 {
 		// -D: the gateway is our child, and strace its own.

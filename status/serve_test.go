@@ -8,11 +8,12 @@ import (
 	"strings"
 	"testing"
 
+	"edgegateway/internal/need"
 	"edgegateway/status"
 )
 
 func TestServeEndsWithItsContextAlsoWhileAClientIsSlow(t *testing.T) {
-	ln, err := status.Listen(status.Config{Address: "127.0.0.1:0"})
+	ln, err := status.Listen(status.Config{Address: need.Port(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

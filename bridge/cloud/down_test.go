@@ -95,36 +95,39 @@ func TestDownExactlyOnce(t *testing.T) {
 }
 
 func TestAnswersWaitForTheDisk(t *testing.T) {
-	s := newServer(t)
-	r := newRigSync(t, testConfig(s.url()), nil, slow)
-	got := r.subscribe("g/+/set")
-	r.run()
-	p := s.welcome(false)
-	sent := time.Now()
-	p.send(down("a", 1, 2, false))
-	p.wantAck(packet.PUBREC, 1, 0)
-	if d := time.Since(sent); d < slow/2 {
-		t.Errorf("PUBREC came after %v, before the identifier was on disk", d)
-	}
-	sent = time.Now()
-	p.ack(packet.PUBREL, 1)
-	p.wantAck(packet.PUBCOMP, 1, 0)
-	if d := time.Since(sent); d < slow/2 {
-		t.Errorf("PUBCOMP came after %v, before the removal was on disk", d)
-	}
-	got.want(t, "g/valve/set", "a")
+	bubble(t, testConfig("mqtt://a:1"), nil, func(t *testing.T, r *rig, s servers) {
+		got := r.subscribe("g/+/set")
+		r.run()
+		p := s["a:1"].welcome(false)
+		p.settle()
+		sent := time.Now()
+		p.send(down("a", 1, 2, false))
+		p.wantAck(packet.PUBREC, 1, 0)
+		if d := time.Since(sent); d != time.Second {
+			t.Errorf("PUBREC came after %v; the identifier was on disk after 1s", d)
+		}
+		p.settle()
+		sent = time.Now()
+		p.ack(packet.PUBREL, 1)
+		p.wantAck(packet.PUBCOMP, 1, 0)
+		if d := time.Since(sent); d != time.Second {
+			t.Errorf("PUBCOMP came after %v; the removal was on disk after 1s", d)
+		}
+		got.want(t, "g/valve/set", "a")
 
-	// A connection that ends while the message is on its way to the disk: the next
-	// one gets the answer, and nobody gets the message twice.
-	p.send(down("b", 2, 2, false))
-	got.want(t, "g/valve/set", "b")
-	p.cut()
-	p = s.welcome(true)
-	p.send(down("b", 2, 2, true))
-	p.wantAck(packet.PUBREC, 2, 0)
-	p.ack(packet.PUBREL, 2)
-	p.wantAck(packet.PUBCOMP, 2, 0)
-	got.wantNothing(t)
+		// A connection that ends while the message is on its way to the disk: the next
+		// one gets the answer, and nobody gets the message twice.
+		p.settle()
+		p.send(down("b", 2, 2, false))
+		got.want(t, "g/valve/set", "b")
+		p.cut()
+		p = s["a:1"].welcome(true)
+		p.send(down("b", 2, 2, true))
+		p.wantAck(packet.PUBREC, 2, 0)
+		p.ack(packet.PUBREL, 2)
+		p.wantAck(packet.PUBCOMP, 2, 0)
+		got.wantNothing(t)
+	})
 }
 
 func TestDownDoesNotSpeakForTheGateway(t *testing.T) {
@@ -154,39 +157,28 @@ func TestDownDoesNotSpeakForTheGateway(t *testing.T) {
 }
 
 func TestTooManyUnderWay(t *testing.T) {
-	s := newServer(t)
-	r := newRigSync(t, testConfig(s.url()), nil, time.Second) // nothing is safe for a while
-	r.run()
-	p, c := s.accept()
-	if c.ReceiveMaximum == 0 || c.ReceiveMaximum > 1000 || c.MaximumPacketSize == 0 {
-		t.Fatalf("CONNECT says Receive Maximum %d and Maximum Packet Size %d", c.ReceiveMaximum, c.MaximumPacketSize)
-	}
-	p.connack(false)
-	p.status("online")
-	var flood []packet.Packet
-	large := strings.Repeat("x", 100_000)
-	for id := range 1000 { // without waiting for any answer
-		flood = append(flood, down(large, uint16(id+1), 2, false))
-	}
-	go func() {
-		var out []byte
-		for _, m := range flood {
-			out = m.Append(out, packet.V5)
+	bubble(t, testConfig("mqtt://a:1"), nil, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		p, c := s["a:1"].accept()
+		if c.ReceiveMaximum == 0 || c.ReceiveMaximum > 1000 || c.MaximumPacketSize == 0 {
+			t.Fatalf("CONNECT says Receive Maximum %d and Maximum Packet Size %d", c.ReceiveMaximum, c.MaximumPacketSize)
 		}
-		p.conn.Write(out) // fails in the end
-	}()
-	for {
-		pk, err := p.read(patience)
-		if err != nil {
-			t.Fatalf("want DISCONNECT, got %v", err)
-		}
-		if d, ok := pk.(*packet.Disconnect); ok {
-			if d.Code != packet.ReceiveMaximumExceeded {
-				t.Errorf("DISCONNECT %v", d.Code)
+		p.connack(false)
+		p.status("online")
+		p.settle()
+		large := strings.Repeat("x", 100_000)
+		go func() {
+			for id := range uint16(1000) { // without waiting for any answer
+				if _, err := p.conn.Write(down(large, id+1, 2, false).Append(nil, packet.V5)); err != nil {
+					return // in the end
+				}
 			}
-			return
+		}()
+		// Before the first of them is on disk.
+		if d := expect[*packet.Disconnect](p); d.Code != packet.ReceiveMaximumExceeded {
+			t.Errorf("DISCONNECT %v", d.Code)
 		}
-	}
+	})
 }
 
 // Mosquitto counts what is under way anew in every connection: after many cuts it

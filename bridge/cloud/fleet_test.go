@@ -212,12 +212,13 @@ func (r *fleetRun) judge(t *testing.T) {
 	}
 }
 
-// share is a share of the fleet with room for the scatter of a fleet of this size:
-// four standard deviations of a count.
+// share is a share of the fleet with room for the scatter of a fleet of this size: a
+// count with that mean (Poisson) is above it once in 10^9 times, and there are hundreds
+// of seconds in which it could be.
 func (r *fleetRun) share(of float64) float64 {
 	n := float64(r.n)
 	mean := of * n
-	return (mean + 4*math.Sqrt(mean)) / n
+	return (mean + 6*math.Sqrt(mean) + 6) / n
 }
 
 // mostPerMinute is the highest number of attempts per second, and gateway, of any

@@ -3,10 +3,12 @@ package cloud_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -16,11 +18,11 @@ import (
 	"edgegateway/broker"
 	"edgegateway/broker/packet"
 	"edgegateway/buffer"
+	"edgegateway/internal/need"
 )
 
-// patience is how long a test waits for what must come. Nothing waits that long
-// unless something is broken.
-const patience = 20 * time.Second
+// patience is how long a test waits for what must come.
+const patience = need.Patience
 
 // rig is a gateway around a bridge: store, broker, bridge.
 type rig struct {
@@ -198,14 +200,15 @@ func (r *rig) drained() {
 	r.until("the queue is empty", func(s cloud.Status) bool { return s.Queued == 0 })
 }
 
-// server is a server that does what the test says.
+// server is a server that does what the test says. Once its listener is closed its
+// address refuses connections.
 type server struct {
 	t  *testing.T
 	ln net.Listener
 }
 
 func newServer(t *testing.T) *server {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", need.Port(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -358,6 +361,20 @@ func (p *peer) wantAck(kind packet.Type, id uint16, code packet.ReasonCode) {
 	p.t.Helper()
 	if a := expect[*packet.Ack](p); a.Kind != kind || a.ID != id || a.Code != code {
 		p.t.Fatalf("got %v %d %v, want %v %d %v", a.Kind, a.ID, a.Code, kind, id, code)
+	}
+}
+
+// subscribes waits until so many SUBSCRIBE packets were answered; nothing else may come.
+func (p *peer) subscribes(n int) {
+	p.t.Helper()
+	for end := time.Now().Add(patience); p.subscribed < n; {
+		pk, err := p.read(10 * time.Millisecond)
+		switch {
+		case err == nil:
+			p.t.Fatalf("got %T %+v, want %d SUBSCRIBE", pk, pk, n)
+		case !errors.Is(err, os.ErrDeadlineExceeded) || time.Now().After(end):
+			p.t.Fatalf("%d SUBSCRIBE, want %d: %v", p.subscribed, n, err)
+		}
 	}
 }
 

@@ -130,32 +130,29 @@ func TestReleaseIsResumedNotThePublish(t *testing.T) {
 	r.drained()
 }
 
-// slow is a store that is in no hurry: what is answered before it has passed was
-// not on disk.
-const slow = 300 * time.Millisecond
-
 func TestReleaseWaitsForTheDisk(t *testing.T) {
-	s := newServer(t)
-	r := newRigSync(t, testConfig(s.url()), nil, slow)
-	r.run()
-	p := s.welcome(false)
-	r.publish("g/boiler/state", "a", 2)
-	m := p.message("a", 2, false)
-	sent := time.Now()
-	p.ack(packet.PUBREC, m.ID)
-	p.wantAck(packet.PUBREL, m.ID, 0)
-	if d := time.Since(sent); d < slow/2 {
-		t.Errorf("PUBREL came after %v, before the mark was on disk", d)
-	}
-	p.ack(packet.PUBCOMP, m.ID)
-	r.drained()
-	r.publish("g/boiler/state", "b", 2)
-	m = p.message("b", 2, false)
-	p.ack(packet.PUBREC, m.ID)
-	p.ack(packet.PUBCOMP, m.ID) // while the mark is on its way
-	if d := expect[*packet.Disconnect](p); d.Code != packet.ProtocolError {
-		t.Errorf("DISCONNECT %v", d.Code)
-	}
+	bubble(t, testConfig("mqtt://a:1"), nil, func(t *testing.T, r *rig, s servers) {
+		r.run()
+		p := s["a:1"].welcome(false)
+		r.publish("g/boiler/state", "a", 2)
+		m := p.message("a", 2, false)
+		p.settle()
+		sent := time.Now()
+		p.ack(packet.PUBREC, m.ID)
+		p.wantAck(packet.PUBREL, m.ID, 0)
+		if d := time.Since(sent); d != time.Second {
+			t.Errorf("PUBREL came after %v; the mark was on disk after 1s", d)
+		}
+		p.ack(packet.PUBCOMP, m.ID)
+		p.settle()
+		r.publish("g/boiler/state", "b", 2)
+		m = p.message("b", 2, false)
+		p.ack(packet.PUBREC, m.ID)
+		p.ack(packet.PUBCOMP, m.ID) // while the mark is on its way
+		if d := expect[*packet.Disconnect](p); d.Code != packet.ProtocolError {
+			t.Errorf("DISCONNECT %v", d.Code)
+		}
+	})
 }
 
 func TestLostSessionSendsAllAgainAsNew(t *testing.T) {
@@ -268,38 +265,42 @@ func TestReceiveMaximumOne(t *testing.T) {
 }
 
 func TestIdentifiersNeverMeet(t *testing.T) {
-	s := newServer(t)
-	r := newRig(t, testConfig(s.url()), func(b *cloud.Bridge) { b.SetModulus(7) })
-	const n = 40
-	for i := range n {
-		r.publish("g/boiler/state", number(i), 1)
-	}
-	r.run()
-	p := s.welcome(false)
-	first := p.message(number(0), 1, false)
-	// The first one is never acknowledged while the others are: they must stop
-	// before its identifier comes round again.
-	sent := 1
-	for {
-		pk, err := p.read(200 * time.Millisecond)
-		if err != nil {
-			break
+	bubble(t, testConfig("mqtt://a:1"), func(b *cloud.Bridge) { b.SetModulus(7) }, func(t *testing.T, r *rig, s servers) {
+		const n = 40
+		for i := range n {
+			r.offer("g/boiler/state", number(i), 1)
 		}
-		m := pk.(*packet.Publish)
-		if m.ID == first.ID || m.ID > 7 {
-			t.Fatalf("message %s has identifier %d while the first one with %d is open", m.Payload, m.ID, first.ID)
+		settle()
+		r.run()
+		p := s["a:1"].welcome(false)
+		first := p.message(number(0), 1, false)
+		// The first one is never acknowledged while the others are: they must stop
+		// before its identifier comes round again.
+		sent := 1
+		for {
+			pk, err := p.read(5 * time.Second)
+			if err != nil {
+				break
+			}
+			m := pk.(*packet.Publish)
+			if m.ID == first.ID || m.ID > 7 {
+				t.Fatalf("message %s has identifier %d while the first one with %d is open", m.Payload, m.ID, first.ID)
+			}
+			sent++
+			p.ack(packet.PUBACK, m.ID)
 		}
-		sent++
-		p.ack(packet.PUBACK, m.ID)
-	}
-	if sent < 2 || sent >= 7 {
-		t.Errorf("%d were sent beside the open one, want a few and less than the modulus", sent)
-	}
-	p.ack(packet.PUBACK, first.ID)
-	for i := sent; i < n; i++ {
-		p.ack(packet.PUBACK, p.message(number(i), 1, false).ID)
-	}
-	r.drained()
+		if sent < 2 || sent >= 7 {
+			t.Errorf("%d were sent beside the open one, want a few and less than the modulus", sent)
+		}
+		p.ack(packet.PUBACK, first.ID)
+		for i := sent; i < n; i++ {
+			p.ack(packet.PUBACK, p.message(number(i), 1, false).ID)
+		}
+		settle()
+		if st := r.bridge.Status(); st.Queued != 0 {
+			t.Errorf("%d are left", st.Queued)
+		}
+	})
 }
 
 // The server holds the identifier from a handshake that we do not know of. It is
@@ -471,10 +472,11 @@ func TestOldSubscriptionsAreGivenUp(t *testing.T) {
 	r.run()
 	p, _ = s.accept()
 	p.connack(true)
-	for given := false; !given; {
+	for given, online := false, false; !given || !online; {
 		switch pk := expect[packet.Packet](p).(type) {
 		case *packet.Publish:
 			p.ack(packet.PUBACK, pk.ID)
+			online = true
 		case *packet.Unsubscribe:
 			if len(pk.Filters) != 1 || pk.Filters[0] != "acme/g/+/set" {
 				t.Errorf("UNSUBSCRIBE %q", pk.Filters)
@@ -483,9 +485,7 @@ func TestOldSubscriptionsAreGivenUp(t *testing.T) {
 			given = true
 		}
 	}
-	for p.subscribed == 0 { // which follows when the answer has been taken
-		p.read(10 * time.Millisecond)
-	}
+	p.subscribes(1) // which follows when the answer has been taken
 	r.close()
 	r.open()
 	r.run()

@@ -16,11 +16,11 @@ import (
 	"edgegateway/broker"
 	"edgegateway/buffer"
 	"edgegateway/drivers"
+	"edgegateway/internal/need"
 )
 
-// patience is how long a test waits for what must happen. It is never waited out
-// by a test that passes.
-const patience = 10 * time.Second
+// patience is how long a test waits for what must happen.
+const patience = need.Patience
 
 // fake is a device in the hands of a test: it says what the test makes it say and
 // acts when the test lets it.

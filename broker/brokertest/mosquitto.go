@@ -19,38 +19,20 @@ import (
 func Mosquitto(t testing.TB, extra string) (addr string) {
 	t.Helper()
 	path := need.Program(t, "mosquitto")
-	// Mosquitto can not be asked for any port, so one is taken and given back. The
-	// moment in between is why a failed start is tried again.
-	var err error
-	for range 5 {
-		if addr, err = start(t, path, extra); err == nil {
-			return addr
-		}
-	}
-	t.Fatalf("start mosquitto: %v", err)
-	return ""
-}
-
-func start(t testing.TB, path, extra string) (addr string, err error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	addr = ln.Addr().String()
-	port := ln.Addr().(*net.TCPAddr).Port
-	ln.Close()
+	addr = need.Port(t)
+	_, port, _ := net.SplitHostPort(addr)
 	conf := filepath.Join(t.TempDir(), "mosquitto.conf")
-	text := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\nlog_dest stderr\nlog_type all\n%s\n", port, extra)
+	text := fmt.Sprintf("listener %s 127.0.0.1\nallow_anonymous true\nlog_dest stderr\nlog_type all\n%s\n", port, extra)
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
-		return "", err
+		t.Fatal(err)
 	}
 	cmd := exec.Command(path, "-c", conf)
 	out, err := cmd.StderrPipe()
 	if err != nil {
-		return "", err
+		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		return "", err
+		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
 	var log []string
@@ -65,11 +47,12 @@ func start(t testing.TB, path, extra string) (addr string, err error) {
 				_ = cmd.Process.Kill() // it may be gone
 				_ = cmd.Wait()
 			})
-			return addr, nil
+			return addr
 		}
 	}
 	_ = cmd.Wait()
-	return "", fmt.Errorf("it ended: %s", strings.Join(log, "; "))
+	t.Fatalf("mosquitto ended: %s", strings.Join(log, "; "))
+	return ""
 }
 
 // Passwd adds a user to a password file with mosquitto_passwd, which is to be

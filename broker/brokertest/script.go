@@ -22,11 +22,11 @@ import (
 	"github.com/coder/websocket"
 
 	"edgegateway/broker/packet"
+	"edgegateway/internal/need"
 )
 
-// Patience is how long a script waits for what it expects. It is long, because it
-// is only ever waited for when a test fails.
-const Patience = 10 * time.Second
+// Patience is how long a script waits for what it expects.
+const Patience = need.Patience
 
 // Client is one end of a script. Every method ends the test when the broker does
 // not do what is expected. It is for one goroutine.

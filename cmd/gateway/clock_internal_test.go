@@ -12,6 +12,7 @@ import (
 	"edgegateway/broker"
 	"edgegateway/config"
 	"edgegateway/drivers/all"
+	"edgegateway/internal/need"
 )
 
 // messages hands on what a subscription brings.
@@ -73,7 +74,7 @@ every = "100ms"
 	defer g.close()
 	await := func(what string, is func(topic, payload string) bool) {
 		t.Helper()
-		timeout := time.After(30 * time.Second)
+		timeout := time.After(need.Patience)
 		for {
 			select {
 			case m := <-got:

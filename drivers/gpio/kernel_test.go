@@ -15,6 +15,7 @@ import (
 
 	"edgegateway/drivers"
 	"edgegateway/drivers/gpio"
+	"edgegateway/internal/need"
 )
 
 // A simulated is a chip of the kernel's gpio-sim (Documentation/admin-guide/gpio/gpio-sim.rst)
@@ -182,7 +183,7 @@ func TestKernelCountsPulses(t *testing.T) {
 		chip.set(4, false)
 		chip.set(4, true)
 	}
-	end := time.Now().Add(5 * time.Second)
+	end := time.Now().Add(need.Patience)
 	for got := ""; !strings.HasPrefix(got, "pulses=300 total=300 rate="); { // the last interrupt is handled by a thread
 		r, err := dev.(drivers.Sampler).Sample(t.Context())
 		if got = line(r); err != nil || time.Now().After(end) {
@@ -265,7 +266,7 @@ func TestKernelLosesChipsAndFindsThemAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), need.Patience)
 	defer cancel()
 	told := make(chan bool, 10)
 	ended := make(chan error, 1)

@@ -12,6 +12,7 @@ import (
 	"edgegateway/drivers"
 	"edgegateway/drivers/modbus"
 	"edgegateway/drivers/modbus/modbustest"
+	"edgegateway/internal/need"
 )
 
 func listen(t *testing.T, units map[byte]*modbustest.Unit) net.Listener {
@@ -88,7 +89,7 @@ func TestTCPConnectionIsMadeAnew(t *testing.T) {
 }
 
 func TestTCPSaysWhatIsWrong(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", need.Port(t))
 	if err != nil {
 		t.Fatal(err)
 	}

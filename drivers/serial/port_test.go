@@ -14,6 +14,7 @@ import (
 	"edgegateway/drivers"
 	"edgegateway/drivers/serial"
 	"edgegateway/drivers/serial/ptytest"
+	"edgegateway/internal/need"
 )
 
 func open(t *testing.T, path string) drivers.SerialPort {
@@ -80,7 +81,7 @@ func TestPlugPulledDuringARead(t *testing.T) {
 		if !errors.Is(err, drivers.ErrGone) {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(need.Patience):
 		t.Error("the reader never noticed")
 	}
 }

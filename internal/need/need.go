@@ -1,4 +1,4 @@
-// Package need says what a test needs of its machine. Where that is missing the test is
+// Package need says what a test needs of its machine: programs, ports, time. Where that is missing the test is
 // skipped; with CI=true in the environment, where all of it is installed, it fails.
 package need
 

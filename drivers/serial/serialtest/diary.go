@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"edgegateway/drivers"
+	"edgegateway/internal/need"
 )
 
 // A Diary is what a device under drivers.Run tells, a line for each event; of equal
@@ -54,7 +55,7 @@ func (d *Diary) Text() string {
 // Wait waits until a line holds text.
 func (d *Diary) Wait(t testing.TB, text string) {
 	t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(need.Patience)
 	for {
 		d.mu.Lock()
 		all, news := strings.Join(d.lines, "|"), d.news
