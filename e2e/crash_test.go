@@ -246,7 +246,7 @@ func (r *crashRun) audit() {
 		total += s.next
 	}
 	for _, to := range r.receivers {
-		to.wait(total, time.Minute)
+		to.wait(total, need.Patience)
 		r.t.Logf("%6.2fs %s has %d of %d", time.Since(r.began).Seconds(), to.connect.ClientID, to.distinct, total)
 		to.mu.Lock()
 		r.tell(to.connect.ClientID, &to.books, to.repeated[2], to == r.receivers[3] && *stops > 0)

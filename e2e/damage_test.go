@@ -37,7 +37,7 @@ up = [{ from = "load/#", to = "acme/load/#", qos = 1 }]
 [status]
 address = "%s"
 `, dir, addr, cloud.addr, page))
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
@@ -45,7 +45,7 @@ address = "%s"
 	running.Go(func() { arrivals.run(ctx) })
 	select {
 	case <-arrivals.subscribed:
-	case <-ctx.Done():
+	case <-time.After(need.Patience):
 		t.Fatal("the consumer could not subscribe at the cloud")
 	}
 
@@ -92,7 +92,7 @@ address = "%s"
 	cloud.again(t)
 	const inPage = 66
 	total := from.next
-	if !arrivals.wait(total-inPage, time.Minute) {
+	if !arrivals.wait(total-inPage, need.Patience) {
 		t.Errorf("%d of %d messages arrived, one page has %d at the most", arrivals.distinct, total, inPage)
 	}
 	t.Logf("%d of %d messages arrived: %s", arrivals.distinct, total, retained(t, addr, "e2e/alarm/store"))

@@ -46,7 +46,11 @@ func listen(t *testing.T, addr, filter string) <-chan string {
 			}
 		}
 	}()
-	<-ready
+	select {
+	case <-ready:
+	case <-time.After(need.Patience):
+		t.Fatalf("the subscription to %s at %s is not answered", filter, addr)
+	}
 	return messages
 }
 

@@ -173,9 +173,9 @@ func (b *books) note(topic string, n int) {
 	}
 }
 
-// wait returns when want different messages have come, or false after the limit.
+// wait returns when want different messages have come, or false when none has come for
+// so long.
 func (r *receiver) wait(want int, limit time.Duration) bool {
-	deadline := time.After(limit)
 	for {
 		r.mu.Lock()
 		got, changed := r.distinct, r.changed
@@ -185,7 +185,7 @@ func (r *receiver) wait(want int, limit time.Duration) bool {
 		}
 		select {
 		case <-changed:
-		case <-deadline:
+		case <-time.After(limit):
 			return false
 		}
 	}

@@ -118,30 +118,38 @@ func TestAnOutputIsHeldUntilCtrlC(t *testing.T) {
 	_, file := pumpConfig(t)
 	var board gpiotest.Board
 	pin := board.Pin("GPIO27")
-	ctx, interrupt := context.WithTimeout(t.Context(), need.Patience)
-	defer interrupt()
-	out, in := io.Pipe()
-	code := make(chan int, 1)
-	go func() {
-		p := &process{stdout: in, stderr: in, getenv: func(string) string { return "" }, ports: board.Ports}
-		code <- command(ctx, p, []string{"set", "-config", file, "pump", "on"})
-		in.Close()
-	}()
-	var said []string
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if said = append(said, lines.Text()); lines.Text() == "Held until Ctrl-C." {
-			if pin.Level() != gpio.Low {
-				t.Error("the pump is not on")
-			}
-			interrupt()
+	code, said := held(t, &board, file, "Held until Ctrl-C.", func() {
+		if pin.Level() != gpio.Low {
+			t.Error("the pump is not on")
 		}
-	}
-	if c := <-code; c != 0 || len(said) != 4 || said[1] != "pump: state = on" || said[3] != "pump: closed, in its safe state" {
-		t.Errorf("%d %q", c, said)
+	})
+	if code != 0 || len(said) != 4 || said[1] != "pump: state = on" || said[3] != "pump: closed, in its safe state" {
+		t.Errorf("%d %q", code, said)
 	}
 	if pin.Level() != gpio.High {
 		t.Error("the pump is left on")
 	}
+}
+
+// held sets the pump on, and at a line of the output calls look and presses Ctrl-C.
+func held(t *testing.T, board *gpiotest.Board, file, line string, look func()) (code int, said []string) {
+	t.Helper()
+	ctx, interrupt := context.WithTimeout(t.Context(), need.Patience)
+	defer interrupt()
+	out, in := io.Pipe()
+	ended := make(chan int, 1)
+	go func() {
+		p := &process{stdout: in, stderr: in, getenv: func(string) string { return "" }, ports: board.Ports}
+		ended <- command(ctx, p, []string{"set", "-config", file, "pump", "on"})
+		in.Close()
+	}()
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if said = append(said, lines.Text()); lines.Text() == line {
+			look()
+			interrupt()
+		}
+	}
+	return <-ended, said
 }
 
 func TestADeviceThatSaysNothingIsNotWaitedForLong(t *testing.T) {
@@ -323,9 +331,9 @@ func TestWhatIsHeldAndMovesAllTheSameIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	var board gpiotest.Board
-	code, out, errOut := at(t.Context(), t, board.Ports(), "set", "-for", "1s", "-config", file, "pump", "on")
-	if code != 0 || !strings.Contains(out, "pump: state = on\nHeld for 1s, or until Ctrl-C.\npump: state = off\npump: closed") {
-		t.Errorf("%d %s%s", code, out, errOut)
+	code, said := held(t, &board, file, "pump: state = off", func() {})
+	if got, want := strings.Join(said[1:], "|"), "pump: state = on|Held until Ctrl-C.|pump: state = off|pump: closed, in its safe state"; code != 0 || got != want {
+		t.Errorf("%d %s", code, got)
 	}
 }
 
