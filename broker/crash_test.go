@@ -12,9 +12,9 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"edgegateway/broker"
+	"edgegateway/broker/brokertest"
 	"edgegateway/broker/packet"
 	"edgegateway/buffer"
 )
@@ -107,7 +107,7 @@ func (m *mortal) die(ctx context.Context, times, total int, acked *counter) {
 func TestSessionsSurviveKill(t *testing.T) {
 	const n, kills = 2000, 5
 	m := newMortal(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*brokertest.Patience)
 	defer cancel()
 
 	sub := &peer{addr: m.where, id: "sub"}

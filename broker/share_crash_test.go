@@ -7,9 +7,9 @@ import (
 	"io"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"edgegateway/broker"
+	"edgegateway/broker/brokertest"
 	"edgegateway/broker/packet"
 	"edgegateway/buffer"
 )
@@ -75,7 +75,7 @@ func TestLegacyOfASessionSurvivesARestart(t *testing.T) {
 func TestSharedSubscriptionsSurviveKill(t *testing.T) {
 	const n, kills = 1000, 4
 	m := newMortal(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*brokertest.Patience)
 	defer cancel()
 
 	members := [2]*peer{{addr: m.where, id: "m1"}, {addr: m.where, id: "m2"}}

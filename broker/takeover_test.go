@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"edgegateway/broker/brokertest"
 	"edgegateway/broker/packet"
 )
 
@@ -18,7 +19,7 @@ func TestSessionsSurviveBeingTakenOver(t *testing.T) {
 	const n = 2000
 	h := open(t, t.TempDir(), config())
 	where := func() string { return h.addr }
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*brokertest.Patience)
 	defer cancel()
 
 	sub := &peer{addr: where, id: "sub"}

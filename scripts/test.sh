@@ -247,18 +247,31 @@ check_fuzz() {
 		echo "$package $name for $seconds s"
 		# No test but this one; minimizing is for people, not for a time limit.
 		if go test -run '^$' -fuzz "^$name\$" -fuzztime "${seconds}s" -fuzzminimizetime 1s "./$package" >"$work/fuzz" 2>&1; then
+			grep -q '^fuzz: elapsed' "$work/fuzz" || { cat "$work/fuzz"; echo "$name did not run"; return 1; }
 			tail -n 2 "$work/fuzz"
 			continue
 		fi
-		# Go's fuzzer at times reports its own time limit as a failure; a find
-		# always comes with the input that it wrote down.
-		if grep -q '^ *context deadline exceeded$' "$work/fuzz" && ! grep -q 'Failing input' "$work/fuzz"; then
+		# Go's fuzzer at times reports its own time limit as a failure, and nothing else.
+		if grep -q '^ *context deadline exceeded$' "$work/fuzz" &&
+			! grep -qE 'Failing input|seed corpus entry|panic|fatal error|hung or terminated' "$work/fuzz"; then
 			grep '^fuzz: elapsed' "$work/fuzz" | tail -n 1
 			continue
 		fi
 		cat "$work/fuzz"
+		show_find "$package" "$name"
 		return 1
 	done
+}
+
+# show_find PACKAGE NAME prints the input that the fuzzer wrote down: who has nothing but
+# the log needs it.
+show_find() {
+	local file
+	file=$(sed -n 's/^ *Failing input written to //p' "$work/fuzz" | tail -n 1)
+	[ -n "$file" ] || return 0
+	printf '\nThis input fails. As %s every run of the tests has it:\n' "$1/$file"
+	cat "$1/$file"
+	printf 'One run of it: go test -run %s ./%s\n' "$2/${file##*/}" "$1"
 }
 
 check_static() { go run scripts/elfcheck.go dist/gateway-linux-*; }
