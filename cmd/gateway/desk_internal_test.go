@@ -47,6 +47,11 @@ func TestAnAnswerMayTakeItsTime(t *testing.T) {
 		served := make(chan error, 1)
 		go func() { served <- s.Serve(ln) }()
 		way := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return near, nil }}
+		defer func() {
+			way.CloseIdleConnections()
+			s.Close()
+			<-served
+		}()
 		res, err := (&http.Client{Transport: way}).Post("http://gateway/", "", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -55,8 +60,5 @@ func TestAnAnswerMayTakeItsTime(t *testing.T) {
 			t.Errorf("%q, %v", b, err)
 		}
 		res.Body.Close()
-		way.CloseIdleConnections()
-		s.Close()
-		<-served
 	})
 }

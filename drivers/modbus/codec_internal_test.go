@@ -143,6 +143,27 @@ func TestAnswerIsFoundBehindNoise(t *testing.T) {
 }
 
 func FuzzAnswers(f *testing.F) {
+	// Good answers to reads of each kind, in both framings: whole, cut, behind another
+	// unit's, and with a byte of each sort in each place of the head.
+	for function := range byte(4) {
+		for _, count := range []uint16{0, 7, 8, 124} {
+			r := request{function: 1 + function, count: 1 + int(count)}
+			pdu := append([]byte{r.function, byte(r.payload())}, make([]byte, r.payload())...)
+			serial := modbustest.Frame(0x11, pdu)
+			net := append([]byte{0, 1, 0, 0, 0, byte(len(pdu) + 1), 0x11}, pdu...)
+			for _, whole := range [][]byte{serial, net, append(modbustest.Frame(0x12, pdu), serial...), append([]byte{0, 0, 0, 0, 0, 3, 0x11, 0x83, 2}, net...)} {
+				f.Add(whole, function, count)
+				for i := range min(len(whole), 10) {
+					f.Add(whole[:i], function, count)
+					for _, odd := range []byte{0, 1, 0x11, 0x7f, 0x80, 0xff} {
+						changed := bytes.Clone(whole)
+						changed[i] = odd
+						f.Add(changed, function, count)
+					}
+				}
+			}
+		}
+	}
 	f.Add([]byte("\x11\x03\x06\xae\x41\x56\x52\x43\x40\x49\xad"), byte(3), uint16(3))
 	f.Add([]byte("\x00\x01\x00\x00\x00\x03\x11\x83\x02"), byte(1), uint16(2000))
 	f.Fuzz(func(t *testing.T, got []byte, function byte, count uint16) {

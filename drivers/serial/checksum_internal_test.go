@@ -1,6 +1,7 @@
 package serial
 
 import (
+	"bytes"
 	"testing"
 )
 
@@ -47,7 +48,17 @@ func TestChecksums(t *testing.T) {
 
 // However bytes arrive, the frames are the same, and what is held is bounded.
 func FuzzFramer(f *testing.F) {
-	f.Add([]byte("\x55\x01\x07\x5d\x55\x03\x07\x08\x09\x70"), uint8(3))
+	two := []byte("\x55\x01\x07\x5d\x55\x03\x07\x08\x09\x70")
+	for piece := range uint8(len(two)) { // in pieces, cut, and with a byte of each sort in each place
+		f.Add(two, piece)
+		f.Add(two[piece:], piece)
+		f.Add(two[:piece], uint8(0))
+		for _, odd := range []byte{0, 1, 0x55, 0x7f, 0x80, 0xfc, 0xff} {
+			changed := bytes.Clone(two)
+			changed[piece] = odd
+			f.Add(changed, piece)
+		}
+	}
 	f.Add([]byte("\x55\xff\x55\x55\x00\x01"), uint8(1))
 	o := FrameOptions{
 		Header: Hex{0x55}, LengthField: LengthField{At: 1, Size: 1, Plus: 3}, Checksum: Checksum{Type: "sum8", Order: "big"},

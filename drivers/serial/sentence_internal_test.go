@@ -3,17 +3,31 @@ package serial
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
 // What a sentence says can be; and however its bytes arrive, it is the same one.
 func FuzzSentences(f *testing.F) {
-	f.Add("GPRMC,083559.00,A,4717.11437,N,00833.91522,E,0.004,77.52,091202,,,A", uint8(3))
-	f.Add("GPGGA,092725.00,4717.11399,N,00833.91590,E,1,08,1.01,499.6,M,48.0,M,,", uint8(3))
-	f.Add("GPGSA,A,3,23,,,,,,,,,,,,1.94,1.18,1.54", uint8(3))
-	f.Add("GPGGA,092725.00,4717.11399,N,00833.91590,E,1e19,08,1.01,499.6,M,48.0,M,,", uint8(3))
-	f.Add("GPGGA,092725.00,4717.11399,N,00833.91590,E,1,1e300,1.01,499.6,M,48.0,M,,", uint8(3))
-	f.Add("GPGSA,A,-9e99,23,,,,,,,,,,,,1.94,1.18,1.54", uint8(3))
+	// Each field in turn is what a machine reads otherwise than a person, or too long, or
+	// missing with all that follow: so a test without the fuzzer goes through all of them.
+	for _, sentence := range []string{
+		"GPRMC,083559.00,A,4717.11437,N,00833.91522,E,0.004,77.52,091202,,,A",
+		"GPGGA,092725.00,4717.11399,N,00833.91590,E,1,08,1.01,499.6,M,48.0,M,,",
+		"GPGSA,A,3,23,,,,,,,,,,,,1.94,1.18,1.54",
+		"GPVTG,77.52,T,,M,0.004,N,0.008,K,A",
+	} {
+		f.Add(sentence, uint8(3))
+		fields := strings.Split(sentence, ",")
+		for i := range fields {
+			f.Add(strings.Join(fields[:i], ","), uint8(3))
+			for _, odd := range []string{"", "-1", "+1", "1e19", "-9e99", "1e300", "1e-300", "1e999", "NaN", "Inf", "0x1p4", "1_0", ".", "-", "9", "999999", "99999999999999999999", "4760.0", "246000.00", "320299", "é", "\x00"} {
+				changed := slices.Clone(fields)
+				changed[i] = odd
+				f.Add(strings.Join(changed, ","), uint8(3))
+			}
+		}
+	}
 	f.Add("GPVTG,-5,T,,M,1e300,N,,K", uint8(0))
 	f.Add("GPGGA,1,4717.1,N,00833.9,E,1,1,1,1e9,M", uint8(0))
 	limits := map[string][2]float64{
