@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -212,32 +215,74 @@ func TestBadDevicesAreMarkedAndTheirTroubleIsLoggedOnce(t *testing.T) {
 	})
 }
 
-// In real time, because floods and panics are real work. A machine that is busy with
-// something else gets three tries.
+// In real time, because floods and panics are real work. A machine that is busy disturbs
+// as well: a try counts only if right afterwards the neighbours keep their time without bad
+// devices, beside as much of other work.
 func TestBadDevicesDoNotDisturbTheirNeighbours(t *testing.T) {
-	const samples, longest = 40, 5 * goodEvery
-	for try := 1; ; try++ {
+	for try, disturbed := 1, 0; ; try++ {
 		stuck := make(chan struct{})
 		q := settle(t, stuck)
 		for _, r := range q.good {
-			r.await(samples + 1)
+			r.await(punctualSamples + 1)
 		}
 		q.judge(t, false)
 		q.moveOut(t, func() { close(stuck) })
-		worst, gap := 0.0, time.Duration(0)
-		for _, r := range q.good {
-			mean := float64(r.times[samples]-r.times[0]) / samples
-			worst = max(worst, math.Abs(mean/float64(goodEvery)-1))
-			for i := range samples {
-				gap = max(gap, r.times[i+1]-r.times[i])
-			}
-		}
-		t.Logf("the mean interval of a neighbour is off by %.2f %% at most, the longest gap is %v", 100*worst, gap)
-		if worst <= 0.05 && gap <= longest {
+		if punctual(t, "beside bad devices", q.good) || t.Failed() {
 			return
 		}
-		if try == 3 || t.Failed() {
+		if punctual(t, "beside other work", besideWork(t, len(q.good))) {
+			disturbed++
+		}
+		switch {
+		case disturbed == 3:
 			t.Fatal("bad devices disturb their neighbours")
+		case try == 6:
+			t.Log("this machine is too busy to tell who disturbs whom; in virtual time nobody does")
+			return
 		}
 	}
+}
+
+// besideWork runs n good devices beside goroutines that do nothing but use the processors:
+// two for each flood, who makes it and who takes it.
+func besideWork(t *testing.T, n int) (good []*rig) {
+	var working sync.WaitGroup
+	var over atomic.Bool
+	for range 6 {
+		working.Go(func() {
+			for !over.Load() {
+				rand.Uint32()
+			}
+		})
+	}
+	defer working.Wait()
+	defer over.Store(true)
+	for range n {
+		good = append(good, run(t, goodEvery, func(context.Context, int) (*device, error) {
+			return &device{sample: steady}, nil
+		}))
+	}
+	for _, r := range good {
+		r.await(punctualSamples + 1)
+	}
+	(&quarter{good: good}).moveOut(t, func() {})
+	return good
+}
+
+// punctualSamples is how many intervals punctual looks at.
+const punctualSamples = 40
+
+// punctual reports whether devices kept their interval within 5 %, and left no gap.
+func punctual(t *testing.T, where string, good []*rig) bool {
+	t.Helper()
+	worst, gap := 0.0, time.Duration(0)
+	for _, r := range good {
+		mean := float64(r.times[punctualSamples]-r.times[0]) / punctualSamples
+		worst = max(worst, math.Abs(mean/float64(goodEvery)-1))
+		for i := range punctualSamples {
+			gap = max(gap, r.times[i+1]-r.times[i])
+		}
+	}
+	t.Logf("%s the mean interval of a device is off by %.2f %% at most, the longest gap is %v", where, 100*worst, gap)
+	return worst <= 0.05 && gap <= 5*goodEvery
 }

@@ -84,19 +84,27 @@ func TestFiveBytesThatPromise256MegabytesCostNothing(t *testing.T) {
 		{"properties", packet.Decoder{Version: v5}, `30 ["a" ffffff7f]`},
 	} {
 		b := wire(t, c.wire)
-		allocated := allocatedBy(func() { _, _, _, _ = c.d.Next(b) })
-		if allocated > 4096 {
+		if allocated := allocatedBy(c.d, b, 4096); allocated > 4096 {
 			t.Errorf("%s: %d bytes promise 256 MB and cost %d bytes", c.name, len(b), allocated)
 		}
 	}
 }
 
-func allocatedBy(f func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
+// allocatedBy is how many bytes of memory it costs to decode a packet. The whole process
+// is counted, so what is more than enough is counted again: the packet costs it each time,
+// the rest of the process does not.
+func allocatedBy(d packet.Decoder, b []byte, enough uint64) (allocated uint64) {
+	for range 10 {
+		var before, after runtime.MemStats
+		again := d
+		runtime.ReadMemStats(&before)
+		_, _, _, _ = again.Next(b)
+		runtime.ReadMemStats(&after)
+		if allocated = after.TotalAlloc - before.TotalAlloc; allocated <= enough {
+			break
+		}
+	}
+	return allocated
 }
 
 func TestPacketsInOneBufferAreReadInTurn(t *testing.T) {
