@@ -124,6 +124,9 @@ func BackupFile(path string, w io.Writer) (n int64, err error) {
 // first. The present file, if there is one, is kept under the name that is returned.
 // Whenever it is cut short, one of the two files is in place, and whole.
 func Restore(path, from string) (aside string, err error) {
+	if _, err := os.Stat(from); err != nil {
+		return "", fmt.Errorf("restore the store: %w", err)
+	}
 	if err := Check(from); err != nil {
 		return "", fmt.Errorf("restore the store: %s is damaged or no backup: %w", from, err)
 	}

@@ -145,6 +145,9 @@ func (d *device) reserve(c drivers.Command) (drivers.Command, error) {
 		}
 		checked, err := d.check(c)
 		if err != nil {
+			if meant, _, unknown := drivers.Resolve(c, d.channels); unknown == nil {
+				c.Channel = meant.Channel // the result names it, also where the command did not
+			}
 			return c, err
 		}
 		c = checked

@@ -104,6 +104,7 @@ func TestWhatIsRefusedMovesNothing(t *testing.T) {
 		{"unknown channel", "p/x/pump/set", "1", false, packet.PayloadFormatInvalid, `{"ok":false,"channel":"pump","error":"there is no channel \"pump\" to set; there is valve, level","ts":"TIME"}`},
 		{"read only", "p/x/flow/set", "1", false, packet.PayloadFormatInvalid, `{"ok":false,"channel":"flow","error":"channel \"flow\" is read-only","ts":"TIME"}`},
 		{"out of range", "p/x/level/set", "101", false, packet.PayloadFormatInvalid, `{"ok":false,"channel":"level","error":"101 is outside 0 to 100","ts":"TIME"}`},
+		{"out of range in an object", "p/x/set", `{"level":101}`, false, packet.PayloadFormatInvalid, `{"ok":false,"channel":"level","error":"101 is outside 0 to 100","ts":"TIME"}`},
 		{"retained", "p/x/valve/set", "on", true, packet.ImplementationSpecificError, `{"ok":false,"channel":"valve","error":"a retained command is never carried out, and not kept; publish it without the retain flag","ts":"TIME"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

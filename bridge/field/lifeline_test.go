@@ -248,7 +248,7 @@ func TestACommandIsASignOfLifeAndNoMore(t *testing.T) {
 		sleep(30 * time.Second)
 		s.say("p/x/set", "perhaps") // is refused
 		s.want(`30s x/state {"state":true}`, "30s x/result "+isOn,
-			`1m0s x/result {"ok":false,"error":"\"perhaps\" is neither on nor off; send true or false, \"on\" or \"off\", 1 or 0"}`)
+			`1m0s x/result {"ok":false,"channel":"state","error":"\"perhaps\" is neither on nor off; send true or false, \"on\" or \"off\", 1 or 0"}`)
 		sleep(30 * time.Second)
 		s.want(`1m30s x/state {"state":false}`, `1m30s x/result {"ok":true,"channel":"state","value":false,`+quiet+`}`)
 		// Nobody is there but who switches it on: it falls back.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"edgegateway/config/strict"
 	"edgegateway/drivers"
 	"edgegateway/drivers/all"
 )
@@ -45,6 +46,9 @@ func devicesVerb() verb {
 				case 1:
 					i := slices.IndexFunc(kinds, func(k drivers.Kind) bool { return k.Name == args[0] })
 					if i < 0 {
+						if near := strict.Nearest(strings.ToLower(args[0]), names(kinds)); near != "" {
+							return fmt.Errorf("there is no kind %q (did you mean %q?)", args[0], near)
+						}
 						return fmt.Errorf("there is no kind %q; the kinds are %s", args[0], strings.Join(names(kinds), ", "))
 					}
 					_, err := fmt.Fprintf(p.stdout, "# %s\n\n%s\n", kinds[i].Summary, strings.TrimSpace(kinds[i].Example))

@@ -38,7 +38,7 @@ func readVerb() verb {
 			return func(ctx context.Context, p *process, words []string) error {
 				switch {
 				case len(words) != 1:
-					return usageError("name one device: gateway read DEVICE")
+					return usageError("name one device, as gateway status lists them: gateway read DEVICE")
 				case v.timeout <= 0 || v.timeout > mostPatience:
 					return usageError(fmt.Sprintf("-timeout must be more than 0s and at most %v", mostPatience))
 				case v.every != 0 && v.every < 10*time.Millisecond:

@@ -283,6 +283,9 @@ func TestDevicesListsKindsAndShowsTheirExamples(t *testing.T) {
 			t.Errorf("devices %s: exit code %d\n%s", kind, code, out)
 		}
 	}
+	if code, _, errOut := verb(t, "devices", "BME208"); code != 1 || !strings.HasSuffix(strings.TrimSpace(errOut), `there is no kind "BME208" (did you mean "bme280"?)`) {
+		t.Errorf("a slip: exit code %d: %s", code, errOut)
+	}
 	if code, _, errOut := verb(t, "devices", "toaster"); code != 1 || !strings.Contains(errOut, "the kinds are ") {
 		t.Errorf("an unknown kind: exit code %d: %s", code, errOut)
 	}
