@@ -405,3 +405,39 @@ func TestWrongRulesAreRefusedWithTheirLine(t *testing.T) {
 		}
 	}
 }
+
+// Whoever answers inside the process has more rights than the client that asked.
+func TestResponseTopicIsHeldAgainstTheRules(t *testing.T) {
+	cfg := config()
+	h := open(t, t.TempDir(), cfg)
+	passwords := filepath.Join(t.TempDir(), "passwd")
+	brokertest.Passwd(t, passwords, "anna", "secret")
+	addr := h.serveMore(broker.ListenerConfig{Address: "tcp://127.0.0.1:0", PasswordFile: passwords, ACLFile: rulesFile(t, houseRules)}).String()
+	asked := make(chan broker.Message, 1)
+	device := &inbox{deliver: func(d *broker.Delivery) { asked <- *d.Message }}
+	if err := h.Local("device", broker.Rights{}).Subscribe("house/#", broker.SubscribeOptions{QoS: 1}, device); err != nil {
+		t.Fatal(err)
+	}
+	anna := guarded{t, addr}.connect(packet.V5, "anna:a1", &packet.Will{Topic: "house/will", Properties: answerTo("house/answers")})
+	for _, c := range []struct {
+		response string
+		noReply  bool
+	}{{"", false}, {"house/answers", false}, {"house/safe", true}, {"elsewhere", true}, {"from/a1", false}} {
+		anna.Send(&packet.Publish{Topic: []byte("house/x"), QoS: 1, ID: 1, Properties: answerTo(c.response)}).
+			Expect(&packet.Ack{Kind: packet.PUBACK, ID: 1})
+		if m := <-asked; m.NoReply != c.noReply {
+			t.Errorf("response topic %q: NoReply %v", c.response, m.NoReply)
+		}
+	}
+	anna.Drop()
+	if m := <-asked; m.Topic != "house/will" || !m.NoReply {
+		t.Errorf("the will: %+v", m)
+	}
+}
+
+func answerTo(topic string) (p packet.Properties) {
+	if topic != "" {
+		p.Has, p.ResponseTopic = packet.HasResponseTopic, topic
+	}
+	return p
+}

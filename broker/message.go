@@ -22,6 +22,11 @@ type Message struct {
 	// identifier among them.
 	Properties *packet.Properties
 
+	// NoReply is set in what is delivered to a Sink if its publisher may not write to
+	// its Response Topic, or is gone as that of a will: who answered with rights of
+	// his own would lend them.
+	NoReply bool
+
 	Origin string    // name of the Local that published it; "" for any MQTT client: it chooses its identifier itself
 	At     time.Time // when it entered the gateway, by the wall clock
 }

@@ -24,6 +24,7 @@ type publication struct {
 	soon    bool   // a retained value does not stay in memory for long
 	waits   bool   // the publisher waits for a receipt
 	stored  bool   // a retained value goes to disk
+	noReply bool   // see Message
 	arrival []byte // key of the publisher's packet identifier on disk (QoS 2); nil: not there
 
 	b        *Broker
@@ -92,6 +93,7 @@ func (p *publication) mustMessage() *Message {
 			QoS:     byte(p.qos),
 			Retain:  p.retain,
 			At:      p.at,
+			NoReply: p.noReply,
 		}
 		if p.local != nil {
 			p.message.Origin = p.origin

@@ -192,6 +192,7 @@ func (c *conn) routeBatch() bool {
 		p.waits = p.qos > 0
 		if c.version == packet.V5 && !m.packet.Properties.IsZero() {
 			p.props = &m.packet.Properties
+			p.noReply = p.props.Has&packet.HasResponseTopic != 0 && !s.rights.may(mayWrite, p.props.ResponseTopic)
 		}
 		p.route = route
 		if m.isNew && s.durable {

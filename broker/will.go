@@ -122,6 +122,7 @@ func (b *Broker) publishWillLocked(w *will, k *work) {
 	p.retain = w.message.Retain
 	p.props = &w.message.Properties
 	p.origin = w.client
+	p.noReply = true
 	p.at = time.Now()
 	p.route = b.routeLocked(w.message.Topic)
 	p.within = func(c *buffer.Change) { c.Delete(b.tables.wills, w.key(), p.urgency()) }

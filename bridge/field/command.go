@@ -258,7 +258,7 @@ func senderOf(m *broker.Message) (s sender) {
 	if p == nil {
 		return s
 	}
-	if p.Has&packet.HasResponseTopic != 0 {
+	if p.Has&packet.HasResponseTopic != 0 && !m.NoReply {
 		s.response = p.ResponseTopic
 	}
 	if p.Has&packet.HasCorrelationData != 0 {
