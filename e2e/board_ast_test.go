@@ -13,10 +13,7 @@ import (
 // that is not a Raspberry Pi's, with a TMP105 at 0x48 of bus 3 and another at 0x4d of
 // bus 8, which the board's device tree gives to the kernel's driver lm75; and GPIO
 // lines whose levels QEMU sets. A USB adapter for I2C is played by the test.
-var astChecks = []struct {
-	claim string
-	check func(t *testing.T)
-}{
+var astChecks = []check{
 	{"a temperature follows the chip", aTemperatureFollowsTheChip},
 	{"an address where nobody answers is named, and does not disturb", nobodyAnswers},
 	{"a chip that a driver of the kernel has is named and can be taken over", theKernelHasTheChip},

@@ -25,13 +25,17 @@ var (
 // boards are the machines of scripts/board-test.sh, which runs this test as root in
 // each of them. Their kernels are real, and so is the gateway; the hardware is
 // QEMU's, and the tests move it.
-var boards = map[string][]struct {
-	claim string
-	check func(t *testing.T)
-}{
+var boards = map[string][]check{
 	"pc":      pcChecks,
 	"ast2600": astChecks,
 	"raspi2":  piChecks,
+	"raspi3":  pi3Checks,
+}
+
+// A check is a claim and what proves it.
+type check struct {
+	claim string
+	prove func(t *testing.T)
 }
 
 func TestOnABoard(t *testing.T) {
@@ -42,7 +46,7 @@ func TestOnABoard(t *testing.T) {
 		t.Fatalf("nothing is known of a board %q", *board)
 	}
 	for _, c := range boards[*board] {
-		t.Run(c.claim, c.check)
+		t.Run(c.claim, c.prove)
 	}
 }
 
@@ -151,7 +155,7 @@ type qmp struct {
 
 // monitor opens the serial line of the board's name once.
 var monitor = sync.OnceValues(func() (*qmp, error) {
-	path := map[string]string{"pc": "/dev/ttyS1", "ast2600": "/dev/ttyS0"}[*board]
+	path := map[string]string{"pc": "/dev/ttyS1", "ast2600": "/dev/ttyS0", "raspi2": "/dev/ttyS1", "raspi3": "/dev/ttyS1"}[*board]
 	if out, err := exec.Command("/bin/stty", "-F", path, "raw", "-echo").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("stty %s: %w: %s", path, err, out)
 	}
