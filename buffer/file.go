@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -52,6 +54,25 @@ func openFile(path string, cfg Config) (*bbolt.DB, error) {
 	}
 	db.AllocSize = growStep
 	return db, nil
+}
+
+// settleFile brings to the disk what a killed process, or who copied the file, left in
+// the memory of the kernel, its name too. Without it the first commit would write over
+// pages that the newest meta page on the disk still needs, because it sees a newer one;
+// the marker would name a run of which the disk does not know; and another file could
+// have the name after a power cut. No file is fine.
+func settleFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
 }
 
 // openSchema opens the file, notes the schema in a new one and refuses a newer one.

@@ -136,6 +136,9 @@ func (s *Store) catchUpWith(m *marker, was uint64) error {
 	if err := s.create(); err != nil {
 		return err
 	}
+	if err := settleFile(s.path); err != nil {
+		return err
+	}
 	run, err := runOf(s.path)
 	if err != nil {
 		return err

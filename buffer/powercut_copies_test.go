@@ -58,10 +58,14 @@ func TestPowerCutWhileTheFileIsMadeSmaller(t *testing.T) {
 		wantWhole(t, s, 3)
 		return s.Close()
 	}
+	before := t.TempDir()
+	if err := c.disk.Image(before, powercut.Kept, c.r); err != nil {
+		t.Fatal(err)
+	}
 	events := c.record(dir, 1, "compact 20")
 	replaced(t, events)
 	c.play(events, true)
-	c.log()
+	c.killed(before, events)
 }
 
 // TestPowerCutWhileAnEarlierSchemaIsCopied cuts the power while a file of schema 1 is

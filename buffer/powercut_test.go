@@ -5,9 +5,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -55,6 +57,46 @@ func TestPowerCutLosesNothingThatWasReported(t *testing.T) {
 	}
 	t.Logf("%d runs with %d calls, %d cuts, images opened: %d; with nothing of what was not synced %d, with all of it %d, with a part %d; %d runs on images",
 		c.runs, c.calls, c.cuts, c.opened, c.images["lost"], c.images["kept"], c.images["scattered"], len(c.recoveries))
+}
+
+// killed kills the program whose events these are, behind calls that are chosen by
+// chance and behind all that change the directory: what is not synced then is in the
+// memory of the kernel, where the next run finds it, and not on the disk. The power is
+// cut in the first commits of that run.
+func (c *cutter) killed(before string, events []powercut.Event) {
+	c.t.Helper()
+	behind := make(map[int]bool)
+	for i, e := range events {
+		switch e.Op {
+		case powercut.Create, powercut.Rename, powercut.Remove, powercut.Truncate:
+			behind[i] = true
+		}
+	}
+	for len(behind) < min(20, len(events)) {
+		behind[c.r.IntN(len(events))] = true
+	}
+	for _, end := range slices.Sorted(maps.Keys(behind)) {
+		var err error
+		if c.disk, err = powercut.Load(before); err != nil {
+			c.t.Fatal(err)
+		}
+		c.known = newKnown()
+		c.take(events[:end+1])
+		dir := filepath.Join(c.t.TempDir(), "store")
+		if err := c.disk.Image(dir, powercut.Kept, c.r); err != nil {
+			c.t.Fatal(err)
+		}
+		next := c.record(dir, 1001, "kill 5")
+		if c.play(next[:min(40, len(next))], true); c.t.Failed() {
+			c.t.Fatalf("the program was killed behind call %d, %v %s", end, events[end].Op, events[end].Name)
+		}
+	}
+	c.log()
+}
+
+func TestPowerCutSoonAfterAKillLosesNothing(t *testing.T) {
+	c := newCutter(t)
+	c.killed(t.TempDir(), c.record(filepath.Join(t.TempDir(), "store"), 1, "close 60"))
 }
 
 // shm returns a directory in memory, where a sync costs nothing.
@@ -146,17 +188,7 @@ func (c *cutter) play(events []powercut.Event, isNew bool) {
 		at[c.r.IntN(len(events))] = true
 	}
 	for i, e := range events {
-		if e.Op == powercut.Report {
-			for line := range strings.Lines(string(e.Data)) {
-				if line == "open\n" || line == "restored\n" {
-					c.told[line] = true
-				} else {
-					note(c.t, c.known, line)
-				}
-			}
-		} else if err := c.disk.Apply(e); err != nil {
-			c.t.Fatal(err)
-		}
+		c.take(events[i : i+1])
 		if !at[i] {
 			continue
 		}
@@ -168,6 +200,26 @@ func (c *cutter) play(events []powercut.Event, isNew bool) {
 		for _, fate := range fates {
 			if c.cut(i, e, fate); c.t.Failed() {
 				return
+			}
+		}
+	}
+}
+
+// take takes in events.
+func (c *cutter) take(events []powercut.Event) {
+	c.t.Helper()
+	for _, e := range events {
+		if e.Op != powercut.Report {
+			if err := c.disk.Apply(e); err != nil {
+				c.t.Fatal(err)
+			}
+			continue
+		}
+		for line := range strings.Lines(string(e.Data)) {
+			if line == "open\n" || line == "restored\n" {
+				c.told[line] = true
+			} else {
+				note(c.t, c.known, line)
 			}
 		}
 	}

@@ -256,6 +256,9 @@ func (s *Store) open(st markerState, o *options) error {
 	if err := s.create(); err != nil {
 		return err
 	}
+	if err := settleFile(s.path); err != nil {
+		return fmt.Errorf("open %s: %w", s.path, err)
+	}
 	// From here on a stop without Close is not a clean one, and a file that is
 	// missing is not a new one.
 	run, err := runOf(s.path)
