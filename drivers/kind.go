@@ -33,6 +33,9 @@ type Kind struct {
 	// goes on from. What they say must reach the state as it is.
 	Resumes func(decode func(dst any) error) ([]string, error)
 
+	// Settable decodes the options and lists the channels that commands set.
+	Settable func(decode func(dst any) error) ([]string, error)
+
 	// Watches decodes the options and says whether the device tells by itself: whether it is
 	// a Watcher, and its sampling interval means nothing. Nil: none of the kind is.
 	Watches func(decode func(dst any) error) bool
@@ -89,6 +92,9 @@ type reacher interface{ Reach(root string) error }
 // options of a kind whose devices go on from what these channels said last.
 type resumer interface{ Resumes() []string }
 
+// options of a kind of whose devices commands set these channels.
+type settable interface{ Settable() []string }
+
 // options of kinds that may have devices that tell by themselves, that move when they are
 // opened and closed, and with a safe state. They may be asked about options that are wrong.
 type (
@@ -108,6 +114,18 @@ func answer[O, A any](options func(decode func(any) error) (O, error), ask func(
 	}
 }
 
+// list is what options that are right list of their device; nothing if those of the kind
+// have no such list.
+func list[O, A any](options func(decode func(any) error) (O, error), ask func(A) []string) func(decode func(any) error) ([]string, error) {
+	return func(decode func(any) error) ([]string, error) {
+		o, err := options(decode)
+		if a, ok := any(o).(A); ok && err == nil {
+			return ask(a), nil
+		}
+		return nil, err
+	}
+}
+
 // KindOf makes a Kind of its options' defaults and of a function that opens a
 // device with options that are valid.
 func KindOf[O Options](name, summary, example string, defaults func() O, open func(context.Context, O, Ports) (Device, error)) Kind {
@@ -120,6 +138,7 @@ func KindOf[O Options](name, summary, example string, defaults func() O, open fu
 	}
 	return Kind{
 		Watches: answer(options, teller.Watches), Moves: answer(options, mover.Moves), Failsafe: answer(options, careful.Failsafe),
+		Resumes: list(options, resumer.Resumes), Settable: list(options, settable.Settable),
 		Name: name, Summary: summary, Example: example,
 		Check: func(decode func(any) error) error {
 			_, err := options(decode)
@@ -132,13 +151,6 @@ func KindOf[O Options](name, summary, example string, defaults func() O, open fu
 				return nil, err
 			}
 			return rightUses(u.Uses(), err, o.Validate()), err
-		},
-		Resumes: func(decode func(any) error) ([]string, error) {
-			o, err := options(decode)
-			if m, ok := any(o).(resumer); ok && err == nil {
-				return m.Resumes(), nil
-			}
-			return nil, err
 		},
 		Reach: func(decode func(any) error, root string) error {
 			o, err := options(decode)

@@ -109,7 +109,7 @@ func Check(cfg Config, kinds []drivers.Kind) error {
 			errs = append(errs, c.place(err))
 		}
 		uses, _ := kind.Uses(c.options()) // Check has said what is wrong
-		errs = append(errs, taken.take(c, uses), checkResumed(c, kind))
+		errs = append(errs, taken.take(c, uses), checkResumed(c, kind), checkSettable(c, kind))
 	}
 	return errors.Join(errs...)
 }

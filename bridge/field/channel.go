@@ -16,7 +16,7 @@ import (
 //
 // In this order: points, scale and offset; valid; aggregate; round; deadband. Text and
 // on/off pass unchanged; but text where Unit, or a Quantity that is measured, says that
-// there are numbers is null, of the quality "bad". Commands are not converted.
+// there are numbers is null, of the quality "bad". What commands set can not be calibrated.
 type ChannelConfig struct {
 	// Title is what people see of the channel in Home Assistant. Default: made of its name.
 	Title string `toml:"title"`
@@ -183,6 +183,22 @@ func (c *ChannelConfig) convert(v any) any {
 
 func (c *ChannelConfig) calibrates() bool {
 	return len(c.Points) > 1 || c.Scale != 1 || c.Offset != 0
+}
+
+// checkSettable refuses to calibrate what commands set: what they set it to is handed to
+// the device as it comes, and would be told as another value.
+func checkSettable(c DeviceConfig, kind drivers.Kind) error {
+	names, err := kind.Settable(c.options())
+	if err != nil {
+		return nil // said by the kind's Check
+	}
+	var errs []error
+	for _, name := range names {
+		if ch, ok := c.Channels[name]; ok && ch.calibrates() {
+			errs = append(errs, c.fault("channels."+name, "channels.%s is set by commands, which points, scale and offset do not convert: it would be set to one value and told as another; leave them out, and use the scale of the device's own options, where it has one", name))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // relabels tells whether the unit takes the place of another one without the values being

@@ -119,6 +119,15 @@ func TestEveryExampleOpens(t *testing.T) {
 					t.Errorf("goes on from %q, which is none of its channels", name)
 				}
 			}
+			var writable []string
+			for _, c := range dev.Channels() {
+				if c.Writable {
+					writable = append(writable, c.Name)
+				}
+			}
+			if set, err := k.Settable(example.Options); err != nil || !slices.Equal(set, writable) {
+				t.Errorf("commands set %q (%v), and the writable channels are %q", set, err, writable)
+			}
 			if err := dev.Close(); err != nil {
 				t.Error(err)
 			}

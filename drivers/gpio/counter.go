@@ -51,6 +51,9 @@ func (o CounterOptions) Uses() []drivers.Use { return uses(o.Pin) }
 // Resumes names the channel that a counter goes on from.
 func (o CounterOptions) Resumes() []string { return []string{pulsesChannel} }
 
+// Settable names the channel that is set to what the meter shows.
+func (o CounterOptions) Settable() []string { return []string{totalChannel} }
+
 func (o CounterOptions) edge() gpio.Edge {
 	switch o.Edge {
 	case "falling":

@@ -68,6 +68,9 @@ func (OutOptions) Moves() bool { return true }
 // Failsafe: every output has a safe state.
 func (OutOptions) Failsafe() bool { return true }
 
+// Settable names the only channel.
+func (OutOptions) Settable() []string { return []string{channel} }
+
 // Watches: the device tells of commands, and of max_on.
 func (OutOptions) Watches() bool { return true }
 

@@ -54,6 +54,17 @@ func (o UnitOptions) validate() error {
 	return m.Err()
 }
 
+// Settable lists the writable points.
+func (o UnitOptions) Settable() []string {
+	var names []string
+	for _, p := range o.Points {
+		if p.Writable {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
 // RTUOptions are the keys of the kind modbus-rtu.
 type RTUOptions struct {
 	serial.PortOptions

@@ -115,6 +115,17 @@ func (o Options) Resumes() []string {
 	return names
 }
 
+// Settable lists the switches and setpoints.
+func (o Options) Settable() []string {
+	var names []string
+	for _, c := range o.all() {
+		if c.Wave == "switch" || c.Wave == "setpoint" {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
 // Failsafe: what commands set goes back to what it was at the start.
 func (Options) Failsafe() bool { return true }
 
