@@ -88,6 +88,7 @@ type output struct {
 	since   time.Time // of the last command to be on
 	unsure  bool      // it is on, or may be
 	told    bool      // on has been told
+	failed  bool      // it was to go off last, and could not be driven
 	differs bool      // the line has another level than it was driven to, as was told
 }
 
@@ -161,12 +162,12 @@ func (d *output) set(on bool) error {
 		d.unsure = true
 	}
 	if err := d.drive(on); err != nil {
-		if on {
+		if d.failed = !on; on {
 			d.calm()
 		}
 		return err
 	}
-	d.on = on
+	d.on, d.failed = on, false
 	if on {
 		d.since = time.Now()
 	} else {
@@ -232,13 +233,11 @@ func (d *output) Watch(ctx context.Context, emit func(drivers.Reading)) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-look.C:
-			fault, err := d.look()
+			news, err := d.look()
 			if err != nil {
 				return err
 			}
-			if fault != nil {
-				emit(drivers.Reading{Fault: fault})
-			}
+			emit(news)
 		case <-over:
 			// A line that cannot be switched off ends the use of the device, so that
 			// Close tries it again and the reason is seen.
@@ -258,28 +257,35 @@ func (d *output) Watch(ctx context.Context, emit func(drivers.Reading)) error {
 //
 // An expander that lost its supply for a moment is still there, and has forgotten its
 // levels. The line is driven again then, as long as it differs. What it reads is told, and
-// not believed: a load that is too heavy for a line may leave it between high and low.
-func (d *output) look() (fault, err error) {
+// not believed: a load that is too heavy for a line may leave it between high and low. But
+// one that was to go off, and reads so although that failed, is off.
+func (d *output) look() (news drivers.Reading, err error) {
 	line, ok := d.pin.(Listener)
 	if !ok {
-		return nil, nil
+		return news, nil
 	}
 	level, err := line.Sense()
 	switch {
 	case errors.Is(err, syscall.ENODEV):
-		return nil, fails(d.options.Pin, err)
+		return news, fails(d.options.Pin, err)
 	case err != nil:
-		return nil, nil
+		return news, nil
 	}
 	known := d.differs
-	if d.differs = level != d.level(d.on); !d.differs {
-		return nil, nil
+	d.differs = level != d.level(d.on)
+	switch {
+	case !d.differs:
+	case d.failed:
+		if news, err = d.obey(false); err == nil {
+			news.Note = lineName(d.options.Pin) + " is off, as it was to be: to drive it seemed to fail"
+		}
+	default:
+		_ = d.drive(d.on) // the next look shows what came of it
+		if !known {
+			news.Fault = fmt.Errorf("%s reads %v although it was driven %v, which is done again; has its chip lost its supply, or is the load too heavy?", lineName(d.options.Pin), level, !level)
+		}
 	}
-	_ = d.drive(d.on) // the next look shows what came of it
-	if !known {
-		fault = fmt.Errorf("%s reads %v although it was driven %v, which is done again; has its chip lost its supply, or is the load too heavy?", lineName(d.options.Pin), level, !level)
-	}
-	return fault, nil
+	return news, nil
 }
 
 func (d *output) Check(c drivers.Command) (drivers.Command, error) {

@@ -153,6 +153,35 @@ func TestACommandThatFailsForTheBusLeavesTheOutputAsItIs(t *testing.T) {
 	}
 }
 
+// The write has reached the expander, and its answer has not. What was to go off does not
+// go on again, whoever wanted it off.
+func TestAnOutputThatWasToGoOffIsNotDrivenOnAgain(t *testing.T) {
+	for name, off := range map[string]drivers.Job{"a command": set("off"), "safe_without": {Safe: true}} {
+		var board gpiotest.Board
+		got := play(t, gpio.OutKind(), "pin = \"GPIO27\"\nactive_low = true\ninterlock = \"x\"", &board, func(_ *diary, jobs chan<- drivers.Job) {
+			p := board.Pin("GPIO27")
+			jobs <- set("on")
+			synctest.Wait()
+			p.Fail(syscall.EIO)
+			jobs <- off
+			synctest.Wait()
+			p.SetSilently(pin.High)
+			p.Fail(nil)
+			driven := len(p.Outs())
+			time.Sleep(10*time.Second + 500*ms)
+			if got := p.Outs()[driven:]; !slices.Equal(got, []pin.Level{pin.High}) {
+				t.Errorf("%s: the line was driven %v", name, got)
+			}
+			if err := board.Ports().Interlocks.Claim("x", "another", 0); err != nil {
+				t.Errorf("%s: it is off, and another one can not go on: %v", name, err)
+			}
+		})
+		if len(got) != 6 || !strings.HasPrefix(got[4], "0s result ") || !strings.Contains(got[4], "input/output error") || got[5] != "1s false@1s" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
 // An expander that was without its supply for a moment has forgotten the levels.
 func TestAnOutputThatHasAnotherLevelIsDrivenAgain(t *testing.T) {
 	for _, options := range []string{"", "active_low = true"} {
