@@ -303,3 +303,49 @@ func (l *late) Tx(ctx context.Context, w, r []byte) error {
 	time.Sleep(time.Duration(l.random.Int64N(int64(12 * time.Millisecond))))
 	return l.I2CChip.Tx(ctx, w, r)
 }
+
+// A BME280 takes six transfers for a reading: the last one compares its calibration.
+func TestABME280ThatDoesNotAcknowledgeEverySecondTransferGivesAllItsReadings(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EREMOTEIO, syscall.EAGAIN} {
+		const reading = bmeStart + "f3 > 00\nf7 > 4a 52 c0 80 96 c0 7a 76\n" + bmeTrim
+		got := measured(t, i2c.BME280Kind(), 0x76, unreliable(i2ctest.Recorded(bmeOpened+strings.Repeat(reading, 3)), errno), "", 3)
+		for i, line := range got {
+			if !strings.HasPrefix(line, "temperature=23.72 humidity=65.31 pressure=1009.43 ") || !strings.Contains(line, "transfers had no answer at the first try") {
+				t.Errorf("%v, reading %d: %s", errno, i, line)
+			}
+		}
+		if len(got) != 3 {
+			t.Errorf("%v: %q", errno, got)
+		}
+	}
+}
+
+// Zero is also what the registers hold before the first conversion: a true one takes the
+// time of another conversion, and comes with every sample.
+func TestFreezingWaterIsToldByEverySample(t *testing.T) {
+	for _, c := range []struct {
+		kind    drivers.Kind
+		address uint16
+		chip    i2ctest.Words
+	}{
+		{i2c.TMP102Kind(), 0x48, i2ctest.Words{0: 0, 1: 0x60a0}},
+		{i2c.MCP9808Kind(), 0x18, i2ctest.Words{5: 0, 6: 0x0054, 7: 0x0400}},
+		{i2c.MCP9808Kind(), 0x18, i2ctest.Words{5: 0xc000, 6: 0x0054, 7: 0x0400}}, // with alarms
+	} {
+		want(t, measured(t, c.kind, c.address, c.chip, "", 2), "temperature=0", "temperature=0")
+		synctest.Test(t, func(t *testing.T) {
+			// Also by a loose wire, beside a chip that holds the bus for most of the time.
+			slow := i2ctest.Func(func(w, r []byte) error { time.Sleep(700 * time.Millisecond); return good().Tx(w, r) })
+			bus := new(i2ctest.Bus).Attach(c.address, unreliable(c.chip, syscall.EREMOTEIO)).Attach(0x4a, slow)
+			p := i2ctest.Ports(map[int]*i2ctest.Bus{1: bus})
+			ctx, stop := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			runDevice(ctx, &running, p, 1, 0x4a, new(logged))
+			l := runKind(ctx, &running, p, c.kind, fmt.Sprintf("address = %#x", c.address), new(logged))
+			time.Sleep(59*time.Second + 900*time.Millisecond)
+			stop()
+			running.Wait()
+			regular(t, c.kind.Name, l.times, 59) // the first one waits for the other chip
+		})
+	}
+}
