@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -20,14 +22,18 @@ func (k known) leaves() bool { return k.UniqueID == "" }
 // Farewell is next together with what earlier has beside it. Home Assistant takes an
 // entity away only when its component comes with nothing but its platform: to leave it
 // out says nothing. It is retained like that, for a Home Assistant that is not there now;
-// forget leaves out what earlier tells in this way. leaves tells whether there is any.
+// forget leaves out what earlier tells in this way, and so does a limit: a gateway that is
+// started again and again may wait for Home Assistant for ever. leaves tells whether there
+// is any.
 func Farewell(earlier, next []byte, forget bool) (payload []byte, leaves bool) {
 	var message, components map[string]json.RawMessage
 	if json.Unmarshal(next, &message) != nil || json.Unmarshal(message["components"], &components) != nil {
 		return next, false
 	}
-	for key, was := range componentsOf(earlier) {
-		if _, stays := components[key]; stays || was.leaves() && forget {
+	all := componentsOf(earlier)
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		was := all[key]
+		if _, stays := components[key]; stays || was.leaves() && forget || len(components) >= 2*mostComponents {
 			continue
 		}
 		text, err := json.Marshal(map[string]string{"platform": was.Platform})
