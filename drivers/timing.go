@@ -23,8 +23,8 @@ func (b *backoff) next() time.Duration {
 func (b *backoff) reset() { b.last = 0 }
 
 // ticks fires at whole multiples of an interval after its start, which may lie a little
-// ahead. Each tick is
-// computed from the start, so that late ones do not move those that follow.
+// ahead. Each tick is computed from the start, so that late ones do not move those that
+// follow.
 type ticks struct {
 	start time.Time
 	every time.Duration

@@ -124,11 +124,10 @@ func newDevice(b *Bridge, c DeviceConfig, kind drivers.Kind, ports drivers.Ports
 	return d
 }
 
-// phaseOf spreads the samples of devices that are opened together: else all of them would
-// want the buses, the processor and the network in the same moment of each interval. The
-// golden section keeps any number of devices apart, each two neighbours by a third of the
-// interval or more, and the others as far as there is room. No sample is put off by more than
-// a second.
+// phaseOf spreads the samples of devices that are opened together over the interval, but no
+// more than a second: else all of them would want the buses, the processor and the network in
+// the same moment of each interval. The golden section keeps any number of devices apart, each
+// two neighbours by a third of that time or more, and the others as far as there is room.
 func phaseOf(nth int, every time.Duration) time.Duration {
 	_, part := math.Modf(float64(nth) * (math.Phi - 1))
 	return time.Duration(part * float64(min(every, time.Second)))
@@ -261,7 +260,7 @@ func (d *device) merge(values []drivers.Value) {
 		switch {
 		case at >= 0:
 			d.held = d.held || d.values[at].V != v.V
-			if d.values[at].V == nil && v.V != nil {
+			if d.values[at].V == nil && v.V != nil && !d.typed(v.Channel) {
 				d.bridge.tells.look() // its type may be known only now
 			}
 			d.values[at] = v
@@ -279,6 +278,12 @@ func (d *device) merge(values []drivers.Value) {
 			d.log.Warn("device names too many channels; further ones are left out of its state", "limit", mostChannels, "channel", v.Channel)
 		}
 	}
+}
+
+// typed tells whether the device lists a channel with its type.
+func (d *device) typed(channel string) bool {
+	at := d.rank(channel)
+	return at < len(d.channels) && d.channels[at].Type != ""
 }
 
 func (d *device) rank(channel string) int {

@@ -543,3 +543,20 @@ func TestChannelsThatAreAlwaysOthersAreBounded(t *testing.T) {
 		})
 	}
 }
+
+// To tell Home Assistant takes a moment for each device: not for a wire with a bad contact.
+func TestAKnownChannelThatIsGoodAgainIsNoNews(t *testing.T) {
+	d := &device{bridge: &Bridge{tells: &announcer{changed: make(chan struct{}, 1)}}}
+	d.describe([]drivers.Channel{{Name: "known", Type: drivers.Float}, {Name: "listed"}})
+	for name, news := range map[string]bool{"known": false, "listed": true, "unlisted": true} {
+		d.merge([]drivers.Value{{Channel: name}})
+		<-d.bridge.tells.changed // a new one
+		d.merge([]drivers.Value{{Channel: name, V: 1.0}})
+		if got := len(d.bridge.tells.changed) == 1; got != news {
+			t.Errorf("%s: it is %v that there is news", name, got)
+		}
+		if news {
+			<-d.bridge.tells.changed
+		}
+	}
+}
