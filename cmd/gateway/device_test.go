@@ -22,11 +22,10 @@ every = "1h"
 [devices.channels.level]
 unit = "m"
 valid = [0, 30]
-scale = 10
 [devices.options]
 channels = [
   { name = "rain", wave = "counter", unit = "mm" },
-  { name = "level", wave = "setpoint", min = -10, max = 10, initial = 2 },
+  { name = "level", wave = "setpoint", min = -10, max = 30, initial = 20 },
   { name = "pump", wave = "switch", initial = false },
 ]
 `
@@ -75,7 +74,7 @@ func TestADeviceIsReadAndSetFromTheCommandLine(t *testing.T) {
 	want(0, "tank: level = -5 m\n", "", "set", "tank", `{"level": -5}`)
 	want(0, "tank: level = -5 m\n", "", "set", "tank/level", "-5", "-timeout", "5s")
 	want(0, values("2", "bad", "on"), "", "read", "tank")
-	want(1, "", "99 is outside -10 to 10", "set", "tank/level", "99")
+	want(1, "", "99 is outside -10 to 30", "set", "tank/level", "99")
 	want(1, "", "name the channel to set: level, pump", "set", "tank", "on")
 	want(1, "", `channel "rain" is read-only`, "set", "tank/rain", "0")
 	want(1, "", "the command is empty", "set", "tank/pump", "")
