@@ -16,6 +16,10 @@ type carrier interface {
 	// ask returns the PDU of the answer. It returns soon after ctx ends.
 	ask(ctx context.Context, unit byte, r request, w waits) ([]byte, error)
 
+	// there returns an error if the port was pulled out, or the other end has hung up: as far
+	// as that shows without a request. What has come and was not read is forgotten.
+	there() error
+
 	// numbered tells whether an answer says which request it belongs to.
 	numbered() bool
 
@@ -26,6 +30,14 @@ type carrier interface {
 type waits struct {
 	answer time.Duration // from the end of a request to the first byte of its answer
 	delay  time.Duration // before a request, if the standard's silence is too short
+}
+
+// discard forgets what a port has received and nobody has read, if it can.
+func discard(port drivers.SerialPort) error {
+	if p, ok := port.(interface{ DiscardInput() error }); ok {
+		return p.DiscardInput()
+	}
+	return nil
 }
 
 // receive reads until done is content with what has come, or until a moment. port is

@@ -64,14 +64,14 @@ func TCPKind() drivers.Kind {
 	var shared lines
 	k := drivers.KindOf("modbus-tcp", "A meter, inverter or controller in the network that speaks Modbus TCP.",
 		tcpExample, tcpDefaults, func(ctx context.Context, o TCPOptions, _ drivers.Ports) (drivers.Device, error) {
-			address := o.hostPort()
+			address, opened := o.hostPort(), time.Now()
 			ln, err := shared.join(address, o.settings(), true, func(ctx context.Context) (carrier, error) {
 				conn, err := dial(ctx, address, o.Timeout)
 				if err != nil {
 					return nil, err
 				}
 				if o.Framing == "rtu" {
-					return &rtu{name: address, port: conn}, nil
+					return &rtu{name: address, port: conn, opened: opened}, nil
 				}
 				return &tcp{name: address, conn: conn}, nil
 			})
@@ -153,6 +153,9 @@ func (d *device) ask(ctx context.Context, r request) ([]byte, error) {
 // Sample reads all points. What a unit refuses is a fault of the reading; a unit
 // that does not answer is not asked for the rest.
 func (d *device) Sample(ctx context.Context) (drivers.Reading, error) {
+	if len(d.whole) == 0 { // all points are write_only
+		return drivers.Reading{}, d.line.reach(ctx)
+	}
 	values := make([]any, len(d.points))
 	var r drivers.Reading
 	if !d.apart.IsZero() && time.Since(d.apart) > anew {

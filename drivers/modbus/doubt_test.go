@@ -164,6 +164,38 @@ func TestAnswerToAnEarlierRun(t *testing.T) {
 	}
 }
 
+// So does one behind a converter, which hands the answer to whoever is connected by then.
+func TestAnswerToAnEarlierRunOverTCP(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	unit, served := alike(), make(chan struct{})
+	go func() {
+		defer close(served)
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		time.Sleep(300 * time.Millisecond)
+		conn.Write(modbustest.Frame(1, []byte{3, 2, 0, 2})) // register 200
+		for frame := make([]byte, 8); ; {
+			if _, err := io.ReadFull(conn, frame); err != nil {
+				return
+			}
+			conn.Write(modbustest.Frame(1, unit.Answer(frame[1:6])))
+		}
+	}()
+	dev := open(t, modbus.TCPKind(), fmt.Sprintf("address = %q\nframing = \"rtu\"\n", l.Addr())+twoAlike, drivers.Ports{})
+	if got := sample(t, dev); got != "a=1 b=2" {
+		t.Error(got)
+	}
+	dev.Close()
+	<-served
+}
+
 // A converter hands a late answer to whoever is connected by then.
 func TestLateAnswerOnANewConnection(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -109,6 +109,22 @@ func (ln *line) use(ctx context.Context, work func(carrier) error) error {
 	return work(ln.carrier)
 }
 
+// reach makes sure that the line is there, for a unit that is never asked anything. A
+// connection that was closed is made anew, as it is for a request.
+func (ln *line) reach(ctx context.Context) error {
+	var closed bool
+	err := ln.use(ctx, func(c carrier) error {
+		if closed = c.there() != nil; closed {
+			ln.drop() // why shows when it is opened again
+		}
+		return nil
+	})
+	if closed {
+		return ln.use(ctx, func(carrier) error { return nil })
+	}
+	return err
+}
+
 // ask sends a request to a unit and returns the data of a read.
 func (ln *line) ask(ctx context.Context, unit byte, r request, w waits) (data []byte, err error) {
 	for again := ln.reconnects; ; {

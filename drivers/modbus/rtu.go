@@ -66,11 +66,8 @@ type rtu struct {
 	echo      bool                    // what is sent comes back first: as configured, or as was seen
 	lastByte  time.Time               // when it was sent or received
 	lateComer bool                    // the answer to an earlier request may still come
-	opened    time.Time               // zero if nobody else can have asked something before
+	opened    time.Time               // when the line was: somebody else may have asked something before
 }
-
-// A discarder is a port that can forget what it has received and nobody has read.
-type discarder interface{ DiscardInput() error }
 
 func (c *rtu) ask(ctx context.Context, unit byte, r request, w waits) ([]byte, error) {
 	if err := c.quiet(ctx, r, w); err != nil {
@@ -177,11 +174,6 @@ func (c *rtu) longestTalk(w waits) time.Duration {
 // gateway that ended a moment ago, which has as long as any answer has.
 func (c *rtu) quiet(ctx context.Context, r request, w waits) error {
 	inherited := func() bool { return !r.writes() && time.Since(c.opened) < w.answer }
-	if d, ok := c.port.(discarder); ok {
-		if err := d.DiscardInput(); err != nil {
-			return err
-		}
-	}
 	buf := make([]byte, 512)
 	for began := time.Now(); c.lateComer || inherited(); {
 		_, err := c.port.Read(buf)
@@ -200,8 +192,13 @@ func (c *rtu) quiet(ctx context.Context, r request, w waits) error {
 		}
 		c.lastByte = time.Now()
 	}
-	return pause(ctx, time.Until(c.lastByte.Add(max(c.silence, w.delay))))
+	if err := pause(ctx, time.Until(c.lastByte.Add(max(c.silence, w.delay)))); err != nil {
+		return err
+	}
+	return c.there()
 }
+
+func (c *rtu) there() error { return discard(c.port) }
 
 func (c *rtu) numbered() bool { return false }
 

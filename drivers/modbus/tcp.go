@@ -25,12 +25,10 @@ type tcp struct {
 const mbap = 7 // bytes of the header: transaction, protocol, length, unit
 
 func (c *tcp) ask(ctx context.Context, unit byte, r request, w waits) ([]byte, error) {
-	if d, ok := c.conn.(discarder); ok {
-		if err := d.DiscardInput(); err != nil {
-			return nil, unsentError{err}
-		}
-	}
 	if err := pause(ctx, time.Until(c.heard.Add(w.delay))); err != nil {
+		return nil, unsentError{err}
+	}
+	if err := c.there(); err != nil {
 		return nil, unsentError{err}
 	}
 	c.number++
@@ -87,6 +85,8 @@ func (c *tcp) find(got []byte, unit byte) ([]byte, error) {
 	}
 	return nil, nil
 }
+
+func (c *tcp) there() error { return discard(c.conn) }
 
 func (c *tcp) numbered() bool { return true }
 

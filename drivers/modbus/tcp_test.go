@@ -180,6 +180,89 @@ func TestTCPDelay(t *testing.T) {
 	}
 }
 
+// A device that closes the connection a moment after each answer, and is given longer than
+// that before the next request, has not taken a command that would have come too late.
+func TestConnectionThatIsClosedDuringTheDelay(t *testing.T) {
+	for framing, size := range map[string]int{"tcp": 12, "rtu": 8} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		unit := alike()
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				request := make([]byte, size)
+				if _, err := io.ReadFull(conn, request); err != nil {
+					return
+				}
+				if framing == "rtu" {
+					conn.Write(modbustest.Frame(1, unit.Answer(request[1:6])))
+				} else {
+					answer := unit.Answer(request[7:])
+					conn.Write(append([]byte{request[0], request[1], 0, 0, 0, byte(len(answer) + 1), 1}, answer...))
+				}
+				time.Sleep(20 * time.Millisecond)
+				conn.Close()
+			}
+		}()
+		dev := open(t, modbus.TCPKind(), fmt.Sprintf("address = %q\nframing = %q\ndelay = \"500ms\"\npoints = [{ name = \"a\", address = 100, writable = true, write_only = true }]", l.Addr(), framing), drivers.Ports{})
+		for value := range 3 {
+			if got := actuate(t, dev, "a", float64(value)); got != "" {
+				t.Errorf("%s, command %d: %s", framing, value, got)
+			}
+		}
+		dev.Close()
+		l.Close()
+	}
+}
+
+// Of a unit that is never read nothing shows but whether there is a way to it.
+func TestAUnitThatIsNeverReadIsOfflineWithItsHost(t *testing.T) {
+	const points = "points = [{ name = \"a\", address = 100, writable = true, write_only = true }]"
+	l, err := net.Listen("tcp", need.Port(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := open(t, modbus.TCPKind(), fmt.Sprintf("address = %q\n", l.Addr())+points, drivers.Ports{})
+	defer dev.Close()
+	patience := time.Now().Add(need.Patience)
+	for n := 0; n < 2; { // the first connection, and another one when the host has closed that
+		if got := sample(t, dev); got != "" {
+			t.Errorf("connection %d: %s", n, got)
+		}
+		l.(*net.TCPListener).SetDeadline(time.Now().Add(20 * time.Millisecond))
+		if conn, err := l.Accept(); err == nil {
+			conn.Close()
+			n++
+		} else if time.Now().After(patience) {
+			t.Fatal(err)
+		}
+	}
+	l.Close()
+	for err = nil; err == nil && time.Now().Before(patience); { // until the end of the connection has arrived
+		_, err = dev.(drivers.Sampler).Sample(t.Context())
+	}
+	if !errors.Is(err, drivers.ErrGone) || !strings.HasSuffix(err.Error(), "connection refused; is Modbus TCP switched on there, on this port?") {
+		t.Errorf("nobody listens: %v", err)
+	}
+
+	port := newLine(nil)
+	dev = open(t, modbus.RTUKind(), onPort+points, port.Ports())
+	defer dev.Close()
+	if got := sample(t, dev); got != "" {
+		t.Error(got)
+	}
+	port.Unplug()
+	_, err = dev.(drivers.Sampler).Sample(t.Context())
+	if !errors.Is(err, drivers.ErrGone) || err.Error() != "/dev/ttyUSB0 is not there; check the cable" {
+		t.Errorf("the adapter is pulled out: %v", err)
+	}
+}
+
 func TestRTUOverTCP(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -59,6 +59,9 @@ func (p *Port) Respond(f func(sent []byte) string) {
 func (p *Port) DiscardInput() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.gone {
+		return fmt.Errorf("unplugged: %w", drivers.ErrGone)
+	}
 	p.in.Reset()
 	return nil
 }
