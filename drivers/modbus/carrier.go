@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"edgegateway/drivers"
@@ -78,10 +79,11 @@ const mostReceived = 1024
 const manyRegisters = 10
 
 // noAnswer is the error of a unit that is silent.
-func noAnswer(what string, r request) error {
-	err := &drivers.NoAnswerError{What: what, Err: os.ErrDeadlineExceeded}
+func noAnswer(what, hint string, r request) error {
+	err := &drivers.NoAnswerError{What: what, Hint: hint, Err: os.ErrDeadlineExceeded}
 	if !r.bits() && !r.writes() && r.count > manyRegisters {
-		err.Hint = fmt.Sprintf("some units do not answer when as many as %d registers are asked for: then set max_count", r.count)
+		many := fmt.Sprintf("some units do not answer when as many as %d registers are asked for: then set max_count", r.count)
+		err.Hint = strings.TrimPrefix(hint+"; "+many, "; ")
 	}
 	return err
 }

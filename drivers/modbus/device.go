@@ -41,6 +41,7 @@ func RTUKind() drivers.Kind {
 				// program may have asked something a moment ago.
 				return &rtu{
 					name: o.Path, port: port, echo: o.Echo, silence: silence(o.Baud, bits), lateComer: true, opened: time.Now(),
+					hint:    fmt.Sprintf("are baud rate and parity right (%s)?", o.settings()),
 					airtime: func(n int) time.Duration { return o.RS485Before + characters(n, o.Baud, bits) },
 				}, nil
 			})

@@ -208,7 +208,7 @@ func TestSilentUnitIsNoAnswer(t *testing.T) {
 		began := time.Now()
 		_, err := dev.(drivers.Sampler).Sample(t.Context())
 		var silent *drivers.NoAnswerError
-		if !errors.As(err, &silent) || err.Error() != "no answer from unit 1 on /dev/ttyUSB0; check its address, wiring and power" {
+		if !errors.As(err, &silent) || err.Error() != "no answer from unit 1 on /dev/ttyUSB0; check its address, wiring and power; are baud rate and parity right (9600 baud, 8N1)?" {
 			t.Error(err)
 		}
 		// A first silence before the first request, as long as an answer may take, one wait,
@@ -246,7 +246,7 @@ func TestUnitThatIsSilentWhenAskedForMuch(t *testing.T) {
 		}
 		options := onPort + "points = [" + strings.Join(points, ", ") + "]\n"
 		dev := open(t, modbus.RTUKind(), options, l.Ports())
-		want := "no answer from unit 1 on /dev/ttyUSB0; check its address, wiring and power; some units do not answer when as many as 80 registers are asked for: then set max_count"
+		want := "no answer from unit 1 on /dev/ttyUSB0; check its address, wiring and power; are baud rate and parity right (9600 baud, 8N1)?; some units do not answer when as many as 80 registers are asked for: then set max_count"
 		if got := sample(t, dev); got != want {
 			t.Error(got)
 		}
@@ -267,7 +267,7 @@ func TestWriteIsNotRepeated(t *testing.T) {
 		l.spoil = nothing
 		asked := unit.Asked()
 		got := actuate(t, dev, "mode", 7.0)
-		if want := "nobody knows whether the unit did it: no answer from unit 1 on /dev/ttyUSB0; check its address, wiring and power"; got != want || unit.Asked()-asked != 1 {
+		if want := "nobody knows whether the unit did it: no answer from unit 1 on /dev/ttyUSB0; check its address, wiring and power; are baud rate and parity right (9600 baud, 8N1)?"; got != want || unit.Asked()-asked != 1 {
 			t.Errorf("%d requests: %s", unit.Asked()-asked, got)
 		}
 		l.spoil = nil

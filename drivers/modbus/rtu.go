@@ -59,6 +59,7 @@ func characters(n, baud, bitsOfCharacter int) time.Duration {
 // that takes bytes as they are.
 type rtu struct {
 	name string // of the port, for errors
+	hint string // what else may be wrong if a unit is silent; "" = nothing
 	port drivers.SerialPort
 
 	silence   time.Duration           // between two frames
@@ -100,7 +101,7 @@ func (c *rtu) ask(ctx context.Context, unit byte, r request, w waits) ([]byte, e
 		}
 	}
 	if err == os.ErrDeadlineExceeded || errors.Is(err, errCut) && len(answer)+len(part) == 0 {
-		return nil, noAnswer(fmt.Sprintf("unit %d on %s", unit, c.name), r)
+		return nil, noAnswer(fmt.Sprintf("unit %d on %s", unit, c.name), c.hint, r)
 	}
 	if err != nil {
 		return nil, err

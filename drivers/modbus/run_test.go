@@ -82,7 +82,7 @@ func TestSilentUnitDoesNotDisturbItsNeighbours(t *testing.T) {
 		for _, d := range diaries[1:] {
 			d.End(t)
 		}
-		want := "online|a=5|offline: 3 times in a row: no answer from unit 3 on /dev/ttyUSB0; check its address, wiring and power|online|a=5|offline: the gateway is stopping"
+		want := "online|a=5|offline: 3 times in a row: no answer from unit 3 on /dev/ttyUSB0; check its address, wiring and power; are baud rate and parity right (9600 baud, 8N1)?|online|a=5|offline: the gateway is stopping"
 		if got := diaries[3].Text(); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}

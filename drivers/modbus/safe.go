@@ -99,11 +99,14 @@ func (f failsafe) Safe(ctx context.Context) (drivers.Reading, error) {
 
 // secure writes all safe values, in the order of the points. What is refused keeps no
 // other one from being set. Here a write is repeated, since it may be carried out twice; a
-// unit that does not answer is not asked for all of them.
+// unit that does not answer is not asked for all of them, and one that has not answered yet once.
 func (f failsafe) secure(ctx context.Context) error {
 	var unsafe []string
 	var why error
-	left := mostSilences
+	left := 1 // one that is off would take the time of its neighbours
+	if f.answered {
+		left = mostSilences
+	}
 	for _, p := range f.points {
 		if p.Safe == nil {
 			continue

@@ -212,6 +212,18 @@ func TestASafeStateThatIsNotReachedIsAnError(t *testing.T) {
 	}
 }
 
+// Nor does one that is off take more of the time of its neighbours than another one.
+func TestAUnitThatIsOffIsAskedOnceForItsSafeValues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		unit := relays()
+		unit.Mute(true)
+		_, err := modbus.RTUKind().Open(t.Context(), with(onPort+board), newLine(map[byte]*modbustest.Unit{1: unit}).Ports())
+		if err == nil || !strings.HasPrefix(err.Error(), `"pump", "vent", "limit", "level" may not have the safe value: no answer`) || unit.Asked() != 1 {
+			t.Errorf("%d requests: %v", unit.Asked(), err)
+		}
+	})
+}
+
 // A unit that was away comes back with its relays as they were: nobody is told that it
 // works before they are safe.
 func TestAUnitThatComesBackIsMadeSafeFirst(t *testing.T) {
@@ -234,7 +246,7 @@ func TestAUnitThatComesBackIsMadeSafeFirst(t *testing.T) {
 		unit.Mute(false)
 		time.Sleep(2 * time.Minute)
 		d.End(t)
-		const off = "no answer from unit 1 on /dev/ttyUSB0; check its address, wiring and power"
+		const off = "no answer from unit 1 on /dev/ttyUSB0; check its address, wiring and power; are baud rate and parity right (9600 baud, 8N1)?"
 		want := "online|pump=false|pump=true|result: pump=true, <nil>|offline: 3 times in a row: " + off +
 			"|offline: 3 times in a row: " + off + `; then: "pump" may not have the safe value: ` + off +
 			`|offline: "pump" may not have the safe value: ` + off + "|online|pump=false"

@@ -47,7 +47,7 @@ func (c *tcp) ask(ctx context.Context, unit byte, r request, w waits) ([]byte, e
 	})
 	switch {
 	case err == os.ErrDeadlineExceeded:
-		return nil, noAnswer(fmt.Sprintf("unit %d at %s", unit, c.name), r)
+		return nil, noAnswer(fmt.Sprintf("unit %d at %s", unit, c.name), "", r)
 	case errors.Is(err, errCut):
 		return nil, c.misfit(came)
 	}
