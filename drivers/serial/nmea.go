@@ -73,7 +73,7 @@ func openNMEA(_ context.Context, o NMEAOptions, p drivers.Ports) (drivers.Device
 
 // Channels lists what receivers send. While there is no fix, valid is false and the
 // position is left out: the last one is kept, as where the receiver was. Of what moves
-// there is no last one: it is bad.
+// there is no last one: it is bad. So is a position before the first one.
 func (d *receiver) Channels() []drivers.Channel {
 	return []drivers.Channel{
 		{Name: "valid", Quantity: drivers.State, Type: drivers.Bool},
@@ -136,6 +136,7 @@ func (d *receiver) collect(s sentence, now time.Time, emit func(drivers.Reading)
 	for _, v := range s.values {
 		at := slices.IndexFunc(d.values, func(old drivers.Value) bool { return old.Channel == v.Channel })
 		switch {
+		case at >= 0 && v.V == nil: // another sentence has it
 		case at < 0:
 			d.values = append(d.values, v)
 		case v.Channel == "valid" && v.V == true && d.values[at].V == false:
@@ -157,14 +158,17 @@ func (d *receiver) tell(emit func(drivers.Reading)) {
 	position, moving := []string{"latitude", "longitude", "altitude"}, []string{"speed", "course", "hdop", "pdop", "time"}
 	invalid := slices.Contains(values, drivers.Value{Channel: "valid", V: false})
 	for _, v := range values {
-		if invalid && (slices.Contains(position, v.Channel) || slices.Contains(moving, v.Channel)) {
-			continue
+		where := slices.Contains(position, v.Channel)
+		switch {
+		case v.V != nil && !(invalid && (where || slices.Contains(moving, v.Channel))):
+			d.told[v.Channel] = true
+			r.Values = append(r.Values, v)
+		case !(where && d.told[v.Channel]):
+			r.Bad = append(r.Bad, v.Channel)
 		}
-		d.told[v.Channel] = true
-		r.Values = append(r.Values, v)
 	}
-	for _, name := range moving {
-		if invalid && d.told[name] {
+	for _, name := range moving { // also of a sentence that has not come
+		if invalid && d.told[name] && !slices.Contains(r.Bad, name) {
 			r.Bad = append(r.Bad, name)
 		}
 	}

@@ -60,7 +60,7 @@ $GPGSA,A,1,,,,,,,,,,,,,99.99,99.99,99.99*30
 $GPGSV,1,1,00*79
 $GPGLL,,,,,,V,N*64
 `, "\n", "\r\n"))
-	if want := "[valid=false fix_quality=none satellites=0 fix=none]"; fmt.Sprint(got) != want {
+	if want := "[valid=false fix_quality=none satellites=0 fix=none bad: latitude longitude speed course time hdop altitude pdop]"; fmt.Sprint(got) != want {
 		t.Errorf("got %v, want %s", got, want)
 	}
 }
@@ -70,11 +70,11 @@ func TestSentences(t *testing.T) {
 	for _, c := range []struct{ sentence, want string }{
 		{"GNRMC,235959.90,A,3351.6000,S,15112.6000,W,022.4,084.4,311299,,,A", "valid=true latitude=-33.86 longitude=-151.21 speed=11.524 course=84.4 time=1999-12-31T23:59:59.900Z"},
 		{"GLRMC,000000,A,0000.0000,N,00000.0000,E,,,290224", "valid=true latitude=0 longitude=0 time=2024-02-29T00:00:00.000Z"},
-		{"GPRMC,,V,,,,,,,,,,N", "valid=false"},
-		{"GPRMC,083559.00,V,4717.1,N,00833.9,E,1,2,091202", "valid=false"},
-		{"GPGGA,,,,,,0,00,99.99,,,,,,", "valid=false fix_quality=none satellites=0"},
+		{"GPRMC,,V,,,,,,,,,,N", "valid=false bad: latitude longitude speed course time"},
+		{"GPRMC,083559.00,V,4717.1,N,00833.9,E,1,2,091202", "valid=false bad: latitude longitude speed course time"},
+		{"GPGGA,,,,,,0,00,99.99,,,,,,", "valid=false fix_quality=none satellites=0 bad: latitude longitude hdop altitude"},
 		{"GNGGA,092725.00,4717.11399,N,00833.91590,E,4,12,0.5,-3.25,M,48.0,M,,", "valid=true fix_quality=rtk satellites=12 latitude=47.2852332 longitude=8.565265 hdop=0.5 altitude=-3.25"},
-		{"GNGSA,A,1,,,,,,,,,,,,,99.99,99.99,99.99", "fix=none"},
+		{"GNGSA,A,1,,,,,,,,,,,,,99.99,99.99,99.99", "fix=none bad: pdop"},
 		{"GPVTG,,T,,M,,N,36.0,K", "speed=10"},
 		{"PUBX,00,081350.00,4717.113210,N", ""},
 		{"GPGSV,3,1,10,23,38,230,44", ""},
@@ -124,17 +124,18 @@ func TestOneReadingForAMoment(t *testing.T) {
 		}
 	}
 	// One sentence calls the position invalid: there is none.
-	if got, want := receive(t, burst(1, "V")), "[valid=false fix_quality=gps satellites=8 fix=3d]"; fmt.Sprint(got) != want {
+	if got, want := receive(t, burst(1, "V")), "[valid=false fix_quality=gps satellites=8 fix=3d bad: latitude longitude speed course time hdop altitude pdop]"; fmt.Sprint(got) != want {
 		t.Errorf("got %v", got)
 	}
 }
 
-// A tunnel: the position stays what it was, but a speed of the past is none.
+// A tunnel: the position stays what it was, but a speed of the past is none. A position
+// before the first one is none either.
 func TestFixThatIsLost(t *testing.T) {
 	lost := nmea("GPRMC,083600.00,V,,,,,,,091202,,,N", "GPVTG,,T,,M,0.00,N,0.00,K,N", "GPGGA,083600.00,,,,,0,00,99.99,,,,,,", "GPGSA,A,1,,,,,,,,,,,,,99.99,99.99,99.99")
 	got := receive(t, lost, nmea("GPRMC,083559.00,A,4717.1,N,00833.9,E,48.6,77.5,091202"), lost)
 	const without = "valid=false fix_quality=none satellites=0 fix=none"
-	want := []string{without, "valid=true latitude=47.285 longitude=8.565 speed=25.002 course=77.5 time=2002-12-09T08:35:59.000Z", without + " bad: speed course time"}
+	want := []string{without + " bad: latitude longitude speed course time hdop altitude pdop", "valid=true latitude=47.285 longitude=8.565 speed=25.002 course=77.5 time=2002-12-09T08:35:59.000Z", without + " bad: speed course time hdop altitude pdop"}
 	if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -148,7 +149,7 @@ func TestReceiverThatHasNoTimeAndNeverPauses(t *testing.T) {
 			time.Sleep(200 * time.Millisecond)
 		}
 	})
-	if len(got) != 5 || serialtest.Show(got[0]) != "valid=false fix=none" {
+	if len(got) != 5 || serialtest.Show(got[0]) != "valid=false fix=none bad: latitude longitude speed course time pdop" {
 		t.Errorf("%d readings in 10 s: %v", len(got), got)
 	}
 }

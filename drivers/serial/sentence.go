@@ -15,8 +15,8 @@ import (
 
 // A sentence is what a line of NMEA 0183 says.
 type sentence struct {
-	epoch  string // its time of day, as it is written; "" = it has none
-	values []drivers.Value
+	epoch  string          // its time of day, as it is written; "" = it has none
+	values []drivers.Value // nil: there is none without a fix
 }
 
 // parseSentence reads RMC, GGA, VTG and GSA of any talker (GP, GL, GA, GB, GN...),
@@ -79,6 +79,13 @@ type sentenceParser struct {
 
 func (p *sentenceParser) add(channel string, v any) {
 	p.values = append(p.values, drivers.Value{Channel: channel, V: v})
+}
+
+// none adds what the sentence would say if there was a fix.
+func (p *sentenceParser) none(channels ...string) {
+	for _, c := range channels {
+		p.add(c, nil)
+	}
 }
 
 // number reads a field; ok is false if it is empty or wrong.
@@ -177,6 +184,7 @@ func (p *sentenceParser) rmc() {
 	valid := p.at(2) == "A"
 	p.add("valid", valid)
 	if !valid {
+		p.none("latitude", "longitude", "speed", "course", "time")
 		return
 	}
 	p.position(3)
@@ -209,7 +217,8 @@ func (p *sentenceParser) gga() {
 		p.add("satellites", n)
 	}
 	if quality < 1 {
-		return // HDOP is 99.99 now, or so
+		p.none("latitude", "longitude", "hdop", "altitude") // HDOP is written as 99.99, or so
+		return
 	}
 	p.position(2)
 	p.take(8, "hdop", 0, mostDOP, 1, 2)
@@ -233,6 +242,7 @@ func (p *sentenceParser) gsa() {
 	case !ok:
 	case fix == 1:
 		p.add("fix", "none")
+		p.none("pdop")
 	case fix == 2, fix == 3:
 		p.add("fix", fmt.Sprintf("%dd", fix))
 		p.take(15, "pdop", 0, mostDOP, 1, 2)
