@@ -151,10 +151,14 @@ func flatten(object map[string]any, prefix string, depth int, values *[]drivers.
 	}
 }
 
-// parsePairs takes key=value or key:value, between blanks, commas or semicolons.
+// parsePairs takes key=value or key:value, between blanks, commas or semicolons. A comma
+// that numbers may have stands between pairs if a blank follows.
 func parsePairs(line []byte, between string, read func(string) any) ([]drivers.Value, error) {
 	var values []drivers.Value
 	for _, pair := range strings.FieldsFunc(string(line), func(r rune) bool { return strings.ContainsRune(between, r) }) {
+		if pair = strings.TrimRight(pair, ","); pair == "" {
+			continue
+		}
 		at := strings.IndexAny(pair, "=:")
 		if at <= 0 {
 			return nil, fmt.Errorf("%q is not a pair", pair)

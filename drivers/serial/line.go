@@ -184,7 +184,7 @@ func (d *lineDevice) Watch(ctx context.Context, emit func(drivers.Reading)) erro
 			d.heard = now
 		case d.split.empty() && now.Sub(d.waiting) > drivers.SerialPatience/2:
 			d.cut = false
-		case !d.split.empty() && now.Sub(d.heard) > longestPause:
+		case !d.split.empty() && !d.split.long && now.Sub(d.heard) > longestPause:
 			d.paused = true
 		}
 		d.waiting = now

@@ -54,6 +54,7 @@ func TestLines(t *testing.T) {
 		{"csv, points among decimal commas", at + "format = \"csv\"\nseparator = \";\"\ndecimal = \",\"\ncolumns = [\"t\", \"rh\", \"u\"]", "1.234;0,5;1.234,5",
 			map[string]any{"t": "1.234", "rh": 0.5, "u": "1.234,5"}, ""},
 		{"kv, decimal commas", at + "format = \"kv\"\ndecimal = \",\"", "t=22,5 rh:51;p=1013,25", map[string]any{"t": 22.5, "rh": int64(51), "p": 1013.25}, ""},
+		{"kv, decimal commas and commas between", at + "format = \"kv\"\ndecimal = \",\"", "t=22,5, rh=51,\tp=1013,25 , s=a,", map[string]any{"t": 22.5, "rh": int64(51), "p": 1013.25, "s": "a"}, ""},
 		{"regex, decimal commas", at + "format = \"regex\"\ndecimal = \",\"\npattern = '(?P<t>[0-9,]+) C'", "22,5 C", map[string]any{"t": 22.5}, ""},
 		{"csv, text with semicolons", csv, "21.5,40;a,99", map[string]any{"t": 21.5, "rh": "40;a"}, ""},
 		{"csv, a list behind a number with a point", csv, "21.5,1;2,x", map[string]any{"t": 21.5, "rh": "1;2"}, ""},
@@ -166,6 +167,18 @@ func TestLineThatBeganBeforeThePortWasOpenIsNotUsed(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestAPauseInALineThatIsTooLongSpoilsNoOther(t *testing.T) {
+	got := watch(t, serial.LineKind(), with(onPort+"format = \"csv\"\ncolumns = [\"t\", \"rh\"]\nmax_line = 16"), func(port *serialtest.Port) {
+		time.Sleep(time.Second)
+		port.Feed(strings.Repeat("x", 40))
+		time.Sleep(6 * time.Second)
+		port.Feed("x\r\n21.6,41\r\n")
+	})
+	if len(got) != 2 || !strings.Contains(serialtest.Show(got[0]), "longer than 16 bytes") || serialtest.Show(got[1]) != "t=21.6 rh=41" {
+		t.Errorf("got %v", got)
 	}
 }
 
