@@ -51,7 +51,8 @@ type Kind struct {
 
 	// Reach decodes the options and says why this process could not open the device now,
 	// as far as that shows without touching it: something is not there, or its group
-	// is missing. So does a device that opens and is without a part that was asked for. root stands before /dev and /sys; "" is the machine itself.
+	// is missing. So does a device that opens and is without a part that was asked for.
+	// root stands before /dev and /sys; "" is the machine itself.
 	Reach func(decode func(dst any) error, root string) error
 
 	// Open decodes the options and opens the device. decode fills a struct that
