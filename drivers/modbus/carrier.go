@@ -14,7 +14,10 @@ import (
 // A carrier takes a request to a unit and brings its answer. One goroutine at a time
 // uses it.
 type carrier interface {
-	// ask returns the PDU of the answer. It returns soon after ctx ends.
+	// quiet waits until a request may be sent. Its error is that of one that was not.
+	quiet(ctx context.Context, r request, w waits) error
+
+	// ask sends a request and returns the PDU of the answer. Both return soon after ctx ends.
 	ask(ctx context.Context, unit byte, r request, w waits) ([]byte, error)
 
 	// there returns an error if the port was pulled out, or the other end has hung up: as far

@@ -22,28 +22,25 @@ type doubt struct {
 // slowest is how long an answer is reckoned with while nobody knows how slow a unit is.
 const slowest = 5 * time.Second
 
-// note takes down what became of a read that had its turn at a moment. The first answer
+// note takes down what became of a read that was sent at a moment. The first answer
 // that comes after one was missing is to a read since then, which tells how slow the unit
 // is at most; the others come as late.
-func (d *doubt) note(r request, turn time.Time, err error) {
-	var unsent unsentError
+func (d *doubt) note(r request, sent time.Time, err error) {
 	var refused *ExceptionError
-	if r.writes() || errors.As(err, &unsent) { // an answer to a write is its repetition
+	if r.writes() { // an answer to a write is its repetition
 		return
 	}
-	doubtful := turn.Before(d.until)
+	doubtful := sent.Before(d.until)
 	d.last = r
 	switch {
 	case err != nil && !errors.As(err, &refused): // noise, too, or a stop; the answer may still come
 		if !doubtful {
-			d.since = turn
+			d.since = sent
 		}
-		d.slow, d.until = slowest, turn.Add(slowest)
+		d.slow, d.until = slowest, sent.Add(slowest)
 	case doubtful:
 		d.slow = min(d.slow, time.Since(d.since))
-		// Before it was sent the line may have been listened to for one patience; the
-		// other one is for a unit that is not always as slow.
-		d.until = turn.Add(d.slow + 2*drivers.SerialPatience)
+		d.until = sent.Add(d.slow + 2*drivers.SerialPatience) // it is not always as slow
 	}
 }
 

@@ -84,6 +84,31 @@ func TestSecondAnswerToARepetitionIsNotTakenForTheNext(t *testing.T) {
 	}
 }
 
+// The first request is sent when the line has been listened to for as long as an answer may
+// take, and the time that its answer needs begins then.
+func TestUnitThatIsSlowFromTheStart(t *testing.T) {
+	for _, timeout := range []string{"1s", "3s", "4s"} {
+		for latency := 100 * time.Millisecond; latency < 5*time.Second; latency += 50 * time.Millisecond {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLine(map[byte]*modbustest.Unit{1: alike()})
+				var late sync.WaitGroup
+				var slow atomic.Bool
+				slow.Store(true)
+				delayed(l, latency, "", &slow, &late)
+				dev := open(t, modbus.RTUKind(), onPort+"timeout = \""+timeout+"\"\n"+twoAlike, l.Ports())
+				for n := range 20 {
+					r, _ := dev.(drivers.Sampler).Sample(t.Context())
+					if wrong := wrongly(r.Values); wrong != nil {
+						t.Errorf("timeout %s, answers after %v: sample %d: %v", timeout, latency, n, wrong)
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				late.Wait()
+			})
+		}
+	}
+}
+
 // A reading that is given up in the middle leaves an answer behind, too.
 func TestAnswerToAReadingThatWasGivenUp(t *testing.T) {
 	for _, latency := range []time.Duration{500 * time.Millisecond, time.Second, 3 * time.Second} {

@@ -135,12 +135,16 @@ func (ln *line) ask(ctx context.Context, unit byte, r request, w waits) (data []
 				return doubt.late() // others may have their turn meanwhile
 			}
 			rest = 0
-			turn := time.Now()
-			pdu, err := c.ask(ctx, unit, r, w)
-			if err == nil {
-				data, err = r.parse(pdu)
+			if err = c.quiet(ctx, r, w); err != nil {
+				err = unsentError{err}
+			} else {
+				sent := time.Now() // and not when it had its turn: listening may have taken as long as an answer
+				var pdu []byte
+				if pdu, err = c.ask(ctx, unit, r, w); err == nil {
+					data, err = r.parse(pdu)
+				}
+				doubt.note(r, sent, err)
 			}
-			doubt.note(r, turn, err)
 			if ln.broken(err) {
 				ln.drop() // the error that matters is there
 			}

@@ -71,9 +71,6 @@ type rtu struct {
 }
 
 func (c *rtu) ask(ctx context.Context, unit byte, r request, w waits) ([]byte, error) {
-	if err := c.quiet(ctx, r, w); err != nil {
-		return nil, unsentError{err}
-	}
 	frame := appendRTU(nil, unit, r)
 	// Until a good answer has come, a bad one may.
 	c.lateComer = true

@@ -24,13 +24,15 @@ type tcp struct {
 
 const mbap = 7 // bytes of the header: transaction, protocol, length, unit
 
-func (c *tcp) ask(ctx context.Context, unit byte, r request, w waits) ([]byte, error) {
+// quiet looks whether the connection is there behind the delay: it may be closed meanwhile.
+func (c *tcp) quiet(ctx context.Context, _ request, w waits) error {
 	if err := pause(ctx, time.Until(c.heard.Add(w.delay))); err != nil {
-		return nil, unsentError{err}
+		return err
 	}
-	if err := c.there(); err != nil {
-		return nil, unsentError{err}
-	}
+	return c.there()
+}
+
+func (c *tcp) ask(ctx context.Context, unit byte, r request, w waits) ([]byte, error) {
 	c.number++
 	frame := make([]byte, mbap-1, 32)
 	frame = r.append(append(frame, unit))
