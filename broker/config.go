@@ -240,11 +240,16 @@ func (l ListenerConfig) web() bool {
 	return strings.HasPrefix(l.Address, "ws://") || strings.HasPrefix(l.Address, "wss://")
 }
 
+// secure reports whether it speaks TLS.
+func (l ListenerConfig) secure() bool {
+	return strings.HasPrefix(l.Address, "tls://") || strings.HasPrefix(l.Address, "wss://")
+}
+
 // Validate reports every value that can not be, each as a sentence that starts with
 // its key.
 func (l ListenerConfig) Validate() error {
 	scheme, rest, found := strings.Cut(l.Address, "://")
-	secure, web := scheme == "tls" || scheme == "wss", l.web()
+	secure, web := l.secure(), l.web()
 	var errs []error
 	fail := func(wrong bool, format string, args ...any) {
 		if wrong {

@@ -12,10 +12,13 @@ import (
 	"syscall"
 )
 
-// Listen opens the socket of a listener. The address of the result tells the port
-// that was taken for port 0.
+// Listen opens the socket of a listener, if its files are as they must be. The address
+// of the result tells the port that was taken for port 0.
 func Listen(l ListenerConfig) (net.Listener, error) {
 	if err := l.Validate(); err != nil {
+		return nil, fmt.Errorf("listener %s: %w", l.Address, err)
+	}
+	if err := l.CheckFiles(); err != nil {
 		return nil, fmt.Errorf("listener %s: %w", l.Address, err)
 	}
 	scheme, rest, _ := strings.Cut(l.Address, "://")

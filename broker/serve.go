@@ -73,8 +73,8 @@ func (l ListenerConfig) verifies() bool { return l.PasswordFile != "" || l.TLS.I
 // name, and nothing verifies one.
 func (l ListenerConfig) LetsNobodyIn(at net.Addr) bool { return !l.verifies() && !l.anonymous(at) }
 
-// CheckFiles reads the files that say who may come in, and reports the first line
-// that is wrong.
+// CheckFiles reads the files that the listener is opened with, and reports the first
+// that it can not be opened with.
 func (l ListenerConfig) CheckFiles() error {
 	if l.PasswordFile != "" {
 		if _, err := readPasswords(l.PasswordFile); err != nil {
@@ -83,6 +83,11 @@ func (l ListenerConfig) CheckFiles() error {
 	}
 	if l.ACLFile != "" {
 		if _, err := readACL(l.ACLFile); err != nil {
+			return err
+		}
+	}
+	if l.secure() {
+		if _, err := tlsConfig(l.TLS); err != nil {
 			return err
 		}
 	}

@@ -116,6 +116,7 @@ func (c *checker) ports(cfg config.Config, own []status.Listening) {
 			c.ok("listener", "%s is open in the running gateway", l.Address)
 		case scheme == "unix":
 			c.unixListener(rest)
+		case l.CheckFiles() != nil: // said above
 		default:
 			ln, err := broker.Listen(l)
 			c.port("listener", l.Address, ln, portHint(err, "address under [[broker.listeners]]"))

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -31,9 +31,13 @@ func runGateway(ctx context.Context, p *process, read func() (config.Config, err
 		default: // it has not begun with the last one
 		}
 	})()
-	t := tenure{p, read, reload}
+	return tenure{p, read, reload}.andNext(ctx)
+}
+
+// andNext runs one tenure after the other.
+func (t tenure) andNext(ctx context.Context) error {
 	started := time.Now()
-	cfg, err := read()
+	cfg, err := t.read()
 	if err != nil {
 		return err
 	}
@@ -43,9 +47,10 @@ func runGateway(ctx context.Context, p *process, read func() (config.Config, err
 		var refused *startError
 		switch {
 		case errors.As(err, &refused) && old != nil && ctx.Err() == nil:
-			refused.log.Error("the gateway does not start with the new configuration, and goes on with the old one", "err", refused.err)
+			refused.notify.log.Error("the gateway does not start with the new configuration, and goes on with the old one", "err", refused.err)
+			refused.notify.unheard(refused.notify.Status(oldConfiguration), "has an old configuration")
 			cfg, old = *old, nil
-		case err != nil || next == nil:
+		case err != nil || next == nil || ctx.Err() != nil: // a stop while it was between two tenures
 			return err
 		default:
 			last := cfg
@@ -55,14 +60,31 @@ func runGateway(ctx context.Context, p *process, read func() (config.Config, err
 	}
 }
 
+const oldConfiguration = "goes on with its old configuration; the journal says why"
+
 // A startError is why a gateway could not be opened.
 type startError struct {
-	err error
-	log *slog.Logger
+	err    error
+	notify *notifier
 }
 
 func (e *startError) Error() string { return e.err.Error() }
 func (e *startError) Unwrap() error { return e.err }
+
+// next is the configuration as it is now, if there is no mistake in it or in what its listeners read: the old
+// one may name the same files, so there would be nothing to go back to.
+func (t tenure) next() (config.Config, error) {
+	cfg, err := t.read()
+	if err != nil {
+		return cfg, err
+	}
+	for _, l := range cfg.Broker.Listeners {
+		if wrong := l.CheckFiles(); wrong != nil {
+			err = errors.Join(err, fmt.Errorf("listener %s: %w", l.Address, wrong))
+		}
+	}
+	return cfg, err
+}
 
 // run opens a gateway and closes it again; next is the configuration to go on with, nil to end.
 func (t tenure) run(ctx context.Context, cfg config.Config, started time.Time) (next *config.Config, err error) {
@@ -73,11 +95,6 @@ func (t tenure) run(ctx context.Context, cfg config.Config, started time.Time) (
 	if err != nil {
 		return nil, err
 	}
-	tell := func(err error, what string) {
-		if err != nil {
-			log.Warn("the service manager does not know that the gateway "+what, "err", err)
-		}
-	}
 	g, err := open(cfg, surroundings{
 		log: log, started: started, ports: p.ports(),
 		synced:  clockSynced,
@@ -85,32 +102,35 @@ func (t tenure) run(ctx context.Context, cfg config.Config, started time.Time) (
 		control: status.ControlPath(p.getenv, cfg.DataDir),
 	})
 	if err != nil {
-		return nil, &startError{err, log}
+		return nil, &startError{err, notify}
 	}
 	g.layers.start("watchdog", func(ctx context.Context) error { return notify.Run(ctx, g.health.check) })
 	g.announce(p, journal || cfg.Log.Format == "json")
-	tell(notify.Ready(), "is ready")
+	notify.unheard(notify.Ready(), "is ready")
 
 	failure := g.wait(ctx, t.reload, func() (over bool) {
-		read, err := t.read()
+		read, err := t.next()
 		if err != nil {
 			for mistake := range strings.Lines(err.Error()) {
 				log.Error("the configuration is not taken: the gateway goes on with the one that it has", "err", strings.TrimSpace(mistake))
 			}
-			tell(notify.Status("goes on with its old configuration; the journal says why"), "has an old configuration")
+			notify.unheard(notify.Status(oldConfiguration), "has an old configuration")
 			return false
 		}
 		next = &read
 		return true
 	})
+	if ctx.Err() != nil {
+		next = nil // a stop at the same time
+	}
 	if next != nil {
 		log.Info("stopping, to start with the configuration as it is now")
-		tell(notify.Status(""), "has its new configuration") // what an earlier one left there
-		tell(notify.Reloading(), "reloads")
-		defer func() { tell(notify.Reloading(), "reloads") }()
+		notify.unheard(notify.Status(""), "has its new configuration") // what an earlier one left there
+		notify.unheard(notify.Reloading(), "reloads")
+		defer func() { notify.unheard(notify.Reloading(), "reloads") }()
 	} else {
 		log.Info("stopping")
-		tell(notify.Stopping(), "stops")
+		notify.unheard(notify.Stopping(), "stops")
 	}
 	begun := time.Now()
 	err = errors.Join(failure, g.close())

@@ -13,17 +13,26 @@ import (
 	"edgegateway/drivers/serial/ptytest"
 )
 
-const reloading = "RELOADING=1\nWATCHDOG=1"
+const (
+	reloading        = "RELOADING=1\nWATCHDOG=1"
+	oldConfiguration = "STATUS=goes on with its old configuration; the journal says why"
+)
 
 // reload has it read its configuration, and waits until it serves again.
 func (r *running) reload() {
+	r.t.Helper()
+	r.hangUp()
+	r.waitNotify(reloading)
+	r.ready()
+}
+
+// hangUp has it read its configuration. What it said before is forgotten.
+func (r *running) hangUp() {
 	r.t.Helper()
 	r.mu.Lock()
 	r.lines = nil
 	r.mu.Unlock()
 	r.signal(syscall.SIGHUP)
-	r.waitNotify(reloading)
-	r.ready()
 }
 
 func TestReloadTakesTheConfigurationAsItIsNow(t *testing.T) {
@@ -53,7 +62,7 @@ func TestReloadOfAMistakeChangesNothing(t *testing.T) {
 	g.signal(syscall.SIGHUP)
 	g.waitLine("simm")
 	g.waitLine("evrey")
-	g.waitNotify("STATUS=goes on with its old configuration; the journal says why")
+	g.waitNotify(oldConfiguration)
 	c.keep("still", "here")
 	writeConfig(t, dir, "")
 	g.reload()
@@ -74,7 +83,9 @@ func TestReloadThatCanNotStartGoesOnWithTheOldConfiguration(t *testing.T) {
 	g := start(t, config)
 	connect(t, g.mqtt).keep("kept", "precious")
 	writeConfig(t, dir, "[[broker.listeners]]\naddress = \"tcp://"+taken.Addr().String()+"\"\n")
-	g.reload()
+	g.hangUp()
+	g.waitNotify(oldConfiguration) // it is ready with it, and stays so
+	g.ready()
 	g.waitLine("goes on with the old one")
 	if m := connect(t, g.mqtt).first("kept"); m.payload != "precious" {
 		t.Errorf("after the reload: %+v", m)
@@ -118,4 +129,30 @@ func TestGatewayEndsWithItsTerminal(t *testing.T) {
 		text, _ := os.ReadFile(out.Name())
 		t.Errorf("exit code %d\n%s", code, text)
 	}
+}
+
+// The old configuration names the same file, so there would be nothing to go back to.
+func TestReloadOfAMistakeInAFileThatIsNamedChangesNothing(t *testing.T) {
+	dir := t.TempDir()
+	rules := filepath.Join(dir, "rules")
+	write := func(text string) {
+		if err := os.WriteFile(rules, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("topic readwrite #\n")
+	config := writeConfig(t, dir, "acl_file = \""+rules+"\"\n")
+	g := start(t, config)
+	c := connect(t, g.mqtt)
+	write("topc readwrite #\n")
+	g.signal(syscall.SIGHUP)
+	g.waitLine("rules:1: a line begins with")
+	g.waitNotify(oldConfiguration)
+	c.keep("still", "here")
+	write("topic read #\n")
+	g.reload()
+	if m := connect(t, g.mqtt).first("still"); m.payload != "here" {
+		t.Errorf("after the reload: %+v", m)
+	}
+	g.stop()
 }

@@ -80,6 +80,13 @@ func (n *notifier) ExtendTimeout(d time.Duration) error {
 	return n.send("EXTEND_TIMEOUT_USEC=" + strconv.FormatInt(int64(us), 10))
 }
 
+// unheard logs what the service manager does not know if err says so.
+func (n *notifier) unheard(err error, what string) {
+	if err != nil {
+		n.log.Warn("the service manager does not know that the gateway "+what, "err", err)
+	}
+}
+
 // Run feeds the watchdog as long as healthy returns nil, and returns nil when
 // ctx ends. It asks at once and then every half of the watchdog's time; the
 // context given to healthy ends after a quarter, so that two feedings are at
