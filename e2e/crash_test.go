@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ type crashRun struct {
 	t       *testing.T
 	random  *rand.Rand
 	config  string
+	command []string // that runs the gateway
 	gateway *process
 	opening time.Duration // how long the last start took
 	cloud   *mosquitto
@@ -37,6 +39,7 @@ type crashRun struct {
 	draining sync.Mutex   // held while the link is left to a life
 	began    time.Time
 	killed   int
+	stopped  int // the cloud
 
 	senders   []*sender
 	receivers []*receiver // local ones, and the last one is at the cloud
@@ -48,6 +51,29 @@ type crashRun struct {
 // Everything that was acknowledged arrives at everybody, in order, and at QoS 2
 // once. The more the -kills, the more it proves: scripts/crash-test.sh.
 func TestNothingIsLostThroughKillsAndCuts(t *testing.T) {
+	underCuts(t, nil, func(r *crashRun) { r.killAll(*kills, *stops) })
+}
+
+// The same is true of SIGHUP, which ends one gateway and starts another in the same
+// process, also while the last one is not done yet.
+func TestNothingIsLostThroughReloadsAndCuts(t *testing.T) {
+	underCuts(t, []string{need.Program(t, "setsid")}, func(r *crashRun) { // with a terminal SIGHUP is the end
+		for n := range *kills {
+			r.safe.more(t, "messages were acknowledged", 20+r.random.IntN(500))
+			r.connects.Store(0)
+			r.gateway.cmd.Process.Signal(syscall.SIGHUP)
+			if n%4 == 0 {
+				time.Sleep(time.Duration(r.random.IntN(20)) * time.Millisecond) // wherever it is then
+				r.gateway.cmd.Process.Signal(syscall.SIGHUP)
+			}
+			r.gateway.await()
+			r.killed++
+		}
+	})
+}
+
+// underCuts has a gateway under load go through something, and looks at what came of it.
+func underCuts(t *testing.T, under []string, through func(*crashRun)) {
 	need.Program(t, "mosquitto")
 	s := *seed
 	if s == 0 {
@@ -55,7 +81,7 @@ func TestNothingIsLostThroughKillsAndCuts(t *testing.T) {
 	}
 	t.Logf("seed %d (run again with: go test ./e2e -run %s -args -seed %d -kills %d -stops %d)", s, t.Name(), s, *kills, *stops)
 
-	r := &crashRun{t: t, random: rand.New(rand.NewPCG(s, 0)), cloud: startMosquitto(t)}
+	r := &crashRun{t: t, command: append(under, binary, "run", "-config"), random: rand.New(rand.NewPCG(s, 0)), cloud: startMosquitto(t)}
 	addr := need.Port(t)
 	calm := make(chan struct{})
 	cuts := rand.New(rand.NewPCG(s, 3))
@@ -119,7 +145,7 @@ func TestNothingIsLostThroughKillsAndCuts(t *testing.T) {
 	running.Go(func() { r.barLink(ctx, rand.New(rand.NewPCG(s, 2)), calm) })
 
 	r.began = time.Now()
-	r.killAll(*kills, *stops)
+	through(r)
 	close(enough)
 	for range r.senders {
 		if err := <-ended; err != nil {
@@ -137,7 +163,7 @@ func (r *crashRun) start() {
 	r.t.Helper()
 	from := time.Now()
 	r.connects.Store(0)
-	r.gateway = start(r.t, binary, "run", "-config", r.config)
+	r.gateway = start(r.t, r.command[0], append(r.command[1:], r.config)...)
 	r.opening = time.Since(from)
 }
 
@@ -190,6 +216,7 @@ func (r *crashRun) killAll(kills, stops int) {
 		if stops > 0 && (i+1)%(kills/(stops+1)) == 0 {
 			stops--
 			r.cloud.stop()
+			r.stopped++
 			r.lifeUnderLoad()
 			r.cloud.again(r.t)
 			continue
@@ -249,7 +276,7 @@ func (r *crashRun) audit() {
 		to.wait(total, need.Patience)
 		r.t.Logf("%6.2fs %s has %d of %d", time.Since(r.began).Seconds(), to.connect.ClientID, to.distinct, total)
 		to.mu.Lock()
-		r.tell(to.connect.ClientID, &to.books, to.repeated[2], to == r.receivers[3] && *stops > 0)
+		r.tell(to.connect.ClientID, &to.books, to.repeated[2], to == r.receivers[3] && r.stopped > 0)
 		to.mu.Unlock()
 		if n := to.sessionsLost.Load(); n != 0 {
 			r.t.Errorf("%s: its session was lost %d times", to.connect.ClientID, n)
@@ -266,7 +293,7 @@ func (r *crashRun) audit() {
 			r.t.Errorf("%s: the gateway forgot the session %d times in %d reconnects", s.connect.ClientID, n, s.reconnects.Load())
 		}
 	}
-	r.t.Logf("run: kills %d, cuts %d, stops %d, messages %d, absences %d", r.killed, r.link.cuts, *stops, total, r.receivers[1].absences.Load())
+	r.t.Logf("run: kills %d, cuts %d, stops %d, messages %d, absences %d", r.killed, r.link.cuts, r.stopped, total, r.receivers[1].absences.Load())
 }
 
 // tell logs the figures of one receiver, and fails the test if they are wrong. Order
