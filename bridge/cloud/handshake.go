@@ -254,8 +254,9 @@ func (b *Bridge) reject(seq uint64, why error) {
 	b.mu.Lock()
 	b.setAside = why.Error()
 	b.mu.Unlock()
+	b.note(fmt.Errorf("a message was set aside: %w", why)) // before it goes: who sees it gone finds why
 	b.queue.Reject(seq, why.Error())
-	b.note(fmt.Errorf("a message was set aside: %w", why)) // who sees it gone finds why
+	b.tell()
 }
 
 // hurry asks for a commit now.
