@@ -66,11 +66,15 @@ func (c *checker) loops(cfg config.Config) {
 }
 
 // routes doubts those that lead nowhere. A route may be for topics of clients, which nobody knows before; but
-// one that ends like a topic of a device is meant for devices.
+// one that ends like a topic of a device is probably meant for devices.
 func (c *checker) routes(cfg config.Config) {
 	nobodys := func(filter, end string) bool {
 		device, isOne := strings.CutSuffix(filter, end)
 		above, _ := path.Split(device) // of a channel's command
+		ofLink := func(one cloud.Config) bool { return topic.Match(device, cfg.Prefix+"/cloud/"+one.Name) }
+		if strings.HasPrefix(filter, "$") || end == "/state" && slices.ContainsFunc(cfg.Cloud, ofLink) {
+			return false
+		}
 		return isOne && len(cfg.Devices) > 0 && !slices.ContainsFunc(cfg.Devices, func(d field.DeviceConfig) bool {
 			base := d.Base(cfg.Prefix)
 			return topic.Match(device, base) || end == "/set" && topic.Match(strings.TrimSuffix(above, "/"), base)
@@ -83,12 +87,12 @@ func (c *checker) routes(cfg config.Config) {
 		}
 		for j, r := range one.Up {
 			if nobodys(r.From, "/state") {
-				c.warning(what, "%v", cfg.Fault(fmt.Sprintf("cloud[%d].up[%d].from", i, j), "no device here has its state at %q: the topics of this gateway begin with %q", r.From, cfg.Prefix+"/"))
+				c.warning(what, "%v", cfg.Fault(fmt.Sprintf("cloud[%d].up[%d].from", i, j), "no device here has its state at %q, maybe a client does: the topics of this gateway begin with %q", r.From, cfg.Prefix+"/"))
 			}
 		}
 		for j, r := range one.Down {
 			if nobodys(r.To, "/set") {
-				c.warning(what, "%v", cfg.Fault(fmt.Sprintf("cloud[%d].down[%d].to", i, j), "no device here takes commands at %q: the topics of this gateway begin with %q", r.To, cfg.Prefix+"/"))
+				c.warning(what, "%v", cfg.Fault(fmt.Sprintf("cloud[%d].down[%d].to", i, j), "no device here takes commands at %q, maybe a client does: the topics of this gateway begin with %q", r.To, cfg.Prefix+"/"))
 			}
 		}
 	}
