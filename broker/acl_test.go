@@ -395,13 +395,15 @@ func TestWrongRulesAreRefusedWithTheirLine(t *testing.T) {
 			h.serveMore(l)
 			continue
 		}
-		ln, err := broker.Listen(l)
+		_, opened := broker.Listen(l)
+		ln, err := broker.Listen(broker.ListenerConfig{Address: l.Address})
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = h.Serve(t.Context(), ln, l)
-		if err == nil || !strings.Contains(err.Error(), l.ACLFile+":4: ") || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("line %q: got %v, want an error with its line and %q", c.line, err, c.want)
+		for _, err := range []error{opened, h.Serve(t.Context(), ln, l)} {
+			if err == nil || !strings.Contains(err.Error(), l.ACLFile+":4: ") || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("line %q: got %v, want an error with its line and %q", c.line, err, c.want)
+			}
 		}
 	}
 }

@@ -128,6 +128,8 @@ func TestCheckReadsRulesAndPasswords(t *testing.T) {
 		}
 		if code, out, errOut := verb(t, "check", "-offline", "-config", config); code != c.code || !strings.Contains(out, c.want) {
 			t.Errorf("exit code %d, want %d and %q:\n%s%s", code, c.code, c.want, out, errOut)
+		} else if n := strings.Count("\n"+out, "\nproblem"); n != c.code {
+			t.Errorf("said %d times:\n%s", n, out)
 		}
 	}
 }
