@@ -418,12 +418,15 @@ func TestWhatIsNotSupportedIsRefused(t *testing.T) {
 		}
 		h := open(t, t.TempDir(), config())
 		l := broker.ListenerConfig{Address: "tcp://127.0.0.1:0", PasswordFile: file}
-		ln, err := broker.Listen(l)
+		_, opened := broker.Listen(l)
+		ln, err := broker.Listen(broker.ListenerConfig{Address: l.Address})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := h.Serve(t.Context(), ln, l); err == nil || !strings.Contains(err.Error(), file+":3:") {
-			t.Errorf("password file %q: got %v, want an error with its line", text, err)
+		for _, err := range []error{opened, h.Serve(t.Context(), ln, l)} {
+			if err == nil || !strings.Contains(err.Error(), file+":3:") {
+				t.Errorf("password file %q: got %v, want an error with its line", text, err)
+			}
 		}
 	}
 }
