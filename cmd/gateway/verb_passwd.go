@@ -174,10 +174,13 @@ func replaceFile(file, text string) error {
 	var was unix.Stat_t
 	if unix.Stat(file, &was) == nil {
 		err := f.Chown(int(was.Uid), int(was.Gid))
+		if err != nil && os.Geteuid() != 0 { // others may not give a file away, but to a group of theirs
+			err = f.Chown(-1, int(was.Gid))
+		}
 		if err == nil {
 			err = f.Chmod(fs.FileMode(was.Mode & 0o770))
 		}
-		if err != nil && os.Geteuid() == 0 { // others may not give a file away: it is theirs from now on
+		if err != nil && os.Geteuid() == 0 { // else it is theirs alone from now on
 			return err
 		}
 	}
