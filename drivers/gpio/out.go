@@ -238,6 +238,9 @@ func (d *output) Watch(ctx context.Context, emit func(drivers.Reading)) error {
 				return err
 			}
 			emit(news)
+			if !d.on {
+				over = nil
+			}
 		case <-over:
 			// A line that cannot be switched off ends the use of the device, so that
 			// Close tries it again and the reason is seen.

@@ -158,7 +158,7 @@ func TestACommandThatFailsForTheBusLeavesTheOutputAsItIs(t *testing.T) {
 func TestAnOutputThatWasToGoOffIsNotDrivenOnAgain(t *testing.T) {
 	for name, off := range map[string]drivers.Job{"a command": set("off"), "safe_without": {Safe: true}} {
 		var board gpiotest.Board
-		got := play(t, gpio.OutKind(), "pin = \"GPIO27\"\nactive_low = true\ninterlock = \"x\"", &board, func(_ *diary, jobs chan<- drivers.Job) {
+		got := play(t, gpio.OutKind(), "pin = \"GPIO27\"\nactive_low = true\ninterlock = \"x\"\nmax_on = 5000000000", &board, func(_ *diary, jobs chan<- drivers.Job) {
 			p := board.Pin("GPIO27")
 			jobs <- set("on")
 			synctest.Wait()
