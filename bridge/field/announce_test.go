@@ -21,6 +21,7 @@ type home struct {
 	t      *testing.T
 	broker *broker.Broker
 	client *broker.Local
+	site   homeassistant.Site // where Home Assistant is
 
 	mu   sync.Mutex
 	told []string // topic and payload of every message
@@ -59,7 +60,7 @@ func newHome(t *testing.T) *home {
 // during runs a bridge as long as fn runs.
 func (h *home) during(cfg homeassistant.Config, fn func(), kinds []drivers.Kind, devices ...field.DeviceConfig) {
 	h.t.Helper()
-	all := field.Config{Prefix: "p", ID: "pi", Version: "1", Devices: devices, HomeAssistant: cfg}
+	all := field.Config{Prefix: "p", ID: "pi", Version: "1", Devices: devices, HomeAssistant: cfg, Site: h.site}
 	b, err := field.New(all, h.broker, kinds, drivers.Ports{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		h.t.Fatal(err)
@@ -198,6 +199,55 @@ func TestWhatIsGoneWaitsForHomeAssistant(t *testing.T) {
 			}, "x")
 		})
 	}
+}
+
+// The same at a cloud, whose topics have another name here, and over runs that end before
+// Home Assistant was there.
+func TestWhatIsGoneWaitsForHomeAssistantAtACloud(t *testing.T) {
+	h := newHome(t)
+	up := func(topic string) (string, bool) { return "up/" + topic, true }
+	h.site = homeassistant.Site{
+		Name: "house", Up: up, Origin: up, Source: up, Status: "up/p/status",
+		Down: func(topic string) (string, bool) { return "down/" + topic, true },
+	}
+	synctest.Test(t, func(t *testing.T) {
+		run := func(fn func(), channels []drivers.Channel, names ...string) {
+			var kinds []drivers.Kind
+			var devices []field.DeviceConfig
+			for _, name := range names {
+				f := newFake(channels...)
+				kinds = append(kinds, kind(name, f, actuator{f}))
+				devices = append(devices, device(name, name))
+			}
+			h.during(homeassistant.DefaultConfig(), func() { sleep(2 * gatherTime); fn() }, kinds, devices...)
+		}
+		told := func() (x string, y bool) {
+			const topic = "up/homeassistant/device/pi_"
+			if m := h.broker.Retained(topic+"x/config", 1); len(m) > 0 {
+				x = string(m[0].Payload)
+			}
+			return x, len(h.broker.Retained(topic+"y/config", 1)) > 0
+		}
+		check := func(when, flow string, wantY bool) {
+			t.Helper()
+			if x, y := told(); !strings.Contains(x, flow) || flow == "" && strings.Contains(x, "flow") || y != wantY {
+				t.Errorf("%s: x is %s, and it is %v that there is y", when, x, y)
+			}
+		}
+		run(func() { check("at first", `"flow":{"platform":"sensor","unique_id"`, true) }, []drivers.Channel{valve, flow}, "x", "y")
+		for range 3 {
+			run(func() {
+				h.born() // at the gateway's own broker
+				sleep(unbornTime / 2)
+				check("before the time is over", `"flow":{"platform":"sensor"}`, true)
+			}, []drivers.Channel{valve}, "x")
+		}
+		run(func() {
+			h.client.Publish(broker.Message{Topic: "down/homeassistant/status", Payload: []byte("online")})
+			sleep(2 * birthTime)
+			check("when it was heard", "", false)
+		}, []drivers.Channel{valve}, "x")
+	})
 }
 
 func TestAChannelThatIsGoneIsTakenBack(t *testing.T) {
