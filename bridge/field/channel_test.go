@@ -92,22 +92,23 @@ func TestAUnitThatConvertsNothingIsLogged(t *testing.T) {
 		unit  string // of the driver
 		edit  func(*field.ChannelConfig)
 		warns bool
+		set   bool // by commands, which nothing converts
 	}{
-		{"°C", func(c *field.ChannelConfig) { c.Unit = "°F" }, true},
-		{"°C", func(c *field.ChannelConfig) { c.Unit, c.Scale, c.Offset = "°F", 1.8, 32 }, false},
-		{"°C", func(c *field.ChannelConfig) { c.Unit, c.Points = "°F", [][]float64{{0, 32}, {100, 212}} }, false},
-		{"°C", func(c *field.ChannelConfig) { c.Unit = "C" }, false},
-		{"mbar", func(c *field.ChannelConfig) { c.Unit = "hPa" }, false},
-		{"ug/m3", func(c *field.ChannelConfig) { c.Unit = "µg/m³" }, false},
-		{"mW", func(c *field.ChannelConfig) { c.Unit = "MW" }, true},
-		{"", func(c *field.ChannelConfig) { c.Unit = "m" }, false},
-		{"V", func(c *field.ChannelConfig) { c.Round = 1 }, false},
-		{"°C", func(c *field.ChannelConfig) { c.Unit, c.Aggregate, c.Window = "samples", "count", time.Minute }, false},
+		{"°C", func(c *field.ChannelConfig) { c.Unit = "°F" }, true, false},
+		{"°C", func(c *field.ChannelConfig) { c.Unit, c.Scale, c.Offset = "°F", 1.8, 32 }, false, false},
+		{"°C", func(c *field.ChannelConfig) { c.Unit, c.Points = "°F", [][]float64{{0, 32}, {100, 212}} }, false, false},
+		{"°C", func(c *field.ChannelConfig) { c.Unit = "C" }, false, false},
+		{"mbar", func(c *field.ChannelConfig) { c.Unit = "hPa" }, false, false},
+		{"ug/m3", func(c *field.ChannelConfig) { c.Unit = "µg/m³" }, false, false},
+		{"mW", func(c *field.ChannelConfig) { c.Unit = "MW" }, true, true},
+		{"", func(c *field.ChannelConfig) { c.Unit = "m" }, false, false},
+		{"V", func(c *field.ChannelConfig) { c.Round = 1 }, false, false},
+		{"°C", func(c *field.ChannelConfig) { c.Unit, c.Aggregate, c.Window = "samples", "count", time.Minute }, false, false},
 	} {
 		var ch field.ChannelConfig
 		ch.SetDefaults()
 		c.edit(&ch)
-		f, log := newFake(drivers.Channel{Name: "t", Unit: c.unit}), new(strings.Builder)
+		f, log := newFake(drivers.Channel{Name: "t", Unit: c.unit, Writable: c.set}), new(strings.Builder)
 		d := device("x", "w")
 		d.Channels = map[string]field.ChannelConfig{"t": ch}
 		oneRun(t, t.TempDir(), kind("w", f, watcher{f}), d, log, func(r *rig) {
@@ -115,6 +116,9 @@ func TestAUnitThatConvertsNothingIsLogged(t *testing.T) {
 			r.next("p/x/availability")
 		})
 		want := fmt.Sprintf("channel=t unit=%s values_are_in=%s", ch.Unit, c.unit)
+		if c.warns && strings.Contains(log.String(), "write scale") == c.set {
+			t.Errorf("%q as %q: %s", c.unit, ch.Unit, log)
+		}
 		if got := strings.Contains(log.String(), want); got != c.warns || !c.warns && strings.Contains(log.String(), "values_are_in") {
 			t.Errorf("%q as %q: %s", c.unit, ch.Unit, log)
 		}

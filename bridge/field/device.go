@@ -165,8 +165,12 @@ func (d *device) Online(channels []drivers.Channel, check func(drivers.Command) 
 	d.listed = d.listed || len(channels) > 0
 	d.mu.Unlock()
 	for _, c := range relabelled {
-		d.log.Warn("the configuration gives a channel another unit, and the values stay what they are; it needs scale and offset, or points, too",
-			"channel", c.Name, "unit", d.cfg.Channels[c.Name].Unit, "values_are_in", c.Unit)
+		next := "write scale and offset, or points, too"
+		if c.Writable {
+			next = "leave unit out; commands are in that of the device, too"
+		}
+		d.log.Warn("the configuration gives a channel another unit, and the values stay what they are",
+			"channel", c.Name, "unit", d.cfg.Channels[c.Name].Unit, "values_are_in", c.Unit, "next", next)
 	}
 	if len(strays) > 0 {
 		d.log.Warn("the configuration has [devices.channels] that the device does not have; they do nothing", "channels", strays, "device_has", namesOf(channels))
