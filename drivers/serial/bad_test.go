@@ -128,6 +128,7 @@ fields = [{ name = "co2", at = 2, type = "uint16" }]
 	}
 	for try, disturbed := 1, 0; ; try++ {
 		log = new(lines)
+		began := time.Now()
 		loud, loudly := plug("loud", serial.LineKind(), line)
 		var flooding sync.WaitGroup
 		flooding.Go(func() { // as fast as the port takes it, until the cable ends
@@ -162,6 +163,10 @@ fields = [{ name = "co2", at = 2, type = "uint16" }]
 		for name, d := range map[string]*serialtest.Diary{"loud": loudly, "silent": silently, "loose": loosely, "good": well} {
 			counts[name] = d.Stats.Snapshot()
 			d.End(t)
+		}
+		// The port rests for each line that has to be merged, however busy the machine is.
+		if most := int64(time.Since(began)/(250*time.Microsecond)) + 1; counts["loud"].Coalesced > most {
+			t.Errorf("the port full of garbage is not slowed down: %d lines in vain, at most %d have had the time", counts["loud"].Coalesced, most)
 		}
 		loud.Close()
 		flooding.Wait()
