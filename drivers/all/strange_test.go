@@ -261,7 +261,7 @@ func tryOptions(t *testing.T, kind, text, root string) (refused error) {
 		k := kinds[slices.IndexFunc(kinds, func(k drivers.Kind) bool { return k.Name == kind })]
 		if refused = k.Check(options); refused != nil {
 			_, _ = k.Uses(options) // are asked for the other mistakes of the file
-			for _, ask := range []func(func(any) error) bool{k.Moves, k.Failsafe} {
+			for _, ask := range []func(func(any) error) bool{k.Watches, k.Moves, k.Failsafe} {
 				if ask != nil {
 					ask(options)
 				}
