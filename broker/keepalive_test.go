@@ -159,6 +159,8 @@ func TestPingsOfTheSocketAreNotKeepAlive(t *testing.T) {
 func TestNoConnectInTimeEndsTheConnection(t *testing.T) {
 	whole := handshake("gateway:9001")
 	hello := string((&packet.Connect{ClientID: "c", CleanStart: true}).Append(nil, packet.V311))
+	cfg := config()
+	cfg.ConnectTimeout = broker.DefaultConfig().ConnectTimeout
 	for _, c := range []struct {
 		name    string
 		address string // of the listener
@@ -175,7 +177,7 @@ func TestNoConnectInTimeEndsTheConnection(t *testing.T) {
 		{"half a frame", "ws://", 0, whole + string(frame(binaryFrame, []byte(hello))[:9]), 10 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			timed(t, config(), func(t *testing.T, h *house) {
+			timed(t, cfg, func(t *testing.T, h *house) {
 				ln := newPipes()
 				h.serveOn(ln, broker.ListenerConfig{Address: c.address + "127.0.0.1:0", ConnectTimeout: c.own})
 				start := time.Now()

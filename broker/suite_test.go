@@ -100,6 +100,7 @@ func openOn(t testing.TB, dir string, cfg broker.Config, sc buffer.Config, ln ne
 func config() broker.Config {
 	c := broker.DefaultConfig()
 	c.SysInterval = 0
+	c.ConnectTimeout = time.Hour // else it would end within a test's patience what the broker should have refused
 	return c
 }
 

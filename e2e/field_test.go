@@ -175,6 +175,7 @@ id = "e2e"
 data_dir = "%s/data"
 [[broker.listeners]]
 address = "tcp://%s"
+connect_timeout = "1h"
 [status]
 address = ""
 `, dir, addr))
