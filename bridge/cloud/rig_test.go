@@ -389,8 +389,8 @@ func (p *peer) quiet() {
 // ended waits for the end of the connection.
 func (p *peer) ended() {
 	p.t.Helper()
-	if pk, err := p.read(patience); err == nil {
-		p.t.Fatalf("got %T %+v, want the end of the connection", pk, pk)
+	if pk, err := p.read(patience); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		p.t.Fatalf("got %T %+v, %v, want the end of the connection", pk, pk, err)
 	}
 }
 
