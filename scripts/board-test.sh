@@ -92,7 +92,7 @@ debian() {
 	touch "$state/status"
 	if [ "$arch" = backports ]; then
 		arch=$(dpkg --print-architecture)
-		echo "deb http://deb.debian.org/debian bookworm-backports main" >"$state/sources.list"
+		echo "deb $(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' 'Origin: Debian' | head -n 1) bookworm-backports main" >"$state/sources.list"
 		sources=(-o "Dir::Etc::sourcelist=$state/sources.list" -o Dir::Etc::sourceparts=/dev/null)
 	fi
 	"$tool" "${sources[@]}" -q -o APT::Architecture="$arch" -o APT::Architectures="$arch" -o Dir::State="$state" -o Dir::State::lists="$state/lists" \
