@@ -543,8 +543,8 @@ func aScanShowsWhoHasWhat(t *testing.T) {
 	}
 	others, err := exec.Command("/bin/su", "lab", "-c", binary+" devices -scan").CombinedOutput()
 	for _, want := range []string{
-		"GPIO\n  # ! open /dev/gpiochip", ": permission denied; add the gateway's user to the group gpio",
-		"# ! open /dev/ttyUSB0: permission denied; add the gateway's user to the group dialout",
+		"GPIO\n  # ! open /dev/gpiochip", ": permission denied; root alone may use it: give it to the group gpio by a udev rule",
+		"# ! open /dev/ttyUSB0: permission denied; root alone may use it: give it to the group dialout by a udev rule",
 	} {
 		if err != nil || !strings.Contains(string(others), want) {
 			t.Errorf("another user: %v, no %q in:\n%s", err, want, others)
