@@ -458,6 +458,18 @@ func plug(t *testing.T, in bool) {
 		qemu(t, "device_del", map[string]any{"id": "adapter"})
 	}
 	eventually(t, "plugged in, or out", func() bool { return there() == in })
+	if !in { // as long as somebody has it open, the next one gets another number
+		eventually(t, "closed", func() bool { return !open(path) })
+	}
+}
+
+// open tells whether a process has a file open, which may have been removed since.
+func open(path string) bool {
+	files, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	return slices.ContainsFunc(files, func(f string) bool {
+		to, _ := os.Readlink(f)
+		return strings.HasPrefix(to, path)
+	})
 }
 
 const weather = `
