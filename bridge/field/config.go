@@ -36,7 +36,7 @@ type DeviceConfig struct {
 
 	// Every is the time between two samples, at least 10ms. Devices that tell by
 	// themselves when something changes do not use it. The first sample comes at once;
-	// those behind it are spread over at most 1s, so that devices with the same interval
+	// those behind it are in four moments of at most 1s, so that devices with the same interval
 	// do not all measure in the same moment.
 	Every time.Duration `toml:"every"`
 
